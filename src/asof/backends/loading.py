@@ -1,0 +1,45 @@
+"""Finds a backend by the scheme of its URL among the installed entry points."""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any
+
+from asof.errors import ConfigError, did_you_mean
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from asof.interfaces import OnlineStore, Registry
+
+
+def open_registry(url: str, root: Path) -> Registry:
+    """Open the registry at `url`; relative paths are below the project's `root`.
+
+    Raises:
+        ConfigError: no installed package serves that scheme.
+    """
+    registry: Registry = _find("asof.registries", "registry", url)(url, root)
+    return registry
+
+
+def open_online_store(url: str, root: Path) -> OnlineStore:
+    """Open the online store at `url`; relative paths are below the project's `root`.
+
+    Raises:
+        ConfigError: no installed package serves that scheme.
+    """
+    store: OnlineStore = _find("asof.online_stores", "online store", url)(url, root)
+    return store
+
+
+def _find(group: str, role: str, url: str) -> Any:
+    scheme, separator, _ = url.partition("://")
+    installed = {point.name: point for point in entry_points(group=group)}
+    if not separator or scheme not in installed:
+        raise ConfigError(
+            f"There is no {role} for {url!r}",
+            why=did_you_mean(scheme, installed),
+            fix=f"Installed: {', '.join(f'{name}://' for name in sorted(installed)) or 'none'}.",
+        )
+    return installed[scheme].load()

@@ -1,0 +1,56 @@
+"""What a user writes: entities, sources, views, aggregates and services, as frozen objects that do no I/O."""
+
+from asof.definitions.aggregates import (
+    Aggregate,
+    ApproxCountDistinct,
+    Count,
+    CountDistinct,
+    First,
+    FirstN,
+    Last,
+    LastN,
+    Max,
+    Mean,
+    Min,
+    Percentile,
+    Stddev,
+    Sum,
+    TopK,
+    Variance,
+)
+from asof.definitions.entity import Entity
+from asof.definitions.services import FeatureService
+from asof.definitions.sources import DeltaSource, FileSource, FrameSource, Source
+from asof.definitions.views import EventView, Feature, FeatureSelection, FeatureView, StateView
+from asof.definitions.windows import Window
+
+__all__ = [
+    "Aggregate",
+    "ApproxCountDistinct",
+    "Count",
+    "CountDistinct",
+    "DeltaSource",
+    "Entity",
+    "EventView",
+    "Feature",
+    "FeatureSelection",
+    "FeatureService",
+    "FeatureView",
+    "FileSource",
+    "First",
+    "FirstN",
+    "FrameSource",
+    "Last",
+    "LastN",
+    "Max",
+    "Mean",
+    "Min",
+    "Percentile",
+    "Source",
+    "StateView",
+    "Stddev",
+    "Sum",
+    "TopK",
+    "Variance",
+    "Window",
+]

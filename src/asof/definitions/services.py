@@ -1,0 +1,68 @@
+"""Feature services: the features a model reads, in order, with the versions it was trained on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from asof.definitions.names import check_name, check_tags
+from asof.definitions.views import FeatureSelection, FeatureView
+from asof.errors import DefinitionError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+@dataclass(frozen=True, eq=False, init=False)
+class FeatureService:
+    """A named, ordered list of features.
+
+    Attributes:
+        features: Pairs of view and feature name; every pair once.
+    """
+
+    name: str
+    features: tuple[tuple[FeatureView, str], ...]
+    description: str
+    owner: str
+    tags: tuple[str, ...]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        features: Iterable[FeatureView | FeatureSelection],
+        description: str = "",
+        owner: str = "",
+        tags: Iterable[str] = (),
+    ) -> None:
+        """Define a service from whole views (`spend`) and selections (`profile["country"]`).
+
+        Raises:
+            DefinitionError: a wrong name, no features, or a feature listed twice.
+        """
+        check_name("Service", name)
+        pairs: list[tuple[FeatureView, str]] = []
+        for item in [features] if isinstance(features, FeatureView | FeatureSelection) else features:
+            if isinstance(item, FeatureView):
+                pairs += [(item, feature) for feature in item.feature_names()]
+            elif isinstance(item, FeatureSelection):
+                pairs += [(item.view, feature) for feature in item.names]
+            else:
+                raise DefinitionError(
+                    f"Service {name!r} lists {item!r}", fix='List views, or selections such as profile["country"].'
+                )
+        if not pairs:
+            raise DefinitionError(f"Service {name!r} has no features", fix="List at least one.")
+        seen: set[tuple[str, str]] = set()
+        for view, feature in pairs:
+            if (view.name, feature) in seen:
+                raise DefinitionError(
+                    f"Service {name!r} lists {view.name}:{feature} twice", fix="List each feature once."
+                )
+            seen.add((view.name, feature))
+        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "features", tuple(pairs))
+        object.__setattr__(self, "description", description)
+        object.__setattr__(self, "owner", owner)
+        object.__setattr__(self, "tags", check_tags("service", name, tags))

@@ -1,0 +1,217 @@
+"""Feature views: the newest row of an entity (state), or aggregates over its events (event)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from asof.definitions.aggregates import Aggregate
+from asof.definitions.entity import Entity
+from asof.definitions.names import check_name, check_tags
+from asof.definitions.sources import Source
+from asof.durations import Duration, parse_duration
+from asof.errors import DefinitionError, NotFoundError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One feature of a state view.
+
+    Attributes:
+        name: The feature's name.
+        column: The source's column. Default: the name.
+        default: Replaces null.
+        description: For people.
+    """
+
+    name: str
+    column: str | None = None
+    default: Any = None
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        check_name("Feature", self.name)
+
+
+@dataclass(frozen=True)
+class FeatureSelection:
+    """Some features of a view, as a service lists them: `profile["country"]`."""
+
+    view: FeatureView
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureView:
+    """What state views and event views share.
+
+    Attributes:
+        name: Without a double underscore; columns are named `view__feature`.
+        entity: What the features are about.
+        source: Where the rows come from.
+        where: A SQL predicate on the source's columns; rows where it is not true do not exist for this view.
+        description: For people.
+        owner: Who answers for it.
+        tags: Free labels.
+    """
+
+    name: str
+    entity: Entity
+    source: Source
+    where: str | None
+    description: str
+    owner: str
+    tags: tuple[str, ...]
+
+    def feature_names(self) -> tuple[str, ...]:
+        """Return the features' names in the order of the definition."""
+        raise NotImplementedError
+
+    def __getitem__(self, names: str | Iterable[str]) -> FeatureSelection:
+        """Select one feature by name, or several by a list of names.
+
+        Raises:
+            NotFoundError: the view has no such feature.
+        """
+        chosen = (names,) if isinstance(names, str) else tuple(names)
+        known = self.feature_names()
+        for name in chosen:
+            if name not in known:
+                raise NotFoundError(
+                    f"View {self.name!r} has no feature {name!r}",
+                    why=did_you_mean(name, known),
+                    fix=f"It has {', '.join(known)}.",
+                )
+        return FeatureSelection(self, chosen)
+
+    def _set_common(self, entity: Entity, source: Source, rest: dict[str, Any]) -> None:
+        check_name("View", self.name, double_underscore=False)
+        if not isinstance(entity, Entity):
+            raise DefinitionError(f"View {self.name!r} has entity {entity!r}", fix="Give an Entity.")
+        if not isinstance(source, Source):
+            raise DefinitionError(
+                f"View {self.name!r} has source {source!r}", fix="Give a FileSource, DeltaSource or FrameSource."
+            )
+        if rest["where"] is not None and not rest["where"].strip():
+            raise DefinitionError(f"View {self.name!r} has an empty where", fix="Write a predicate or leave it out.")
+        rest["tags"] = check_tags("view", self.name, rest["tags"])
+        for field, value in {"entity": entity, "source": source, **rest}.items():
+            object.__setattr__(self, field, value)
+
+
+@dataclass(frozen=True, eq=False, init=False)
+class StateView(FeatureView):
+    """Facts that hold from their event time on: at t, the newest row known by t, its own instant included.
+
+    Attributes:
+        features: Columns of the source.
+        ttl_us: A row older than this is expired; age exactly ttl is still valid. None: never.
+    """
+
+    features: tuple[Feature, ...]
+    ttl_us: int | None
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        entity: Entity,
+        source: Source,
+        features: Iterable[str | Feature],
+        ttl: Duration | None = None,
+        where: str | None = None,
+        description: str = "",
+        owner: str = "",
+        tags: Iterable[str] = (),
+    ) -> None:
+        """Define a state view.
+
+        Raises:
+            DefinitionError: a wrong or repeated name, no features, a wrong ttl.
+        """
+        object.__setattr__(self, "name", name)
+        rest = {"where": where, "description": description, "owner": owner, "tags": tags}
+        self._set_common(entity, source, rest)
+        listed = [features] if isinstance(features, str | Feature) else list(features)
+        if wrong := [f for f in listed if not isinstance(f, str | Feature)]:
+            raise DefinitionError(
+                f"State view {name!r} lists {wrong[0]!r}",
+                why="A state view gives columns of the newest row",
+                fix="List column names or Feature(...); aggregates belong in an EventView.",
+            )
+        chosen = tuple(Feature(f) if isinstance(f, str) else f for f in listed)
+        _refuse_repeats(name, [f.name for f in chosen])
+        object.__setattr__(self, "features", chosen)
+        object.__setattr__(self, "ttl_us", None if ttl is None else parse_duration(ttl, f"The ttl of view {name!r}"))
+
+    def feature_names(self) -> tuple[str, ...]:
+        """Return the features' names in the order of the definition."""
+        return tuple(f.name for f in self.features)
+
+
+@dataclass(frozen=True, eq=False, init=False)
+class EventView(FeatureView):
+    """Aggregates over what happened before t, in windows; the event at t itself is never inside.
+
+    Attributes:
+        aggregates: Each gives one feature per window.
+    """
+
+    aggregates: tuple[Aggregate, ...]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        entity: Entity,
+        source: Source,
+        features: Iterable[Aggregate],
+        where: str | None = None,
+        description: str = "",
+        owner: str = "",
+        tags: Iterable[str] = (),
+    ) -> None:
+        """Define an event view.
+
+        Raises:
+            DefinitionError: a wrong or repeated name, no aggregates, or retractions without an event id.
+        """
+        object.__setattr__(self, "name", name)
+        rest = {"where": where, "description": description, "owner": owner, "tags": tags}
+        self._set_common(entity, source, rest)
+        listed = [features] if isinstance(features, Aggregate) else list(features)
+        if wrong := [f for f in listed if not isinstance(f, Aggregate)]:
+            raise DefinitionError(
+                f"Event view {name!r} lists {wrong[0]!r}",
+                why="An event view gives aggregates",
+                fix='Write Sum("amount", windows=["1h"]) and the like; plain columns belong in a StateView.',
+            )
+        if source.deleted is not None and source.event_id is None:
+            raise DefinitionError(
+                f"Event view {name!r} reads source {source.name!r}, which retracts but has no event_id",
+                why="A retraction names the event that it takes back",
+                fix="Give the source an event_id, or leave deleted out.",
+            )
+        object.__setattr__(self, "aggregates", tuple(listed))
+        _refuse_repeats(name, self.feature_names())
+
+    def feature_names(self) -> tuple[str, ...]:
+        """Return the features' names in the order of the definition, windows innermost."""
+        return tuple(a.feature_name(w) for a in self.aggregates for w in a.windows)
+
+
+def _refuse_repeats(view: str, names: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        check_name("Feature", name)
+        if name in seen:
+            raise DefinitionError(
+                f"View {view!r} has two features named {name!r}",
+                fix="Give one of them a name= of its own.",
+            )
+        seen.add(name)
+    if not seen:
+        raise DefinitionError(f"View {view!r} has no features", fix="List at least one.")

@@ -1,0 +1,1 @@
+"""The flights demonstration: real data from raw files to a served vector."""

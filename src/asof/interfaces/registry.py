@@ -1,0 +1,96 @@
+"""The contract of a registry: a versioned store of specs whose every change is a numbered revision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+Kind = Literal["entity", "source", "view", "service"]
+Action = Literal["create", "new_version", "metadata", "remove", "restore", "prune"]
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """One version of one object.
+
+    Attributes:
+        body: The spec as JSON.
+        meaning: Its meaning hash.
+        revision: The revision that wrote this body.
+        hidden: Removed from the definitions; still readable by its pinned name until pruned.
+    """
+
+    kind: Kind
+    name: str
+    version: int
+    body: bytes
+    meaning: str
+    revision: int
+    hidden: bool = False
+
+
+@dataclass(frozen=True)
+class Change:
+    """One object's change within an apply; `body` and `meaning` are None for remove and prune."""
+
+    action: Action
+    kind: Kind
+    name: str
+    version: int
+    body: bytes | None = None
+    meaning: str | None = None
+
+
+@dataclass(frozen=True)
+class Revision:
+    """One apply: its number, when, who, and what it changed, in words."""
+
+    number: int
+    at_us: int
+    who: str
+    summary: str
+    changes: tuple[Change, ...] = ()
+
+
+@dataclass(frozen=True)
+class RegistrySnapshot:
+    """Every stored object as of one revision.
+
+    Attributes:
+        revision: 0 for an empty registry.
+        objects: By (kind, name, version), hidden ones included.
+    """
+
+    revision: int
+    objects: Mapping[tuple[Kind, str, int], StoredObject]
+
+
+class Registry(Protocol):
+    """Stores specs of one project. Errors: `StoreError`, `ConflictError`, `CorruptDataError`."""
+
+    def revision(self) -> int:
+        """Return the newest revision's number, cheaply; 0 for an empty registry."""
+        ...
+
+    def snapshot(self) -> RegistrySnapshot:
+        """Return everything as of the newest revision, from one transaction."""
+        ...
+
+    def commit(self, expected: int, changes: Sequence[Change], *, who: str, at_us: int, summary: str) -> Revision:
+        """Write all changes as one revision, in one transaction.
+
+        Raises:
+            ConflictError: the newest revision is no longer `expected`; nothing is written.
+        """
+        ...
+
+    def revisions(self, limit: int) -> list[Revision]:
+        """Return the newest revisions, newest first."""
+        ...
+
+    def close(self) -> None:
+        """Release files and connections."""
+        ...

@@ -1,0 +1,1 @@
+"""Pure planning: definitions and schemas in, plans that are data out."""

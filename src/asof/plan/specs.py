@@ -1,0 +1,185 @@
+"""Resolved definitions as plain data: what the registry stores and every reader, writer and server works from."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Literal
+
+import msgspec
+
+SPEC_FORMAT = 1
+
+Json = None | bool | int | float | str | list[Any] | dict[str, Any]
+
+
+class Spec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Base of the stored records: immutable, JSON both ways, unknown fields refused."""
+
+
+class Column(Spec, frozen=True, kw_only=True):
+    """A column and its dtype (see `asof.dtypes`)."""
+
+    name: str
+    dtype: str
+
+
+class EntitySpec(Spec, frozen=True, kw_only=True):
+    """An entity whose key types are known; integers are all int64."""
+
+    name: str
+    join_keys: tuple[Column, ...]
+    description: str = ""
+    owner: str = ""
+    tags: tuple[str, ...] = ()
+
+
+class SourceSpec(Spec, frozen=True, kw_only=True):
+    """A source as it is read: its kind, where it is, and the roles of its columns.
+
+    Attributes:
+        kind: "file", "delta" or "frame".
+        path: Relative to the project's root, absolute, or a URL; "" for a frame.
+        format: Of files: parquet, csv, ndjson.
+        table_version: Of a Delta table; None is the newest.
+        columns: All columns at the time of resolving, for people and for drift messages; not part of the meaning.
+    """
+
+    name: str
+    kind: Literal["file", "delta", "frame"]
+    path: str = ""
+    format: str = ""
+    table_version: int | None = None
+    event_time: str
+    available_at: str | None = None
+    delay_us: int = 0
+    event_id: str | None = None
+    deleted: str | None = None
+    max_skew_us: int | None = None
+    columns: tuple[Column, ...] = ()
+    description: str = ""
+    owner: str = ""
+    tags: tuple[str, ...] = ()
+
+
+class AggregateSpec(Spec, frozen=True, kw_only=True):
+    """How one feature of an event view is computed.
+
+    Attributes:
+        function: count, sum, mean, …
+        column: Input column; None counts rows.
+        where: SQL predicate of this aggregate.
+        window_us: None is lifetime.
+        hop_us: 0 for lifetime.
+    """
+
+    function: str
+    column: str | None = None
+    where: str | None = None
+    window_us: int | None = None
+    hop_us: int = 0
+    n: int | None = None
+    quantile: float | None = None
+
+
+class FeatureSpec(Spec, frozen=True, kw_only=True):
+    """One feature: its type, its default, and either the column it shows or the aggregate that gives it.
+
+    Attributes:
+        default: In JSON form (timestamps and dates ISO 8601, decimals and binary as text); None is no default.
+    """
+
+    name: str
+    dtype: str
+    default: Json = None
+    column: str | None = None
+    aggregate: AggregateSpec | None = None
+    description: str = ""
+
+
+class ViewSpec(Spec, frozen=True, kw_only=True):
+    """A feature view with everything that its values depend on, entity and source included.
+
+    Attributes:
+        version: Number given by the registry; 0 for a view that is not registered.
+        kind: "state" or "event".
+    """
+
+    name: str
+    version: int = 0
+    kind: Literal["state", "event"]
+    entity: EntitySpec
+    source: SourceSpec
+    where: str | None = None
+    ttl_us: int | None = None
+    features: tuple[FeatureSpec, ...]
+    description: str = ""
+    owner: str = ""
+    tags: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """The name with the version, as references and stores write it: spend@3."""
+        return f"{self.name}@{self.version}"
+
+    def feature(self, name: str) -> FeatureSpec | None:
+        """Return the feature of that name, or None."""
+        return next((f for f in self.features if f.name == name), None)
+
+
+class ServiceFeature(Spec, frozen=True, kw_only=True):
+    """One feature of a service, pinned to the version of its view."""
+
+    view: str
+    view_version: int
+    feature: str
+
+    @property
+    def column(self) -> str:
+        """The column it fills in training sets and answers: spend__amount_sum_30d."""
+        return column_name(self.view, self.feature)
+
+
+class ServiceSpec(Spec, frozen=True, kw_only=True):
+    """A feature service with pinned view versions."""
+
+    name: str
+    version: int = 0
+    features: tuple[ServiceFeature, ...]
+    description: str = ""
+    owner: str = ""
+    tags: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """The name with the version: fraud@2."""
+        return f"{self.name}@{self.version}"
+
+
+AnySpec = EntitySpec | SourceSpec | ViewSpec | ServiceSpec
+
+_METADATA = {"description", "owner", "tags", "version", "columns"}
+
+
+def column_name(view: str, feature: str) -> str:
+    """Return the column that a feature fills everywhere: `view__feature`."""
+    return f"{view}__{feature}"
+
+
+def meaning(spec: AnySpec) -> dict[str, Any]:
+    """Return what a spec's values depend on: all of it but descriptions, owners, tags, version and unused columns."""
+    stripped: dict[str, Any] = _strip(msgspec.to_builtins(spec))
+    return stripped
+
+
+def meaning_hash(spec: AnySpec) -> str:
+    """Return a SHA-256 of the meaning, in hex; equal meanings have equal hashes on every machine."""
+    text = msgspec.json.encode({"format": SPEC_FORMAT, "meaning": meaning(spec)}, order="deterministic")
+    return hashlib.sha256(text).hexdigest()
+
+
+def _strip(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _strip(v) for k, v in value.items() if k not in _METADATA}
+    if isinstance(value, list | tuple):
+        return [_strip(v) for v in value]
+    return value

@@ -1,0 +1,1 @@
+"""The HTTP door: online features, registry browsing, health and metrics."""
