@@ -1,10 +1,16 @@
 //! Python's door to the kernel: converts arguments, releases the interpreter, calls, converts back.
 
+mod errors;
+mod plan;
+
 use pyo3::prelude::*;
 
 #[pymodule(gil_used = false)]
 mod _native {
     use super::*;
+
+    #[pymodule_export]
+    use super::plan::{PyWindowFeature, PyWindowPlan};
 
     #[pymodule_init]
     fn init(m: &Bound<'_, PyModule>) -> PyResult<()> {

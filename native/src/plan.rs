@@ -1,0 +1,448 @@
+//! The compiled form of an event view: which states its features need, and how each is finalized from its own.
+//! History and online states share it.
+
+use std::sync::Arc;
+
+use arrow_schema::{Field, Schema};
+
+use crate::aggregates::moments::Moments;
+use crate::aggregates::value::LaneType;
+use crate::aggregates::{Accumulator, Kind, unit_of};
+use crate::error::{KernelError, Result};
+use crate::output::{OutputColumn, OutputType};
+
+/// One feature as the caller declares it.
+#[derive(Clone, Debug, Default)]
+pub struct FeatureSpec {
+    pub name: String,
+    pub function: String,
+    /// Index of the input column; `None` counts events.
+    pub lane: Option<usize>,
+    /// Window length; `None` is lifetime.
+    pub window_us: Option<i64>,
+    pub hop_us: Option<i64>,
+    pub n: Option<usize>,
+    pub quantile: Option<f64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Function {
+    Count,
+    Sum,
+    Mean,
+    Variance,
+    Stddev,
+    Min,
+    Max,
+    First,
+    Last,
+    FirstN(usize),
+    LastN(usize),
+    CountDistinct,
+    ApproxCountDistinct,
+    Percentile(f64),
+    TopK(usize),
+}
+
+/// An input column.
+#[derive(Clone, Debug)]
+pub struct Lane {
+    pub name: String,
+    pub lane_type: LaneType,
+}
+
+/// How far back a feature looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Window {
+    Lifetime,
+    Sliding { length_us: i64, hop_us: i64 },
+}
+
+impl Window {
+    /// The earliest event time inside the window at `t`: `floor(t - length, hop)`, towards minus infinity from the epoch.
+    #[inline]
+    pub fn tail(self, t: i64) -> i64 {
+        match self {
+            Self::Lifetime => i64::MIN,
+            Self::Sliding { length_us, hop_us } => match t.checked_sub(length_us) {
+                Some(start) => start.checked_sub(start.rem_euclid(hop_us)).unwrap_or(i64::MIN),
+                None => i64::MIN,
+            },
+        }
+    }
+}
+
+/// A partial state that some features share: one per (lane, kind), whatever the window.
+#[derive(Clone, Debug)]
+pub struct Slot {
+    pub lane: Option<usize>,
+    pub kind: Kind,
+}
+
+/// A feature, resolved.
+#[derive(Clone, Debug)]
+pub struct Feature {
+    pub name: String,
+    pub function: Function,
+    pub lane: Option<usize>,
+    /// Index into the plan's windows.
+    pub window: usize,
+    /// Index into the plan's slots.
+    pub slot: usize,
+    pub output: OutputType,
+    /// The unscaled value of one, for decimals.
+    unit: f64,
+}
+
+/// Features of one event view, compiled. Slots and windows are in first-use order, each once.
+#[derive(Clone, Debug)]
+pub struct WindowPlan {
+    pub lanes: Vec<Lane>,
+    pub features: Vec<Feature>,
+    pub windows: Vec<Window>,
+    pub slots: Vec<Slot>,
+}
+
+impl WindowPlan {
+    /// # Errors
+    /// `Type` for a lane or a function on a lane that the kernel does not take, `Invalid` for anything else wrong.
+    pub fn new(schema: &Schema, specs: &[FeatureSpec]) -> Result<Self> {
+        let lanes = schema.fields().iter().map(|field| {
+            let lane_type = LaneType::from_arrow(field.name(), field.data_type())?;
+            Ok(Lane { name: field.name().clone(), lane_type })
+        });
+        let mut plan =
+            Self { lanes: lanes.collect::<Result<_>>()?, features: Vec::new(), windows: Vec::new(), slots: Vec::new() };
+        for spec in specs {
+            plan.add(spec)?;
+        }
+        Ok(plan)
+    }
+
+    /// One field per feature, in order.
+    pub fn output_schema(&self) -> Schema {
+        let fields = self.features.iter().map(|f| Arc::new(Field::new(&f.name, f.output.to_arrow(), true)));
+        Schema::new(fields.collect::<Vec<_>>())
+    }
+
+    pub fn lane_type(&self, lane: Option<usize>) -> Option<LaneType> {
+        lane.map(|i| self.lanes[i].lane_type)
+    }
+
+    /// An empty state for a slot.
+    pub fn state(&self, slot: &Slot) -> Accumulator {
+        Accumulator::new(&slot.kind, self.lane_type(slot.lane))
+    }
+
+    fn add(&mut self, spec: &FeatureSpec) -> Result<()> {
+        if self.features.iter().any(|f| f.name == spec.name) {
+            return Err(invalid(spec, "its name is already taken; rename one of the two"));
+        }
+        let function = spec.function()?;
+        let lane = match spec.lane {
+            None if function == Function::Count => None,
+            None => return Err(invalid(spec, "it names no input column; only count works without one")),
+            Some(i) => Some(self.lanes.get(i).ok_or_else(|| {
+                invalid(spec, &format!("input column {i} does not exist; there are {}", self.lanes.len()))
+            })?),
+        };
+        let output = function.output(spec, lane)?;
+        let unit = unit_of(lane.map_or(0, |l| l.lane_type.scale()));
+        let window = position(&mut self.windows, spec.window()?);
+        let slot = self.slot(spec.lane, function.kind());
+        self.features.push(Feature { name: spec.name.clone(), function, lane: spec.lane, window, slot, output, unit });
+        Ok(())
+    }
+
+    /// The slot that serves `kind` on `lane`, widened where an existing one holds too little.
+    fn slot(&mut self, lane: Option<usize>, kind: Kind) -> usize {
+        for (i, slot) in self.slots.iter_mut().enumerate() {
+            if slot.lane == lane
+                && let Some(both) = slot.kind.covering(&kind)
+            {
+                slot.kind = both;
+                return i;
+            }
+        }
+        self.slots.push(Slot { lane, kind });
+        self.slots.len() - 1
+    }
+}
+
+impl Kind {
+    /// The one kind that serves both, if they can share a state.
+    pub fn covering(&self, other: &Self) -> Option<Self> {
+        Some(match (self, other) {
+            (Self::Moments { sum, squares }, Self::Moments { sum: s, squares: q }) => {
+                Self::Moments { sum: *sum || *s, squares: *squares || *q }
+            }
+            (Self::First { n }, Self::First { n: m }) => Self::First { n: *n.max(m) },
+            (Self::Last { n }, Self::Last { n: m }) => Self::Last { n: *n.max(m) },
+            (a, b) if a == b => a.clone(),
+            _ => return None,
+        })
+    }
+}
+
+fn position(windows: &mut Vec<Window>, window: Window) -> usize {
+    windows.iter().position(|w| *w == window).unwrap_or_else(|| {
+        windows.push(window);
+        windows.len() - 1
+    })
+}
+
+fn invalid(spec: &FeatureSpec, why: &str) -> KernelError {
+    KernelError::Invalid(format!("Feature '{}' ({}) cannot be compiled: {why}.", spec.name, spec.function))
+}
+
+impl FeatureSpec {
+    fn window(&self) -> Result<Window> {
+        match (self.window_us, self.hop_us) {
+            (None, None) => Ok(Window::Lifetime),
+            (Some(length_us), Some(hop_us)) if length_us > 0 && hop_us > 0 => Ok(Window::Sliding { length_us, hop_us }),
+            (Some(_), Some(_)) => Err(invalid(self, "window and hop must be positive")),
+            _ => Err(invalid(self, "window and hop go together; a lifetime window has neither")),
+        }
+    }
+
+    fn function(&self) -> Result<Function> {
+        let n = || match self.n {
+            Some(n) if n > 0 => Ok(n),
+            _ => Err(invalid(self, "n must be a positive number")),
+        };
+        Ok(match self.function.as_str() {
+            "count" => Function::Count,
+            "sum" => Function::Sum,
+            "mean" => Function::Mean,
+            "variance" => Function::Variance,
+            "stddev" => Function::Stddev,
+            "min" => Function::Min,
+            "max" => Function::Max,
+            "first" => Function::First,
+            "last" => Function::Last,
+            "first_n" => Function::FirstN(n()?),
+            "last_n" => Function::LastN(n()?),
+            "count_distinct" => Function::CountDistinct,
+            "approx_count_distinct" => Function::ApproxCountDistinct,
+            "percentile" => match self.quantile {
+                Some(q) if (0.0..=1.0).contains(&q) => Function::Percentile(q),
+                _ => return Err(invalid(self, "quantile must lie between 0 and 1")),
+            },
+            "top_k" => Function::TopK(n()?),
+            _ => return Err(invalid(self, "there is no such function")),
+        })
+    }
+}
+
+impl Function {
+    pub fn kind(self) -> Kind {
+        match self {
+            Self::Count => Kind::Moments { sum: false, squares: false },
+            Self::Sum | Self::Mean => Kind::Moments { sum: true, squares: false },
+            Self::Variance | Self::Stddev => Kind::Moments { sum: true, squares: true },
+            Self::Min => Kind::Min,
+            Self::Max => Kind::Max,
+            Self::First => Kind::First { n: 1 },
+            Self::Last => Kind::Last { n: 1 },
+            Self::FirstN(n) => Kind::First { n },
+            Self::LastN(n) => Kind::Last { n },
+            Self::CountDistinct | Self::TopK(_) => Kind::Values,
+            Self::ApproxCountDistinct => Kind::Hll,
+            Self::Percentile(_) => Kind::Histogram,
+        }
+    }
+
+    fn output(self, spec: &FeatureSpec, lane: Option<&Lane>) -> Result<OutputType> {
+        let Some(lane) = lane else { return Ok(OutputType::Scalar(LaneType::Int64)) };
+        let numeric_only = matches!(self, Self::Sum | Self::Mean | Self::Variance | Self::Stddev | Self::Percentile(_));
+        if numeric_only && !lane.lane_type.is_numeric() {
+            return Err(KernelError::Type(format!(
+                "Feature '{}' asks for the {} of column '{}', which is {}. Use a numeric or boolean column.",
+                spec.name,
+                spec.function,
+                lane.name,
+                lane.lane_type.to_arrow()
+            )));
+        }
+        Ok(match self {
+            Self::Count | Self::CountDistinct | Self::ApproxCountDistinct => OutputType::Scalar(LaneType::Int64),
+            Self::Mean | Self::Variance | Self::Stddev | Self::Percentile(_) => OutputType::Scalar(LaneType::Float64),
+            Self::Sum => OutputType::Scalar(match lane.lane_type {
+                LaneType::Decimal { scale, .. } => LaneType::Decimal { precision: 38, scale },
+                LaneType::Float64 => LaneType::Float64,
+                _ => LaneType::Int64,
+            }),
+            Self::Min | Self::Max | Self::First | Self::Last => OutputType::Scalar(lane.lane_type),
+            Self::FirstN(_) | Self::LastN(_) | Self::TopK(_) => OutputType::List(lane.lane_type),
+        })
+    }
+}
+
+impl Feature {
+    /// Appends this feature's value for a state of its slot's kind.
+    ///
+    /// # Errors
+    /// `Overflow`, naming the feature, if an exact sum does not fit its type.
+    ///
+    /// # Panics
+    /// If the state is of another kind.
+    pub fn finalize(&self, state: &Accumulator, out: &mut OutputColumn) -> Result<()> {
+        match (state, self.function) {
+            (Accumulator::Moments(moments), _) => return self.finalize_moments(moments, out),
+            (Accumulator::Min(best) | Accumulator::Max(best), _) => {
+                out.push_value(best.as_ref().map(|v| v.as_ref()));
+            }
+            (Accumulator::Ends(ends), Function::First) => out.push_value(ends.values().next()),
+            (Accumulator::Ends(ends), Function::Last) => out.push_value(ends.values().next_back()),
+            (Accumulator::Ends(ends), _) if ends.values().len() == 0 => out.push_null(),
+            (Accumulator::Ends(ends), Function::FirstN(n)) => return out.push_list(ends.values().take(n)),
+            (Accumulator::Ends(ends), Function::LastN(n)) => {
+                let skipped = ends.values().len().saturating_sub(n);
+                return out.push_list(ends.values().skip(skipped));
+            }
+            (Accumulator::Values(counts), Function::CountDistinct) => out.push_int(counts.distinct() as i64),
+            (Accumulator::Values(counts), Function::TopK(_)) if counts.distinct() == 0 => out.push_null(),
+            (Accumulator::Values(counts), Function::TopK(k)) => return out.push_list(counts.top(k).into_iter()),
+            (Accumulator::Histogram { counts, .. }, Function::Percentile(q)) => out.push_float(counts.percentile(q)),
+            (Accumulator::Hll(hll), _) => out.push_int(hll.count()),
+            (state, function) => unreachable!("{function:?} of {state:?}"),
+        }
+        Ok(())
+    }
+
+    /// [`Feature::finalize`] for counts, sums and what follows from them.
+    #[inline]
+    pub fn finalize_moments(&self, moments: &Moments, out: &mut OutputColumn) -> Result<()> {
+        match self.function {
+            Function::Count => out.push_int(moments.count as i64),
+            Function::Sum => return self.finalize_sum(moments, out),
+            Function::Mean => out.push_float(moments.mean(self.unit)),
+            Function::Variance => out.push_float(moments.variance(self.unit)),
+            Function::Stddev => out.push_float(moments.variance(self.unit).map(f64::sqrt)),
+            function => unreachable!("{function:?} of moments"),
+        }
+        Ok(())
+    }
+
+    fn finalize_sum(&self, moments: &Moments, out: &mut OutputColumn) -> Result<()> {
+        match self.output {
+            OutputType::Scalar(LaneType::Float64) => out.push_float(moments.float_sum()),
+            OutputType::Scalar(LaneType::Decimal { .. }) => match moments.integer_sum() {
+                None => out.push_null(),
+                Some(sum) => out.push_decimal(
+                    sum.filter(|s| s.unsigned_abs() < 10u128.pow(38))
+                        .ok_or_else(|| self.overflow("decimal128 of 38 digits", "round it to a smaller scale"))?,
+                ),
+            },
+            _ => match moments.integer_sum() {
+                None => out.push_null(),
+                Some(sum) => out.push_int(
+                    sum.and_then(|s| i64::try_from(s).ok())
+                        .ok_or_else(|| self.overflow("int64", "cast the column to decimal or float64"))?,
+                ),
+            },
+        }
+        Ok(())
+    }
+
+    fn overflow(&self, held: &str, fix: &str) -> KernelError {
+        KernelError::Overflow(format!(
+            "Feature '{}' is a sum too large for {held}. Sums are exact and never wrap: {fix}, or use a shorter window.",
+            self.name
+        ))
+    }
+
+    /// The value of an empty window: 0 for counts, null for the rest.
+    pub fn finalize_empty(&self, out: &mut OutputColumn) {
+        match self.function {
+            Function::Count | Function::CountDistinct | Function::ApproxCountDistinct => out.push_int(0),
+            _ => out.push_null(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_schema::DataType;
+
+    use super::*;
+
+    fn spec(name: &str, function: &str, lane: Option<usize>) -> FeatureSpec {
+        FeatureSpec { name: name.into(), function: function.into(), lane, ..FeatureSpec::default() }
+    }
+
+    fn schema() -> Schema {
+        Schema::new(vec![
+            Field::new("amount", DataType::Float64, true),
+            Field::new("shop", DataType::Utf8, true),
+            Field::new("price", DataType::Decimal128(9, 2), true),
+        ])
+    }
+
+    #[test]
+    fn features_of_one_lane_share_a_state() {
+        let specs = [
+            spec("a", "count", Some(0)),
+            spec("b", "stddev", Some(0)),
+            spec("c", "sum", Some(0)),
+            spec("d", "last", Some(1)),
+            FeatureSpec { n: Some(5), ..spec("e", "last_n", Some(1)) },
+            spec("f", "count", None),
+        ];
+        let plan = WindowPlan::new(&schema(), &specs).unwrap();
+        let kinds: Vec<_> = plan.slots.iter().map(|s| (s.lane, s.kind.clone())).collect();
+        assert_eq!(
+            kinds,
+            [
+                (Some(0), Kind::Moments { sum: true, squares: true }),
+                (Some(1), Kind::Last { n: 5 }),
+                (None, Kind::Moments { sum: false, squares: false }),
+            ]
+        );
+        assert_eq!(plan.features.iter().map(|f| f.slot).collect::<Vec<_>>(), [0, 0, 0, 1, 1, 2]);
+    }
+
+    #[test]
+    fn what_cannot_be_compiled_says_why() {
+        let cases = [
+            (spec("x", "median", Some(0)), "no such function"),
+            (spec("x", "sum", Some(1)), "column 'shop', which is Utf8"),
+            (spec("x", "sum", None), "names no input column"),
+            (spec("x", "sum", Some(9)), "does not exist"),
+            (spec("x", "top_k", Some(0)), "n must be"),
+            (spec("x", "percentile", Some(0)), "quantile"),
+            (FeatureSpec { window_us: Some(5), ..spec("x", "sum", Some(0)) }, "go together"),
+            (FeatureSpec { window_us: Some(-5), hop_us: Some(1), ..spec("x", "sum", Some(0)) }, "positive"),
+        ];
+        for (bad, why) in cases {
+            let error = WindowPlan::new(&schema(), &[bad]).unwrap_err().to_string();
+            assert!(error.contains(why) && error.contains("'x'"), "{error}");
+        }
+        let twice = [spec("x", "count", None), spec("x", "count", None)];
+        assert!(WindowPlan::new(&schema(), &twice).unwrap_err().to_string().contains("already taken"));
+        let odd = Schema::new(vec![Field::new("odd", DataType::Int8, true)]);
+        assert!(WindowPlan::new(&odd, &[]).unwrap_err().to_string().contains("'odd' has type Int8"));
+    }
+
+    #[test]
+    fn tails_sit_on_the_grid_below_and_never_overflow() {
+        let window = Window::Sliding { length_us: 10, hop_us: 4 };
+        assert_eq!([window.tail(25), window.tail(10), window.tail(9), window.tail(0)], [12, 0, -4, -12]);
+        assert_eq!(window.tail(i64::MIN), i64::MIN);
+        assert_eq!(window.tail(i64::MIN + 11), i64::MIN);
+        assert_eq!(window.tail(i64::MAX), (i64::MAX - 10).div_euclid(4) * 4);
+    }
+
+    #[test]
+    fn a_decimal_sum_past_38_digits_names_its_feature() {
+        let plan = WindowPlan::new(&schema(), &[spec("total", "sum", Some(2))]).unwrap();
+        let mut state = plan.state(&plan.slots[0]);
+        let mut out = OutputColumn::new(plan.features[0].output, 1);
+        let value = crate::aggregates::value::ValueRef::Decimal(10i128.pow(38) - 1);
+        state.add(value, 0, 0);
+        assert!(plan.features[0].finalize(&state, &mut out).is_ok());
+        state.add(value, 1, 1);
+        let error = plan.features[0].finalize(&state, &mut out).unwrap_err();
+        assert!(matches!(&error, KernelError::Overflow(text) if text.contains("'total'")), "{error}");
+    }
+}
