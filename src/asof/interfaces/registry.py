@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
+
+from asof.plan.registered import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-Kind = Literal["entity", "source", "view", "service"]
+__all__ = ["Action", "Change", "Kind", "Registry", "RegistrySnapshot", "Revision", "StoredObject"]
+
 Action = Literal["create", "new_version", "metadata", "remove", "restore", "prune"]
 
 
@@ -34,7 +37,14 @@ class StoredObject:
 
 @dataclass(frozen=True)
 class Change:
-    """One object's change within an apply; `body` and `meaning` are None for remove and prune."""
+    """One object's change within an apply.
+
+    Attributes:
+        action: create and new_version add a version; metadata replaces the body of one; remove hides it; restore
+            shows it again, with a new body; prune deletes it for good, and its number is never used again.
+        body: The spec as JSON; None for remove and prune.
+        meaning: Its meaning hash; None for remove and prune.
+    """
 
     action: Action
     kind: Kind
@@ -62,10 +72,12 @@ class RegistrySnapshot:
     Attributes:
         revision: 0 for an empty registry.
         objects: By (kind, name, version), hidden ones included.
+        last_versions: The highest version number ever given to (kind, name), pruned ones included.
     """
 
     revision: int
     objects: Mapping[tuple[Kind, str, int], StoredObject]
+    last_versions: Mapping[tuple[Kind, str], int] = field(default_factory=dict)
 
 
 class Registry(Protocol):

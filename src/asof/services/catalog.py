@@ -1,0 +1,265 @@
+"""Looks up views, services and features in one snapshot of the registry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar, cast
+
+import msgspec
+
+from asof.definitions import FeatureSelection, FeatureService, FeatureView
+from asof.errors import InputError, NotFoundError, did_you_mean
+from asof.plan.references import parse_feature, parse_object
+from asof.plan.registered import Newest, Registered, decode_spec
+from asof.plan.selection import Selection
+from asof.plan.specs import AnySpec, EntitySpec, FeatureSpec, ServiceSpec, SourceSpec, ViewSpec, column_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from asof.interfaces.registry import RegistrySnapshot, StoredObject
+    from asof.plan.registered import Kind
+
+    FeatureLike = str | FeatureView | FeatureSelection
+
+_S = TypeVar("_S", bound=AnySpec)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One version of one object.
+
+    Attributes:
+        hidden: Removed from the definitions; readable by its pinned name only.
+        newest: Whether it is the newest version of the object.
+        revision: The revision that wrote it.
+    """
+
+    kind: Kind
+    name: str
+    version: int
+    spec: AnySpec
+    hidden: bool
+    newest: bool
+    revision: int
+
+
+class Catalog:
+    """One revision of the registry, decoded as it is asked for. Safe to share between threads.
+
+    Attributes:
+        revision: The snapshot's revision; 0 for an empty registry.
+    """
+
+    def __init__(self, snapshot: RegistrySnapshot) -> None:
+        self.revision = snapshot.revision
+        self._stored = snapshot.objects
+        self._versions: dict[tuple[Kind, str], list[int]] = {}
+        for kind, name, version in sorted(snapshot.objects):
+            self._versions.setdefault((kind, name), []).append(version)
+        self._last_versions = dict(snapshot.last_versions)
+        self._decoded: dict[tuple[Kind, str, int], AnySpec] = {}
+
+    def view(self, name: str, version: int | None = None) -> ViewSpec:
+        """Return a view: the newest version, or the given one even where it is hidden.
+
+        Raises:
+            NotFoundError: no such view or version, or the view was removed and no version is given.
+        """
+        return cast("ViewSpec", self._find("view", name, version))
+
+    def service(self, name: str, version: int | None = None) -> ServiceSpec:
+        """Return a service: the newest version, or the given one even where it is hidden.
+
+        Raises:
+            NotFoundError: no such service or version, or the service was removed and no version is given.
+        """
+        return cast("ServiceSpec", self._find("service", name, version))
+
+    def entity(self, name: str, version: int | None = None) -> EntitySpec:
+        """Return an entity.
+
+        Raises:
+            NotFoundError: no such entity or version.
+        """
+        return cast("EntitySpec", self._find("entity", name, version))
+
+    def source(self, name: str, version: int | None = None) -> SourceSpec:
+        """Return a source.
+
+        Raises:
+            NotFoundError: no such source or version.
+        """
+        return cast("SourceSpec", self._find("source", name, version))
+
+    def entities(self) -> list[EntitySpec]:
+        """Return the newest version of every entity that is not removed, by name."""
+        return self._newest("entity", EntitySpec)
+
+    def sources(self) -> list[SourceSpec]:
+        """Return the newest version of every source that is not removed, by name."""
+        return self._newest("source", SourceSpec)
+
+    def views(self) -> list[ViewSpec]:
+        """Return the newest version of every view that is not removed, by name."""
+        return self._newest("view", ViewSpec)
+
+    def services(self) -> list[ServiceSpec]:
+        """Return the newest version of every service that is not removed, by name."""
+        return self._newest("service", ServiceSpec)
+
+    def entries(self, kind: Kind | None = None, name: str | None = None) -> list[Entry]:
+        """Return every stored version, hidden ones included, by kind, name and version."""
+        return [
+            self._entry(kind_, name_, version)
+            for (kind_, name_), versions in self._versions.items()
+            if kind in (None, kind_) and name in (None, name_)
+            for version in versions
+        ]
+
+    def registered(self) -> Registered:
+        """Return what a plan is made against."""
+        newest: dict[tuple[Kind, str], Newest] = {}
+        for (kind, name), versions in self._versions.items():
+            stored = self._stored[kind, name, versions[-1]]
+            visible = tuple(v for v in versions if not self._stored[kind, name, v].hidden)
+            newest[kind, name] = Newest(versions[-1], self._decode(stored), stored.hidden, visible)
+        last = {key: max(versions[-1], self._last_versions.get(key, 0)) for key, versions in self._versions.items()}
+        return Registered(self.revision, newest, {**self._last_versions, **last})
+
+    def select(self, features: str | FeatureService | FeatureLike | Sequence[FeatureLike]) -> Selection:
+        """Return the features that a read names.
+
+        Args:
+            features: A service, as "fraud" or "fraud@2"; or a list of "view:feature", "view@3:feature" and whole
+                views as "view" or "view@3". Definition objects stand for their names. A single text with a colon
+                is a list of one.
+
+        Raises:
+            NotFoundError: no such service, view or feature; names what is near.
+            InputError: nothing is listed, a text is no reference, or two items fill the same column.
+        """
+        if isinstance(features, FeatureService):
+            return self._select_service(features.name)
+        if isinstance(features, str) and ":" not in features:
+            return self._select_service(features)
+        listed: Sequence[FeatureLike] = (
+            [features] if isinstance(features, str | FeatureView | FeatureSelection) else list(features)
+        )
+        items = [item for feature in listed for item in self._resolve(feature)]
+        if not items:
+            raise InputError("No features are asked for", fix='Name a service, or list features: ["spend:count_1h"].')
+        _refuse_repeats(items)
+        return Selection(None, tuple(items))
+
+    def _select_service(self, text: str) -> Selection:
+        reference = parse_object(text)
+        if not self._versions.get(("service", reference.name)) and ("view", reference.name) in self._versions:
+            raise NotFoundError(
+                f"There is no service {reference.name!r}",
+                why="There is a view of that name",
+                fix=f'Ask for the view in a list: ["{text}"].',
+            )
+        service = self.service(reference.name, reference.version)
+        items = []
+        for pinned in service.features:
+            view = self.view(pinned.view, pinned.view_version)
+            items.append((view, self._feature(view, pinned.feature)))
+        return Selection(service, tuple(items))
+
+    def _resolve(self, feature: FeatureLike) -> Iterable[tuple[ViewSpec, FeatureSpec]]:
+        if isinstance(feature, FeatureView):
+            return self._resolve(feature.name)
+        if isinstance(feature, FeatureSelection):
+            view = self.view(feature.view.name)
+            return [(view, self._feature(view, name)) for name in feature.names]
+        if not isinstance(feature, str):
+            raise InputError(
+                f"{feature!r} does not name a feature", fix='Write "view:feature", a view or a selection of a view.'
+            )
+        if ":" in feature:
+            one = parse_feature(feature)
+            view = self.view(one.view, one.version)
+            return [(view, self._feature(view, one.feature))]
+        whole = parse_object(feature)
+        if ("view", whole.name) not in self._versions and ("service", whole.name) in self._versions:
+            raise NotFoundError(
+                f"There is no view {whole.name!r}",
+                why="There is a service of that name",
+                fix=f'Name the service alone, not in a list: "{feature}".',
+            )
+        view = self.view(whole.name, whole.version)
+        return [(view, spec) for spec in view.features]
+
+    def _feature(self, view: ViewSpec, name: str) -> FeatureSpec:
+        found = view.feature(name)
+        if found is None:
+            known = [f.name for f in view.features]
+            raise NotFoundError(
+                f"View {view.key} has no feature {name!r}",
+                why=did_you_mean(name, known) or f"It has {', '.join(known)}",
+                fix="Correct the name, or define the feature and run `asof apply`.",
+            )
+        return found
+
+    def _newest(self, kind: Kind, type_: type[_S]) -> list[_S]:
+        found = [
+            self._decode(self._stored[kind, name, versions[-1]])
+            for (kind_, name), versions in self._versions.items()
+            if kind_ == kind and not self._stored[kind, name, versions[-1]].hidden
+        ]
+        return [spec for spec in found if isinstance(spec, type_)]
+
+    def _entry(self, kind: Kind, name: str, version: int) -> Entry:
+        stored = self._stored[kind, name, version]
+        newest = self._versions[kind, name][-1] == version
+        return Entry(kind, name, version, self._decode(stored), stored.hidden, newest, stored.revision)
+
+    def _find(self, kind: Kind, name: str, version: int | None) -> AnySpec:
+        versions = self._versions.get((kind, name), [])
+        if not versions:
+            visible = [
+                n for (k, n), vs in self._versions.items() if k == kind and not self._stored[k, n, vs[-1]].hidden
+            ]
+            raise NotFoundError(
+                f"There is no {kind} {name!r} in the registry",
+                why=did_you_mean(name, visible),
+                fix="Correct the name, or run `asof apply` if it is defined and not applied yet.",
+            )
+        stored = self._stored.get((kind, name, versions[-1] if version is None else version))
+        if stored is None:
+            raise NotFoundError(
+                f"{kind.capitalize()} {name!r} has no version {version}",
+                why=f"It has {', '.join(map(str, versions))}",
+                fix="Name one of them, or leave the version out for the newest.",
+            )
+        if version is None and stored.hidden:
+            raise NotFoundError(
+                f"{kind.capitalize()} {name!r} was removed from the definitions",
+                fix=f"Define it again and run `asof apply`, or read a version of it by its pinned name: "
+                f"{name}@{versions[-1]}.",
+            )
+        return self._decode(stored)
+
+    def _decode(self, stored: StoredObject) -> AnySpec:
+        key = (stored.kind, stored.name, stored.version)
+        if key not in self._decoded:
+            spec = decode_spec(stored.kind, stored.name, stored.body)
+            if isinstance(spec, ViewSpec | ServiceSpec):
+                spec = msgspec.structs.replace(spec, version=stored.version)
+            self._decoded[key] = spec
+        return self._decoded[key]
+
+
+def _refuse_repeats(items: Iterable[tuple[ViewSpec, FeatureSpec]]) -> None:
+    seen: dict[str, ViewSpec] = {}
+    for view, feature in items:
+        column = column_name(view.name, feature.name)
+        if column in seen:
+            other = seen[column]
+            raise InputError(
+                f"The feature {view.name}:{feature.name} is asked for twice",
+                why=f"{other.key} and {view.key} both fill column {column}" if other.key != view.key else "",
+                fix="List it once.",
+            )
+        seen[column] = view
