@@ -157,3 +157,7 @@ class ConfigError(AsofError, ValueError):
 
     code = "config_invalid"
     exit_code = 14
+
+
+class RejectedRowsWarning(UserWarning):
+    """Rows of a source could not be used and were put into quarantine, with a reason each."""

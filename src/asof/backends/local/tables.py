@@ -1,0 +1,95 @@
+"""Writes training sets to local files and Delta tables: to a temporary name first, then in one step."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from asof.errors import StoreError, StoreFullError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+
+class LocalTableWriter:
+    """Writes Parquet, CSV, Arrow IPC files and Delta tables."""
+
+    def formats(self) -> tuple[str, ...]:
+        """Return the names of the formats it can write."""
+        return ("parquet", "csv", "arrow", "delta")
+
+    def write(self, target: Path, chosen: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
+        """Replace `target` by the batches, atomically and durably."""
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if chosen == "delta":
+                _write_delta(target, schema, batches)
+            else:
+                _write_file(target, chosen, schema, batches)
+        except StoreError:
+            raise
+        except OSError as error:
+            raise disk_error(target, error) from error
+
+
+def _write_file(target: Path, chosen: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with temporary.open("wb") as sink:
+            with _open_writer(sink, chosen, schema) as writer:
+                for batch in batches:
+                    writer.write_batch(batch)
+            sink.flush()
+            os.fsync(sink.fileno())
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _open_writer(sink: Any, chosen: str, schema: pa.Schema) -> Any:
+    if chosen == "parquet":
+        import pyarrow.parquet as pq
+
+        return pq.ParquetWriter(sink, schema)
+    if chosen == "csv":
+        import pyarrow.csv as pa_csv
+
+        return pa_csv.CSVWriter(sink, schema)
+    return pa.ipc.new_file(sink, schema)
+
+
+def _write_delta(target: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
+    from deltalake import write_deltalake
+    from deltalake.exceptions import DeltaError
+
+    fresh = not target.exists()
+    reader = pa.RecordBatchReader.from_batches(schema, batches)
+    try:
+        write_deltalake(str(target), reader, mode="overwrite", schema_mode="overwrite")
+    except BaseException as error:
+        if fresh:
+            shutil.rmtree(target, ignore_errors=True)
+        if isinstance(error, DeltaError):
+            raise disk_error(target, OSError(_errno_of(str(error)), str(error))) from error
+        raise
+
+
+def _errno_of(message: str) -> int:
+    return errno.ENOSPC if "No space left" in message else errno.EIO
+
+
+def disk_error(target: Path, error: OSError) -> StoreError:
+    """Return the user's error for a failed write; nothing that was there before is lost."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return StoreFullError(
+            f"There is no room to write {target}",
+            why=str(error),
+            fix="Free some space and run it again; what was there before is still there.",
+        )
+    return StoreError(f"{target} cannot be written", why=str(error), fix="Check the path and its permissions.")

@@ -1,0 +1,257 @@
+"""Point-in-time joins: the features of every spine row as they were known at its instant."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from asof import _native
+from asof.errors import FeatureValueError, RejectedRowsWarning
+from asof.interfaces.scanner import AVAILABLE_AT, DELETED, EVENT_TIME, RETRACTED_AT, ScanRequest
+from asof.kernel.programs import compile_events, compile_states
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from asof.interfaces import Executor, Rejected, Scanner
+    from asof.plan.specs import FeatureSpec, ViewSpec
+    from asof.services.spine import Spine
+
+CODE = "__code"
+STATUS = "__status"
+STATUS_NAMES = ("present", "null", "missing", "expired", "stale", "error")
+BATCH_ROWS = 131_072
+
+
+@dataclass
+class ViewColumns:
+    """The answer of one view for all spine rows, in parts that each hold ascending spine rows.
+
+    Attributes:
+        parts: Pairs of spine row numbers (int64, ascending) and a table with one column per feature, its name with
+            `__status` appended for the statuses where they were asked for.
+    """
+
+    schema: pa.Schema
+    parts: list[tuple[np.ndarray[tuple[int], np.dtype[np.int64]], pa.Table]] = field(default_factory=list)
+
+    def slice(self, start: int, stop: int) -> pa.Table:
+        """Return spine rows `start` to `stop`, in spine order."""
+        rows: list[np.ndarray[tuple[int], np.dtype[np.int64]]] = []
+        tables: list[pa.Table] = []
+        for numbers, table in self.parts:
+            first, last = np.searchsorted(numbers, (start, stop))
+            if last > first:
+                rows.append(numbers[first:last])
+                tables.append(table.slice(first, last - first))
+        if len(tables) == 1:
+            return tables[0]
+        return pa.concat_tables(tables).take(pa.array(np.argsort(np.concatenate(rows), kind="stable")))
+
+
+class HistoryReader:
+    """Evaluates views for a spine, view by view and part by part, within the executor's memory budget."""
+
+    def __init__(self, scanner: Scanner, executor: Executor, *, now_us: int | None = None) -> None:
+        """Read through `scanner`; `now_us` is the clock that `max_skew` compares with."""
+        self._scanner = scanner
+        self._executor = executor
+        self._now_us = now_us
+
+    def read(self, view: ViewSpec, features: Sequence[FeatureSpec], spine: Spine, *, statuses: bool) -> ViewColumns:
+        """Return the chosen features of one view for every spine row.
+
+        Raises:
+            InputError: the spine's keys do not fit the view's entity.
+            FeatureValueError: an integer sum beyond 64 bits.
+            SourceError, SchemaError: the source cannot be read as it was defined.
+        """
+        index = _native.KeyIndex(spine.keys(view.entity))
+        job = _EventJob if view.kind == "event" else _StateJob
+        return self._run(job(view, features, statuses=statuses), index, spine)
+
+    def _run(self, job: _EventJob | _StateJob, index: _native.KeyIndex, spine: Spine) -> ViewColumns:
+        answer = ViewColumns(job.schema())
+        query_codes = index.codes.to_numpy()
+        instants = spine.instants.to_numpy()
+        if len(instants) == 0:
+            answer.parts.append((np.arange(0), answer.schema.empty_table()))
+            return answer
+        request = job.request(int(instants.min()), int(instants.max()), self._now_us)
+        scan = self._scanner.scan(request)
+        keys = [key.name for key in request.keys]
+        coded = _code_batches(scan.batches, keys, index)
+        schema = _coded_schema(scan.schema, keys)
+        with self._executor.partition(coded, schema, _assign_code) as parts:
+            warn_rejected(job.view.source.name, scan.rejected)
+            part_of = np.where(query_codes < 0, 0, query_codes % parts.count)
+            for part in range(parts.count):
+                rows = np.flatnonzero(part_of == part) if parts.count > 1 else np.arange(len(instants))
+                if len(rows):
+                    queries = (pa.array(query_codes[rows]), pa.array(instants[rows]))
+                    table = job.evaluate(parts.read(part), index, queries, self._executor.threads)
+                    answer.parts.append((rows, self._executor.keep(table)))
+        return answer
+
+
+class _EventJob:
+    """What differs for event views: the lanes, the reach back in time, the kernel call."""
+
+    def __init__(self, view: ViewSpec, features: Sequence[FeatureSpec], *, statuses: bool) -> None:
+        self.view = view
+        self._program = compile_events(view, features)
+        self._statuses = statuses
+
+    def schema(self) -> pa.Schema:
+        return _with_statuses(self._program.plan.output_schema, statuses=self._statuses)
+
+    def request(self, first_us: int, last_us: int, now_us: int | None) -> ScanRequest:
+        # Whether an entity was ever seen needs its whole past; values need only what a window can reach.
+        whole = self._statuses or self._program.reach_us is None
+        return ScanRequest(
+            source=self.view.source,
+            keys=self.view.entity.join_keys,
+            columns=self._program.columns,
+            where=self.view.where,
+            events=True,
+            event_time_from_us=None if whole else first_us - (self._program.reach_us or 0),
+            event_time_until_us=last_us,
+            now_us=now_us,
+        )
+
+    def evaluate(
+        self, events: pa.Table, index: _native.KeyIndex, queries: tuple[pa.Array, pa.Array], threads: int
+    ) -> pa.Table:
+        try:
+            answer = self._program.plan.history(
+                column(events, CODE),
+                column(events, EVENT_TIME),
+                optional_column(events, AVAILABLE_AT),
+                optional_column(events, RETRACTED_AT),
+                one_batch(events.select([c.name for c in self._program.columns])),
+                len(index),
+                *queries,
+                threads,
+            )
+        except OverflowError as error:
+            raise value_error(self.view, error) from error
+        values = answer.select(self._program.plan.output_schema.names)
+        return _finish(values, answer.column(STATUS), self._program.defaults, statuses=self._statuses)
+
+
+class _StateJob:
+    """What differs for state views: the columns, tombstones, the kernel call and the gather."""
+
+    def __init__(self, view: ViewSpec, features: Sequence[FeatureSpec], *, statuses: bool) -> None:
+        self.view = view
+        self._program = compile_states(view, features)
+        self._statuses = statuses
+
+    def schema(self) -> pa.Schema:
+        return _with_statuses(self._program.defaults.schema, statuses=self._statuses)
+
+    def request(self, first_us: int, last_us: int, now_us: int | None) -> ScanRequest:
+        del first_us
+        return ScanRequest(
+            source=self.view.source,
+            keys=self.view.entity.join_keys,
+            columns=self._program.columns,
+            where=self.view.where,
+            event_time_until_us=last_us,
+            now_us=now_us,
+        )
+
+    def evaluate(
+        self, rows: pa.Table, index: _native.KeyIndex, queries: tuple[pa.Array, pa.Array], threads: int
+    ) -> pa.Table:
+        newest = _native.as_of(
+            column(rows, CODE),
+            column(rows, EVENT_TIME),
+            optional_column(rows, AVAILABLE_AT),
+            optional_column(rows, DELETED),
+            len(index),
+            *queries,
+            self.view.ttl_us,
+            threads,
+        )
+        values = one_batch(rows.select(self._program.defaults.schema.names).take(newest.column("row")))
+        return _finish(values, newest.column("status"), self._program.defaults, statuses=self._statuses)
+
+
+def _finish(values: pa.RecordBatch, rows: pa.Array, defaults: pa.RecordBatch, *, statuses: bool) -> pa.Table:
+    filled = pa.Table.from_batches([_native.apply_defaults(values, defaults)])
+    if statuses:
+        codes = _native.value_statuses(values, rows)
+        names = pa.array(STATUS_NAMES)
+        for position, name in enumerate(values.schema.names):
+            filled = filled.append_column(name + STATUS, names.take(codes.column(position)))
+    return filled
+
+
+def _with_statuses(schema: pa.Schema, *, statuses: bool) -> pa.Schema:
+    extra = [pa.field(name + STATUS, pa.string()) for name in schema.names] if statuses else []
+    return pa.schema([*schema, *extra])
+
+
+def _code_batches(
+    batches: Iterable[pa.RecordBatch], keys: Sequence[str], index: _native.KeyIndex
+) -> Iterator[pa.RecordBatch]:
+    """Replace the keys by their codes and leave out the rows of keys that nobody asks about."""
+    for batch in batches:
+        codes = index.lookup([batch.column(key) for key in keys])
+        coded = pa.RecordBatch.from_arrays(
+            [codes, *batch.columns[len(keys) :]], schema=_coded_schema(batch.schema, keys)
+        )
+        known = pc.greater_equal(codes, 0)
+        yield coded if pc.all(known).as_py() is not False else coded.filter(known)
+
+
+def _coded_schema(schema: pa.Schema, keys: Sequence[str]) -> pa.Schema:
+    return pa.schema([pa.field(CODE, pa.int32()), *list(schema)[len(keys) :]])
+
+
+def _assign_code(batch: pa.RecordBatch, parts: int) -> pa.Array:
+    return pa.array(batch.column(CODE).to_numpy() % np.int32(parts))
+
+
+def column(table: pa.Table, name: str) -> pa.Array:
+    """Return a column as one array."""
+    found = table.column(name)
+    return found.chunk(0) if found.num_chunks == 1 else found.combine_chunks()
+
+
+def optional_column(table: pa.Table, name: str) -> pa.Array | None:
+    """Return a column as one array, or None where the table has none of that name."""
+    return column(table, name) if name in table.column_names else None
+
+
+def one_batch(table: pa.Table) -> pa.RecordBatch:
+    """Return a table as one batch; the row count is kept also without columns."""
+    if table.num_columns == 0:
+        return pa.RecordBatch.from_struct_array(pa.array([{}] * table.num_rows, type=pa.struct([])))
+    return pa.RecordBatch.from_arrays([column(table, name) for name in table.column_names], schema=table.schema)
+
+
+def value_error(view: ViewSpec, error: OverflowError) -> FeatureValueError:
+    """Return the user's error for a value that its type cannot hold."""
+    return FeatureValueError(
+        f"A value of view {view.name!r} does not fit its type",
+        why=str(error),
+        fix="Make the column a float or a decimal, or shorten the window.",
+    )
+
+
+def warn_rejected(source: str, rejected: Rejected) -> None:
+    """Warn about rows that were set apart, with the reasons and the place."""
+    if rejected.counts:
+        reasons = ", ".join(f"{count} with {reason}" for reason, count in sorted(rejected.counts.items()))
+        warnings.warn(
+            f"Source {source!r}: {sum(rejected.counts.values())} rows were set apart ({reasons}); see {rejected.path}.",
+            RejectedRowsWarning,
+            stacklevel=2,
+        )

@@ -1,0 +1,172 @@
+"""Materializing: every entity's value of a view at one instant, written as a new generation of the online store."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from asof import _native
+from asof.clock import from_us
+from asof.interfaces.online import ViewKey
+from asof.interfaces.scanner import AVAILABLE_AT, DELETED, EVENT_TIME, RETRACTED_AT, ScanRequest
+from asof.kernel.programs import compile_events, compile_states
+from asof.plan.specs import meaning_hash
+from asof.services.history import column, one_batch, optional_column, value_error, warn_rejected
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from datetime import datetime
+
+    from asof.clock import Clock
+    from asof.interfaces import Executor, OnlineStore, Scanner
+    from asof.interfaces.online import GenerationWriter
+    from asof.plan.specs import ViewSpec
+
+    Progress = Callable[[str, int], None]
+
+
+@dataclass(frozen=True)
+class Materialized:
+    """What one materialization of one view did.
+
+    Attributes:
+        instant: Values are what was known then.
+        keys: Entities written.
+        rows: Source rows read.
+        seconds: From the first row read to the switch.
+    """
+
+    view: str
+    version: int
+    generation: int
+    instant: datetime
+    keys: int
+    rows: int
+    seconds: float
+
+
+class Materializer:
+    """Writes generations, view by view, within the executor's memory budget."""
+
+    def __init__(self, scanner: Scanner, executor: Executor, store: OnlineStore, *, project: str, clock: Clock) -> None:
+        """Read through `scanner`, write to `store`; `clock` dates the generations and bounds `max_skew`."""
+        self._scanner = scanner
+        self._executor = executor
+        self._store = store
+        self._project = project
+        self._clock = clock
+
+    def run(self, view: ViewSpec, instant_us: int, progress: Progress | None = None) -> Materialized:
+        """Write what was known of every entity at `instant_us`, and switch it in atomically.
+
+        Raises:
+            ConflictError: the store already holds a generation of a later instant.
+            SourceError, SchemaError: the source cannot be read as it was defined.
+            StoreFullError, StoreError: nothing was switched.
+        """
+        started = time.perf_counter()
+        program = compile_events(view, view.features) if view.kind == "event" else compile_states(view, view.features)
+        request = ScanRequest(
+            source=view.source,
+            keys=view.entity.join_keys,
+            columns=program.columns,
+            where=view.where,
+            events=view.kind == "event",
+            now_us=self._clock.now_us(),
+        )
+        scan = self._scanner.scan(request)
+        keys = [key.name for key in view.entity.join_keys]
+        lanes = [c.name for c in program.columns]
+        counted = _Counter(view.key, progress)
+        with (
+            self._executor.partition(counted.count(scan.batches), scan.schema, _assign_by(keys)) as parts,
+            self._store.write(ViewKey(self._project, view.name, view.version)) as writer,
+        ):
+            warn_rejected(view.source.name, scan.rejected)
+            for part in range(parts.count):
+                rows = parts.read(part)
+                index = _native.KeyIndex([column(rows, key) for key in keys])
+                if view.kind == "event":
+                    values = self._events(view, program, rows, index, lanes, instant_us)
+                else:
+                    values = self._states(program, rows, index, lanes, instant_us)
+                _put(writer, rows, index, keys, values)
+            generation = writer.commit(instant_us, self._clock.now_us(), meaning_hash(view))
+        return Materialized(
+            view=view.name,
+            version=view.version,
+            generation=generation.number,
+            instant=from_us(instant_us),
+            keys=generation.keys,
+            rows=counted.rows,
+            seconds=time.perf_counter() - started,
+        )
+
+    def _events(
+        self,
+        view: ViewSpec,
+        program: object,
+        rows: pa.Table,
+        index: _native.KeyIndex,
+        lanes: list[str],
+        instant_us: int,
+    ) -> pa.Array:
+        try:
+            return program.plan.build_states(
+                index.codes,
+                column(rows, EVENT_TIME),
+                optional_column(rows, AVAILABLE_AT),
+                optional_column(rows, RETRACTED_AT),
+                one_batch(rows.select(lanes)),
+                len(index),
+                instant_us,
+                self._executor.threads,
+            )
+        except OverflowError as error:
+            raise value_error(view, error) from error
+
+    def _states(
+        self, program: object, rows: pa.Table, index: _native.KeyIndex, lanes: list[str], instant_us: int
+    ) -> pa.Array:
+        return program.plan.build(
+            index.codes,
+            column(rows, EVENT_TIME),
+            optional_column(rows, AVAILABLE_AT),
+            optional_column(rows, DELETED),
+            one_batch(rows.select(lanes)),
+            len(index),
+            instant_us,
+        )
+
+
+class _Counter:
+    """Counts rows as they pass and tells the caller."""
+
+    def __init__(self, name: str, progress: Progress | None) -> None:
+        self.rows = 0
+        self._name = name
+        self._progress = progress
+
+    def count(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            self.rows += batch.num_rows
+            if self._progress is not None:
+                self._progress(self._name, self.rows)
+            yield batch
+
+
+def _assign_by(keys: list[str]) -> Callable[[pa.RecordBatch, int], pa.Array]:
+    return lambda batch, parts: _native.partition([batch.column(key) for key in keys], parts)
+
+
+def _put(
+    writer: GenerationWriter, rows: pa.Table, index: _native.KeyIndex, keys: list[str], values: pa.BinaryArray
+) -> None:
+    # Codes are dense and in first-seen order, so a key's first row is where the running maximum rises.
+    highest = np.maximum.accumulate(index.codes.to_numpy())
+    first_rows = pa.array(np.flatnonzero(np.diff(highest, prepend=-1)))
+    writer.put(_native.encode_keys([column(rows, key).take(first_rows) for key in keys]), values)

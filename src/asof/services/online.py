@@ -1,0 +1,279 @@
+"""Online reads: a service or feature list compiled once, then one multi-get and one vectorised merge per request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from asof import _native
+from asof.clock import from_us, iso
+from asof.errors import InputError, NotMaterializedError, did_you_mean
+from asof.interfaces.online import Generation, ViewKey
+from asof.kernel.programs import compile_events, compile_states
+from asof.plan.specs import ServiceSpec, column_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    import pyarrow as pa
+
+    from asof.clock import Clock
+    from asof.interfaces import OnlineStore
+    from asof.plan.specs import ViewSpec
+    from asof.services.catalog import Catalog
+
+    Keys = Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class _ViewPlan:
+    """One view of a read: where its values are, which keys it takes, and what decodes it."""
+
+    view: ViewSpec
+    key: ViewKey
+    entity: int
+    read: Any
+
+
+@dataclass(frozen=True)
+class ReadPlan:
+    """A service or feature list, compiled against one registry revision.
+
+    Attributes:
+        views: In order of first use; each is read once, with all its features.
+        entities: Join key names and types per distinct entity.
+        picks: For every output column: (position of the view, position of the feature, output name).
+    """
+
+    service: ServiceSpec | None
+    views: tuple[_ViewPlan, ...]
+    entities: tuple[tuple[tuple[str, ...], list[str]], ...]
+    key_names: frozenset[str]
+    picks: list[tuple[int, int, str]]
+
+
+class OnlineFeatures:
+    """The features of some keys at one instant, in the keys' order, with why a value is what it is.
+
+    Attributes:
+        at: The instant of the read.
+        versions: Per view: its version, its generation, and the instant it was materialized at.
+    """
+
+    def __init__(self, answer: _native.Answer, plan: ReadPlan, generations: Sequence[Generation], at_us: int) -> None:
+        """Wrap a native answer; made by `OnlineReader`."""
+        self._answer = answer
+        self._plan = plan
+        self._generations = generations
+        self._at_us = at_us
+
+    @property
+    def at(self) -> datetime:
+        """The instant of the read, UTC."""
+        return from_us(self._at_us)
+
+    @property
+    def versions(self) -> dict[str, dict[str, Any]]:
+        """Per view: version, generation, and the instant that the generation shows."""
+        return {
+            plan.view.name: {
+                "version": plan.view.version,
+                "generation": generation.number,
+                "instant": from_us(generation.instant_us),
+            }
+            for plan, generation in zip(self._plan.views, self._generations, strict=True)
+        }
+
+    @property
+    def statuses(self) -> dict[str, list[str]]:
+        """Per feature column, one status per key: present, null, missing or expired."""
+        statuses: dict[str, list[str]] = self._answer.statuses()
+        return statuses
+
+    @property
+    def event_times(self) -> dict[str, list[datetime | None]]:
+        """Per view, one event time per key: of the row, or of the newest event counted; None where there is none."""
+        times = self._answer.event_times()
+        return {plan.view.name: times[position] for position, plan in enumerate(self._plan.views)}
+
+    def to_dict(self) -> dict[str, list[Any]]:
+        """Return per feature column one Python value per key."""
+        values: dict[str, list[Any]] = self._answer.to_dict()
+        return values
+
+    def to_arrow(self, *, statuses: bool = False) -> pa.RecordBatch:
+        """Return one row per key; with `statuses`, a column `<feature>__status` after each feature's."""
+        return self._answer.to_arrow(statuses)
+
+    def to_pandas(self) -> Any:
+        """Return a pandas DataFrame, one row per key."""
+        return self.to_arrow().to_pandas()
+
+    def to_json(self, *, metadata: bool = False) -> bytes:
+        """Return the HTTP answer; `metadata` adds statuses, event times, and the views' versions."""
+        head: dict[str, Any] = {"at": iso(self._at_us)}
+        if self._plan.service is not None:
+            head = {"service": self._plan.service.key, **head}
+        if metadata:
+            head["views"] = {
+                name: {**version, "instant": iso(generation.instant_us)}
+                for (name, version), generation in zip(self.versions.items(), self._generations, strict=True)
+            }
+        return self._answer.to_json(msgspec.json.encode(head)[:-1] + b",", metadata)
+
+
+class OnlineReader:
+    """Reads features of one project from one online store, as of one revision of its registry."""
+
+    def __init__(self, catalog: Catalog, store: OnlineStore, *, project: str, clock: Clock) -> None:
+        """Serve what `catalog` names; plans are compiled on first use and kept."""
+        self._catalog = catalog
+        self._store = store
+        self._project = project
+        self._clock = clock
+        self._plans: dict[str | tuple[str, ...], ReadPlan] = {}
+
+    def plan(self, features: str | Sequence[str]) -> ReadPlan:
+        """Return the compiled read of a service or a list of feature references.
+
+        Raises:
+            NotFoundError: no such service, view, version or feature.
+        """
+        name = features if isinstance(features, str) else tuple(features)
+        plan = self._plans.get(name)
+        if plan is None:
+            plan = self._plans[name] = self._compile(features)
+        return plan
+
+    def read(self, features: str | Sequence[str], keys: Keys, at_us: int | None = None) -> OnlineFeatures:
+        """Return the features of every key.
+
+        Args:
+            features: A service ("fraud", "fraud@2") or references ("spend:count_1h").
+            keys: Per join key a sequence of values, all of one length, or one mapping per entity.
+            at_us: The instant of the read; windows age with it. Default: the clock, or the newest instant
+                materialized where the clock is behind it.
+
+        Raises:
+            InputError: keys missing, unknown, of different lengths or of the wrong type.
+            NotMaterializedError: a view has no generation, or only one of a later instant than `at_us`.
+        """
+        plan = self.plan(features)
+        encoded = _encode(plan, keys)
+        reads = self._store.read([(view.key, encoded[view.entity]) for view in plan.views])
+        generations: list[Generation] = []
+        for view, found in zip(plan.views, reads, strict=True):
+            if found.generation is None:
+                raise _not_materialized(view.view)
+            generations.append(found.generation)
+        instant = self._instant(plan, generations, at_us)
+        blocks = [view.read(found.values, instant) for view, found in zip(plan.views, reads, strict=True)]
+        return OnlineFeatures(_native.Answer(blocks, plan.picks), plan, generations, instant)
+
+    def _instant(self, plan: ReadPlan, generations: Sequence[Generation], at_us: int | None) -> int:
+        newest = max(generation.instant_us for generation in generations)
+        if at_us is None:
+            return max(self._clock.now_us(), newest)
+        if at_us < newest:
+            late = next(v.view for v, g in zip(plan.views, generations, strict=True) if g.instant_us == newest)
+            raise NotMaterializedError(
+                f"View {late.name!r} was materialized at {iso(newest)}, after the instant asked for, {iso(at_us)}",
+                why="An online store forgets what it no longer needs to answer later reads",
+                fix="Ask for that instant or a later one, or use get_historical_features for the past.",
+            )
+        return at_us
+
+    def _compile(self, features: str | Sequence[str]) -> ReadPlan:
+        selection = self._catalog.select(features)
+        views: dict[str, int] = {}
+        entities: dict[tuple[tuple[str, ...], tuple[str, ...]], int] = {}
+        plans: list[_ViewPlan] = []
+        picks: list[tuple[int, int, str]] = []
+        for view, feature in selection.items:
+            if view.key not in views:
+                views[view.key] = len(plans)
+                names = tuple(key.name for key in view.entity.join_keys)
+                dtypes = tuple(key.dtype for key in view.entity.join_keys)
+                position = entities.setdefault((names, dtypes), len(entities))
+                plans.append(_ViewPlan(view, self._view_key(view), position, _reader(view)))
+            block = views[view.key]
+            picks.append((block, view.features.index(feature), column_name(view.name, feature.name)))
+        return ReadPlan(
+            service=selection.service,
+            views=tuple(plans),
+            entities=tuple((names, list(dtypes)) for names, dtypes in entities),
+            key_names=frozenset(name for names, _ in entities for name in names),
+            picks=picks,
+        )
+
+    def _view_key(self, view: ViewSpec) -> ViewKey:
+        return ViewKey(self._project, view.name, view.version)
+
+
+def _reader(view: ViewSpec) -> Any:
+    if view.kind == "state":
+        return compile_states(view, view.features).plan.read
+    program = compile_events(view, view.features)
+    plan, defaults = program.plan, program.defaults
+    return lambda values, instant_us: plan.read_states(values, instant_us, defaults)
+
+
+def _encode(plan: ReadPlan, keys: Keys) -> list[list[bytes | None]]:
+    columns = keys if isinstance(keys, dict) else _columns(keys)
+    lengths = {len(values) for name, values in columns.items() if not isinstance(values, str)}
+    if len(lengths) != 1 or any(isinstance(values, str) for values in columns.values()):
+        raise InputError(
+            "Keys are not columns of one length",
+            fix='Give per join key a list with one value per entity, as {"customer_id": [17, 42]}.',
+        )
+    if columns.keys() != plan.key_names:
+        _refuse_names(plan, columns)
+    encoded: list[list[bytes | None]] = []
+    for names, types in plan.entities:
+        try:
+            encoded.append(_native.encode_keys_py(types, [columns[name] for name in names]))
+        except (TypeError, ValueError, OverflowError) as error:
+            raise InputError(
+                f"A value of {' or '.join(names)} is not a key",
+                why=str(error),
+                fix=f"Give {', '.join(f'{name} as {dtype}' for name, dtype in zip(names, types, strict=True))}.",
+            ) from error
+    return encoded
+
+
+def _columns(keys: Any) -> dict[str, list[Any]]:
+    if hasattr(keys, "items"):
+        return {name: list(values) for name, values in keys.items()}
+    rows = list(keys)
+    if not rows or not all(hasattr(row, "items") for row in rows):
+        raise InputError(
+            f"Keys are a {type(keys).__name__}",
+            fix='Give {"customer_id": [17, 42]}, or a list of rows: [{"customer_id": 17}].',
+        )
+    return {name: [row.get(name) for row in rows] for name in rows[0]}
+
+
+def _refuse_names(plan: ReadPlan, columns: Mapping[str, Any]) -> None:
+    wanted = sorted(plan.key_names)
+    if missing := [name for name in wanted if name not in columns]:
+        raise InputError(
+            f"The join key {missing[0]!r} is missing",
+            fix=f"These features need {', '.join(wanted)}.",
+        )
+    unknown = next(name for name in columns if name not in plan.key_names)
+    raise InputError(
+        f"{unknown!r} is not a join key of these features",
+        why=did_you_mean(unknown, wanted),
+        fix=f"They take {', '.join(wanted)}.",
+    )
+
+
+def _not_materialized(view: ViewSpec) -> NotMaterializedError:
+    return NotMaterializedError(
+        f"View {view.key} is not in the online store",
+        why="It was never materialized",
+        fix=f"Run `asof materialize {view.name}`",
+    )
