@@ -1,9 +1,15 @@
 //! The Asof kernel: keys, bounds, aggregates and packed states, on Arrow columns and bytes.
 
 pub mod aggregates;
+pub mod block;
+pub mod defaults;
 pub mod error;
+pub mod keys;
 pub mod output;
 pub mod plan;
 #[cfg(feature = "python")]
 mod python;
+pub mod rows;
+pub mod status;
+pub mod values;
 pub mod wire;

@@ -50,3 +50,51 @@ class WindowPlan:
     @property
     def output_schema(self) -> pa.Schema:
         """One nullable field per feature, in order."""
+
+# Entity keys. Key columns are int64, string, binary, bool, date32 or timestamp[us, tz=UTC], all of one length.
+
+def encode_keys(columns: list[pa.Array]) -> pa.BinaryArray:
+    """Canonical bytes of each row's key: injective, stable for ever, typed; null where any part is null.
+
+    A key is at most 400 bytes: a longer one is replaced by a tag and its SHA-256.
+
+    Raises:
+        TypeError: a column's type cannot be a key.
+        ValueError: no column, or columns of different lengths.
+    """
+
+def encode_keys_py(types: list[str], columns: list[list[object]]) -> list[bytes | None]:
+    """`encode_keys` straight from Python lists, for the few keys of an online read.
+
+    Args:
+        types: one of "int64", "string", "binary", "bool", "date", "timestamp" per column; the last two hold ints
+            (days, microseconds).
+        columns: one list per type, all of one length; None is a null key.
+
+    Raises:
+        TypeError: a value is not of its column's type; names the join key's position and the row. A bool is no int.
+        OverflowError: an int that does not fit.
+    """
+
+def partition(columns: list[pa.Array], n: int) -> pa.Int32Array:
+    """The hash partition in 0..n-1 of each row; the same on every machine and in every release; null keys go to 0."""
+
+class KeyIndex:
+    """Dense int32 codes of distinct non-null keys, in first-seen order."""
+
+    def __init__(self, columns: list[pa.Array]) -> None: ...
+    @property
+    def codes(self) -> pa.Int32Array:
+        """The codes of the columns the index was built from; -1 where the key is null."""
+
+    def lookup(self, columns: list[pa.Array]) -> pa.Int32Array:
+        """The code of each row; -1 where the key is null or unknown. TypeError if the types differ from the index's."""
+
+    def extend(self, columns: list[pa.Array]) -> pa.Int32Array:
+        """The code of each row, with new codes for new keys; -1 where the key is null."""
+
+    def encoded(self) -> pa.BinaryArray:
+        """The canonical bytes of every key, in code order: what `encode_keys` gives for it."""
+
+    def __len__(self) -> int:
+        """How many distinct keys have a code."""

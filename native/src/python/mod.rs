@@ -1,6 +1,8 @@
 //! Python's door to the kernel: converts arguments, releases the interpreter, calls, converts back.
 
+mod arrow;
 mod errors;
+mod keys;
 mod plan;
 
 use pyo3::prelude::*;
@@ -8,6 +10,9 @@ use pyo3::prelude::*;
 #[pymodule(gil_used = false)]
 mod _native {
     use super::*;
+
+    #[pymodule_export]
+    use super::keys::{KeyIndex, encode_keys, encode_keys_py, partition};
 
     #[pymodule_export]
     use super::plan::{PyWindowFeature, PyWindowPlan};
