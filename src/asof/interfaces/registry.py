@@ -100,7 +100,7 @@ class Registry(Protocol):
         ...
 
     def revisions(self, limit: int) -> list[Revision]:
-        """Return the newest revisions, newest first."""
+        """Return the newest revisions, newest first, their changes without bodies."""
         ...
 
     def close(self) -> None:

@@ -1,0 +1,5 @@
+"""A registry in a SQL database."""
+
+from asof.backends.sql.registry import open_registry
+
+__all__ = ["open_registry"]

@@ -1,0 +1,101 @@
+"""Connections to the registry's database: how SQLite is opened, and what its errors mean to a user."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+
+from asof.errors import AsofError, ConfigError, ConflictError, CorruptDataError, StoreError, StoreFullError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_BUSY_TIMEOUT_S = 10
+_SCHEME = "sqlite:///"
+_WRITES = "asof_writes"
+_SQLITE_ERRORS: dict[int, tuple[type[AsofError], str]] = {
+    sqlite3.SQLITE_CONSTRAINT: (ConflictError, "Someone changed the same version; run `asof plan` again."),
+    sqlite3.SQLITE_FULL: (StoreFullError, "Free some disk space, then repeat."),
+    sqlite3.SQLITE_CORRUPT: (CorruptDataError, "Restore the file from a backup."),
+    sqlite3.SQLITE_NOTADB: (CorruptDataError, "Restore the file from a backup, or correct `registry` in asof.toml."),
+    sqlite3.SQLITE_BUSY: (StoreError, "Another process is writing for long; repeat, or end that process."),
+    sqlite3.SQLITE_LOCKED: (StoreError, "Another process is writing for long; repeat, or end that process."),
+    sqlite3.SQLITE_READONLY: (StoreError, "Make the file and its directory writable."),
+    sqlite3.SQLITE_PERM: (StoreError, "Make the file and its directory readable and writable."),
+    sqlite3.SQLITE_CANTOPEN: (StoreError, "Make it a file that can be read and written, in a writable directory."),
+    sqlite3.SQLITE_IOERR: (StoreError, "Check the disk, then repeat."),
+}
+
+
+def sqlite_file(url: str, root: Path) -> Path:
+    """Return the file of `sqlite:///relative/to/root` or `sqlite:////absolute`.
+
+    Raises:
+        ConfigError: the URL names no file.
+    """
+    path = url.removeprefix(_SCHEME)
+    if path == url or not path:
+        raise ConfigError(
+            f"The registry {url!r} names no file",
+            fix="Write sqlite:///.asof/registry.db, or sqlite:////absolute/path.db.",
+        )
+    return root / path
+
+
+def open_engine(file: Path) -> sa.Engine:
+    """Return an engine on a SQLite file, its directory made: write-ahead log, foreign keys, waits for other writers.
+
+    Raises:
+        StoreError: the directory cannot be made.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"The registry's directory {file.parent} cannot be made", why=str(error), fix="Make its parent writable."
+        ) from error
+    url = sa.URL.create("sqlite", database=str(file))
+    engine = sa.create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_S})
+    event.listen(engine, "connect", _configure)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _configure(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # the driver's own transactions would begin too late to take the write lock
+    for setting in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {setting}").close()
+
+
+def _begin(connection: sa.Connection) -> None:
+    writes = connection.get_execution_options().get(_WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+@contextmanager
+def transaction(engine: sa.Engine, file: Path, *, writes: bool = False) -> Iterator[sa.Connection]:
+    """Run the body in one transaction, committed at its end and rolled back on any error; maps driver errors.
+
+    Raises:
+        StoreError, StoreFullError, CorruptDataError: what the database refused.
+    """
+    try:
+        with engine.connect() as connection:
+            chosen = connection.execution_options(**{_WRITES: writes})
+            with chosen.begin():
+                yield chosen
+    except sa.exc.DBAPIError as error:
+        raise _explain(error.orig, file) from error
+    except sqlite3.Error as error:  # raised while a new connection is configured, before SQLAlchemy wraps
+        raise _explain(error, file) from error
+
+
+def _explain(error: BaseException | None, file: Path) -> AsofError:
+    code = getattr(error, "sqlite_errorcode", None) or 0
+    kind, fix = _SQLITE_ERRORS.get(code & 0xFF, (StoreError, "Check the file, then repeat."))
+    return kind(f"The registry {file} cannot be used", why=str(error), fix=fix)

@@ -1,0 +1,156 @@
+"""The registry contract on SQL: one row per version of an object, one per revision, one transaction per commit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+import sqlalchemy as sa
+
+from asof.backends.sql.engine import open_engine, sqlite_file, transaction
+from asof.backends.sql.tables import SCHEMA_VERSION, metadata, objects, revisions, schema_version
+from asof.errors import ConflictError, CorruptDataError
+from asof.interfaces.registry import Change, RegistrySnapshot, Revision, StoredObject
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from asof.interfaces.registry import Action, Kind, Registry
+
+
+def open_registry(url: str, root: Path) -> Registry:
+    """Open the registry at a `sqlite:///` URL, relative paths below `root`; a new file gets the tables.
+
+    Raises:
+        ConfigError: the URL names no file.
+        StoreError: the file cannot be opened.
+        CorruptDataError: it is no registry, or one of a newer version.
+    """
+    return SqlRegistry(sqlite_file(url, root))
+
+
+class SqlRegistry:
+    """A registry in a SQLite file; safe to share between threads, and between processes by the file."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._engine = open_engine(file)
+        self._newest = sa.select(sa.func.max(revisions.c.number))
+        try:
+            self._prepare()
+        except BaseException:
+            self.close()
+            raise
+
+    def revision(self) -> int:
+        """Return the newest revision's number; one index look-up."""
+        with self._transaction() as connection:
+            return self._revision(connection)
+
+    def snapshot(self) -> RegistrySnapshot:
+        """Return everything as of the newest revision, from one transaction."""
+        found: dict[tuple[Kind, str, int], StoredObject] = {}
+        last: dict[tuple[Kind, str], int] = {}
+        with self._transaction() as connection:
+            revision = self._revision(connection)
+            rows = connection.execute(sa.select(objects).order_by(*objects.primary_key.columns)).all()
+        for kind, name, version, body, meaning, written, hidden in rows:
+            last[kind, name] = version
+            if body is not None:
+                found[kind, name, version] = StoredObject(kind, name, version, body, meaning, written, hidden)
+        return RegistrySnapshot(revision, found, last)
+
+    def commit(self, expected: int, changes: Sequence[Change], *, who: str, at_us: int, summary: str) -> Revision:
+        """Write all changes as one revision, in one transaction.
+
+        Raises:
+            ConflictError: the newest revision is no longer `expected`, or a changed version is not there.
+        """
+        number = expected + 1
+        with self._transaction(writes=True) as connection:
+            newest = self._revision(connection)
+            if newest != expected:
+                raise ConflictError(
+                    f"The registry is at revision {newest}, not {expected}",
+                    why="Someone applied in between; nothing was written",
+                    fix="Run `asof plan` again, look at what changed, then `asof apply`.",
+                )
+            row = {"number": number, "at_us": at_us, "who": who, "summary": summary, "changes": _encode(changes)}
+            connection.execute(sa.insert(revisions), row)
+            for change in changes:
+                _write(connection, change, number)
+        return Revision(number, at_us, who, summary, tuple(changes))
+
+    def revisions(self, limit: int) -> list[Revision]:
+        """Return the newest revisions, newest first, their changes without bodies."""
+        query = sa.select(revisions).order_by(revisions.c.number.desc()).limit(limit)
+        with self._transaction() as connection:
+            rows = connection.execute(query).all()
+        return [Revision(number, at, who, summary, _decode(text)) for number, at, who, summary, text in rows]
+
+    def close(self) -> None:
+        """Release the file."""
+        self._engine.dispose()
+
+    def _transaction(self, *, writes: bool = False) -> AbstractContextManager[sa.Connection]:
+        return transaction(self._engine, self._file, writes=writes)
+
+    def _revision(self, connection: sa.Connection) -> int:
+        return connection.execute(self._newest).scalar_one() or 0
+
+    def _prepare(self) -> None:
+        with self._transaction() as connection:
+            found = self._schema_version(connection)
+        if found is None:
+            with self._transaction(writes=True) as connection:
+                metadata.create_all(connection, checkfirst=True)
+                found = self._schema_version(connection)
+                if found is None:
+                    connection.execute(sa.insert(schema_version), {"version": SCHEMA_VERSION})
+                    found = SCHEMA_VERSION
+        if found != SCHEMA_VERSION:
+            raise CorruptDataError(
+                f"The registry {self._file} has layout {found}, this version of asof reads layout {SCHEMA_VERSION}",
+                why="It was written by a newer version of asof",
+                fix="Run `pip install --upgrade asof`.",
+            )
+
+    def _schema_version(self, connection: sa.Connection) -> int | None:
+        if not sa.inspect(connection).has_table(schema_version.name):
+            return None
+        return cast("int | None", connection.execute(sa.select(schema_version.c.version)).scalar())
+
+
+def _write(connection: sa.Connection, change: Change, revision: int) -> None:
+    key = {"kind": change.kind, "name": change.name, "version": change.version}
+    if change.action in ("create", "new_version"):
+        row = {"body": change.body, "meaning": change.meaning, "revision": revision, "hidden": False}
+        connection.execute(sa.insert(objects), key | row)
+        return
+    settings: dict[str, dict[str, Any]] = {
+        "metadata": {"body": change.body, "meaning": change.meaning, "revision": revision},
+        "remove": {"hidden": True},
+        "restore": {"body": change.body, "meaning": change.meaning, "revision": revision, "hidden": False},
+        "prune": {"body": None, "meaning": "", "hidden": True},
+    }
+    where = [objects.c[name] == value for name, value in key.items()]
+    done = connection.execute(
+        sa.update(objects).where(*where, objects.c.body.is_not(None)).values(settings[change.action])
+    )
+    if done.rowcount != 1:
+        raise ConflictError(
+            f"There is no {change.kind} {change.name}@{change.version} to {change.action}",
+            why="It was pruned; nothing was written",
+            fix="Run `asof plan` again.",
+        )
+
+
+def _encode(changes: Sequence[Change]) -> str:
+    return msgspec.json.encode([(c.action, c.kind, c.name, c.version) for c in changes]).decode()
+
+
+def _decode(text: str) -> tuple[Change, ...]:
+    rows: list[tuple[Action, Kind, str, int]] = msgspec.json.decode(text)
+    return tuple(Change(action, kind, name, version) for action, kind, name, version in rows)

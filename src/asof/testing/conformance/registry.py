@@ -1,0 +1,192 @@
+"""What every registry must do; subclass `RegistryConformance` and give it a `registry` fixture.
+
+`reopen` must return a second registry on the same storage, as another process would open it.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+
+from asof.errors import ConflictError
+from asof.interfaces.registry import Change, Registry, RegistrySnapshot, StoredObject
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from asof.interfaces.registry import Action, Kind, Revision
+
+
+def change(action: Action, name: str, version: int = 1, body: str | None = None, kind: Kind = "view") -> Change:
+    """Return a change whose meaning hash derives from its body."""
+    encoded = None if body is None else body.encode()
+    return Change(action, kind, name, version, encoded, None if body is None else f"hash of {body}")
+
+
+def commit(registry: Registry, expected: int, *changes: Change) -> Revision:
+    """Commit with fixed particulars."""
+    return registry.commit(expected, changes, who="ada", at_us=1_000_000 + expected, summary=f"after {expected}")
+
+
+def bodies(snapshot: RegistrySnapshot) -> dict[tuple[str, int], str]:
+    """Return name and version to body."""
+    return {(name, version): stored.body.decode() for (_, name, version), stored in snapshot.objects.items()}
+
+
+class RegistryConformance:
+    """Behaviour that services rely on."""
+
+    @pytest.fixture
+    def registry(self) -> Registry:
+        """Return an empty registry."""
+        raise NotImplementedError("give a `registry` fixture")
+
+    @pytest.fixture
+    def reopen(self) -> Callable[[], Registry]:
+        """Return a function that opens the same storage again."""
+        raise NotImplementedError("give a `reopen` fixture")
+
+    def test_an_empty_registry_is_at_revision_0(self, registry: Registry) -> None:
+        """Nothing is stored and nothing fails."""
+        assert registry.revision() == 0
+        assert registry.snapshot() == RegistrySnapshot(0, {}, {})
+        assert registry.revisions(10) == []
+
+    def test_a_commit_stores_every_change_under_the_next_revision(self, registry: Registry) -> None:
+        """Bodies come back byte for byte, with the revision that wrote them."""
+        done = commit(registry, 0, change("create", "a", body="A"), change("create", "b", body='{"ü": 1}'))
+        assert (done.number, done.who, done.at_us, done.summary) == (1, "ada", 1_000_000, "after 0")
+        snapshot = registry.snapshot()
+        assert registry.revision() == snapshot.revision == 1
+        expected = StoredObject("view", "b", 1, '{"ü": 1}'.encode(), 'hash of {"ü": 1}', 1, hidden=False)
+        assert snapshot.objects["view", "b", 1] == expected
+
+    def test_the_same_name_may_stand_for_objects_of_two_kinds(self, registry: Registry) -> None:
+        """Kind, name and version together identify an object."""
+        commit(registry, 0, change("create", "a", body="V"), change("create", "a", body="S", kind="service"))
+        stored = registry.snapshot().objects
+        assert (stored["view", "a", 1].body, stored["service", "a", 1].body) == (b"V", b"S")
+
+    def test_a_new_version_leaves_the_old_one_as_it_was(self, registry: Registry) -> None:
+        """Versions are immutable."""
+        commit(registry, 0, change("create", "a", body="one"))
+        commit(registry, 1, change("new_version", "a", 2, "two"))
+        assert bodies(registry.snapshot()) == {("a", 1): "one", ("a", 2): "two"}
+        assert registry.snapshot().objects["view", "a", 1].revision == 1
+
+    def test_metadata_replaces_the_body_of_one_version(self, registry: Registry) -> None:
+        """And records the revision that wrote it."""
+        commit(registry, 0, change("create", "a", body="one"), change("create", "b", body="b"))
+        commit(registry, 1, change("metadata", "a", body="uno"))
+        stored = registry.snapshot().objects
+        assert (stored["view", "a", 1].body, stored["view", "a", 1].revision) == (b"uno", 2)
+        assert stored["view", "b", 1].revision == 1
+
+    def test_removed_objects_are_hidden_and_kept_until_restored_or_pruned(self, registry: Registry) -> None:
+        """Removing is no deleting."""
+        commit(registry, 0, change("create", "a", body="one"))
+        commit(registry, 1, change("remove", "a"))
+        removed = registry.snapshot().objects["view", "a", 1]
+        assert (removed.hidden, removed.body) == (True, b"one")
+        commit(registry, 2, change("restore", "a", body="again"))
+        restored = registry.snapshot().objects["view", "a", 1]
+        assert (restored.hidden, restored.body) == (False, b"again")
+
+    def test_a_pruned_version_is_gone_and_its_number_is_remembered(self, registry: Registry) -> None:
+        """A number stands for one meaning for ever."""
+        commit(registry, 0, change("create", "a", body="one"))
+        commit(registry, 1, change("new_version", "a", 2, "two"))
+        commit(registry, 2, change("prune", "a", 2))
+        snapshot = registry.snapshot()
+        assert bodies(snapshot) == {("a", 1): "one"}
+        assert snapshot.last_versions == {("view", "a"): 2}
+        with pytest.raises(ConflictError):
+            commit(registry, 3, change("new_version", "a", 2, "another two"))
+
+    def test_a_commit_on_an_older_revision_is_refused_whole(self, registry: Registry) -> None:
+        """Of two people who planned on one revision, the second is told."""
+        commit(registry, 0, change("create", "a", body="one"))
+        with pytest.raises(ConflictError, match="revision 1") as caught:
+            commit(registry, 0, change("create", "b", body="two"))
+        assert "asof plan" in caught.value.fix
+        assert bodies(registry.snapshot()) == {("a", 1): "one"}
+        with pytest.raises(ConflictError):
+            commit(registry, 5, change("create", "b", body="two"))
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            change("metadata", "x", body="x"),
+            change("remove", "x"),
+            change("prune", "x"),
+            change("create", "a", body="2"),
+        ],
+    )
+    def test_a_commit_with_one_impossible_change_writes_nothing(self, registry: Registry, wrong: Change) -> None:
+        """All or nothing, whichever change fails."""
+        commit(registry, 0, change("create", "a", body="one"))
+        with pytest.raises(ConflictError):
+            commit(registry, 1, change("create", "b", body="two"), wrong, change("create", "c", body="three"))
+        assert registry.revision() == 1
+        assert bodies(registry.snapshot()) == {("a", 1): "one"}
+        assert commit(registry, 1, change("create", "b", body="two")).number == 2
+
+    def test_revisions_are_listed_newest_first_up_to_the_limit(self, registry: Registry) -> None:
+        """With who, when, what in words, and which objects."""
+        for number in range(4):
+            commit(registry, number, change("create", f"v{number}", body="x"))
+        listed = registry.revisions(2)
+        assert [r.number for r in listed] == [4, 3]
+        assert (listed[0].who, listed[0].at_us, listed[0].summary) == ("ada", 1_000_003, "after 3")
+        assert [(c.action, c.kind, c.name, c.version) for c in listed[0].changes] == [("create", "view", "v3", 1)]
+
+    def test_another_opening_sees_what_was_committed(self, registry: Registry, reopen: Callable[[], Registry]) -> None:
+        """Committed means visible to everyone, at once."""
+        other = reopen()
+        assert other.revision() == 0
+        commit(registry, 0, change("create", "a", body="one"))
+        assert other.revision() == 1
+        assert bodies(other.snapshot()) == {("a", 1): "one"}
+        other.close()
+
+    def test_of_many_commits_on_one_revision_exactly_one_wins(
+        self, registry: Registry, reopen: Callable[[], Registry]
+    ) -> None:
+        """The others get a conflict and leave nothing behind."""
+        others: Sequence[Registry] = [registry, reopen(), reopen()]
+
+        def attempt(number: int) -> bool:
+            try:
+                commit(others[number % 3], 0, change("create", f"v{number}", body="x"))
+            except ConflictError:
+                return False
+            return True
+
+        with ThreadPoolExecutor(6) as pool:
+            won = list(pool.map(attempt, range(12)))
+        assert sum(won) == 1
+        assert bodies(registry.snapshot()) == {(f"v{won.index(True)}", 1): "x"}
+        for other in others[1:]:
+            other.close()
+
+    def test_a_reader_never_sees_half_a_commit(self, registry: Registry, reopen: Callable[[], Registry]) -> None:
+        """Every snapshot holds both objects of a revision or neither."""
+        reader = reopen()
+
+        def write(number: int) -> None:
+            commit(registry, number, change("create", f"a{number}", body="x"), change("create", f"b{number}", body="x"))
+
+        with ThreadPoolExecutor(1) as pool:
+            writing = [pool.submit(write, number) for number in range(20)]
+            while True:
+                finished = writing[-1].done()
+                snapshot = reader.snapshot()
+                assert len(snapshot.objects) == 2 * snapshot.revision
+                if finished:
+                    break
+        for future in writing:
+            future.result()
+        assert reader.snapshot().revision == 20
+        reader.close()

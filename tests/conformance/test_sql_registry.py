@@ -1,0 +1,101 @@
+"""The SQL registry on SQLite keeps the registry contract, and explains what a damaged or full disk does to it."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sqlalchemy as sa
+
+from asof.backends.loading import open_registry
+from asof.errors import ConfigError, CorruptDataError, StoreError, StoreFullError
+from asof.testing.conformance.registry import RegistryConformance, change, commit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from asof.interfaces import Registry
+
+URL = "sqlite:///.asof/registry.db"
+
+
+class TestSqliteRegistry(RegistryConformance):
+    @pytest.fixture
+    def registry(self, tmp_path: Path) -> Iterator[Registry]:
+        registry = open_registry(URL, tmp_path)
+        yield registry
+        registry.close()
+
+    @pytest.fixture
+    def reopen(self, tmp_path: Path) -> Callable[[], Registry]:
+        return lambda: open_registry(URL, tmp_path)
+
+
+def test_three_slashes_are_below_the_root_and_four_are_absolute(tmp_path: Path) -> None:
+    open_registry("sqlite:///a/b.db", tmp_path / "root").close()
+    open_registry(f"sqlite:///{tmp_path}/c.db", tmp_path / "root").close()
+    assert (tmp_path / "root/a/b.db").is_file()
+    assert (tmp_path / "c.db").is_file()
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite:registry.db", "nosql:///x"])
+def test_a_url_without_a_file_or_backend_is_a_config_error(tmp_path: Path, url: str) -> None:
+    with pytest.raises(ConfigError):
+        open_registry(url, tmp_path)
+
+
+def test_a_registry_of_a_newer_layout_says_what_to_run(tmp_path: Path) -> None:
+    open_registry("sqlite:///r.db", tmp_path).close()
+    with sqlite3.connect(tmp_path / "r.db") as connection:
+        connection.execute("UPDATE asof_schema SET version = 99")
+    connection.close()
+    with pytest.raises(CorruptDataError, match=r"layout 99.*pip install --upgrade asof"):
+        open_registry("sqlite:///r.db", tmp_path)
+
+
+def test_a_file_that_is_no_database_is_reported_as_damaged(tmp_path: Path) -> None:
+    (tmp_path / "r.db").write_bytes(b"these are not the pages you are looking for" * 100)
+    with pytest.raises(CorruptDataError, match=r"r\.db cannot be used.*backup"):
+        open_registry("sqlite:///r.db", tmp_path)
+
+
+def test_overwritten_pages_are_reported_as_damaged(tmp_path: Path) -> None:
+    registry = open_registry("sqlite:///r.db", tmp_path)
+    for number in range(20):
+        commit(registry, number, change("create", f"v{number}", body="x" * 5000))
+    registry.close()
+    data = bytearray((tmp_path / "r.db").read_bytes())
+    data[4096:] = b"\xde\xad" * ((len(data) - 4096) // 2)
+    (tmp_path / "r.db").write_bytes(data)
+    with pytest.raises(CorruptDataError):
+        open_registry("sqlite:///r.db", tmp_path).snapshot()
+
+
+def test_a_directory_in_the_place_of_the_file_is_a_store_error(tmp_path: Path) -> None:
+    (tmp_path / "r.db").mkdir()
+    with pytest.raises(StoreError, match=r"r\.db cannot be used"):
+        open_registry("sqlite:///r.db", tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match="cannot be made"):
+        open_registry("sqlite:///file/r.db", tmp_path)
+
+
+def test_a_full_disk_is_named_and_loses_nothing(tmp_path: Path) -> None:
+    """The page limit makes SQLite refuse exactly as it does when the disk has no room."""
+
+    def limit(connection: Any, _record: object) -> None:
+        connection.execute("PRAGMA max_page_count=20").close()
+
+    sa.event.listen(sa.Engine, "connect", limit)
+    try:
+        registry = open_registry("sqlite:///r.db", tmp_path)
+        commit(registry, 0, change("create", "small", body="x"))
+        with pytest.raises(StoreFullError, match="disk space"):
+            commit(registry, 1, change("create", "small2", body="x"), change("create", "large", body="x" * 200_000))
+        assert registry.revision() == 1
+        assert [name for _, name, _ in registry.snapshot().objects] == ["small"]
+        registry.close()
+    finally:
+        sa.event.remove(sa.Engine, "connect", limit)
