@@ -1,4 +1,4 @@
-"""Writes training sets to local files and Delta tables: to a temporary name first, then in one step."""
+"""Reads and writes whole tables on local disk; a write goes to a temporary name first, then appears in one step."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from asof.errors import StoreError, StoreFullError
+from asof.errors import InputError, NotFoundError, SourceError, StoreError, StoreFullError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,6 +36,44 @@ class LocalTableWriter:
             raise
         except OSError as error:
             raise disk_error(target, error) from error
+
+
+def read_table(path: Path) -> pa.Table:
+    """Read a Parquet, CSV, NDJSON or Arrow file, or a Delta table, as one table.
+
+    Raises:
+        NotFoundError: there is nothing at `path`.
+        InputError: its ending names no format.
+        SourceError: it cannot be parsed.
+    """
+    if not path.exists():
+        raise NotFoundError(f"There is no file {path}", fix="Check the path.")
+    try:
+        if (path / "_delta_log").is_dir():
+            from deltalake import DeltaTable
+
+            return DeltaTable(path).to_pyarrow_table()
+        if path.suffix in (".parquet", ".pq"):
+            import pyarrow.parquet as pq
+
+            return pq.read_table(path)
+        if path.suffix == ".csv":
+            import pyarrow.csv as pa_csv
+
+            return pa_csv.read_csv(path)
+        if path.suffix in (".ndjson", ".jsonl"):
+            import pyarrow.json as pa_json
+
+            return pa_json.read_json(path)
+        if path.suffix == ".arrow":
+            return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+    except (pa.ArrowException, OSError) as error:
+        raise SourceError(
+            f"{path} cannot be read", why=str(error).splitlines()[0], fix="Check that the file is whole."
+        ) from error
+    raise InputError(
+        f"There is no format for {path.name!r}", fix="Give a .parquet, .csv, .ndjson or .arrow file, or a Delta table."
+    )
 
 
 def _write_file(target: Path, chosen: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:

@@ -1,0 +1,279 @@
+"""FeatureStore: the one object that users hold; it wires backends to services and delegates."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import threading
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from asof.backends.loading import open_online_store, open_registry
+from asof.backends.local.executor import LocalExecutor
+from asof.backends.local.scanner import LocalScanner
+from asof.backends.local.tables import LocalTableWriter, read_table
+from asof.clock import Clock, SystemClock, parse_instant, to_us
+from asof.config import FILE_NAME, find_root, load_config, parse_size
+from asof.definitions import FeatureSelection, FeatureService, FeatureView
+from asof.errors import InputError
+from asof.services.catalog import Catalog
+from asof.services.grid import grid_spine, known_entities
+from asof.services.history import STATUS, HistoryReader
+from asof.services.materialize import Materialized, Materializer
+from asof.services.online import OnlineFeatures, OnlineReader
+from asof.services.results import HistoricalFeatures
+from asof.services.spine import check_columns, make_spine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import TracebackType
+
+    from asof.interfaces import OnlineStore, Registry
+    from asof.plan.selection import Selection
+    from asof.services.grid import Instants
+    from asof.services.online import Keys
+
+    Features = str | FeatureService | FeatureView | FeatureSelection | Sequence[str | FeatureView | FeatureSelection]
+    Instant = datetime | str
+
+REFRESH_S = 0.5
+_SCAN_SHARE = 4
+
+
+class FeatureStore:
+    """A project: its definitions, its registry, its history and its online store.
+
+    Safe to use from several threads. Holds files open: close it, or use it as a context manager.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] = ".", *, clock: Clock | None = None) -> None:
+        """Open the project whose `asof.toml` is in `path` or above it.
+
+        Args:
+            path: A directory of the project.
+            clock: Tells the present. Default: the machine's clock.
+
+        Raises:
+            NotFoundError: there is no project.
+            ConfigError: its settings are wrong.
+        """
+        self.config = load_config(find_root(Path(path)), os.environ)
+        self.clock: Clock = clock or SystemClock()
+        self._lock = threading.RLock()
+        self._registry: Registry | None = None
+        self._online: OnlineStore | None = None
+        self._reader: OnlineReader | None = None
+        self._catalog: Catalog | None = None
+        self._checked_at_s = 0.0
+        self._temporary: str | None = None
+
+    @classmethod
+    def temporary(cls, *, clock: Clock | None = None) -> FeatureStore:
+        """Return a new, empty project in a temporary directory, which `close` deletes."""
+        root = tempfile.mkdtemp(prefix="asof-")
+        (Path(root) / FILE_NAME).write_text('project = "temporary"\ndefinitions = []\n', encoding="utf-8")
+        store = cls(root, clock=clock)
+        store._temporary = root
+        return store
+
+    # Definitions ---------------------------------------------------------------------------------------------------
+
+    @property
+    def registry(self) -> Registry:
+        """The project's registry, opened on first use."""
+        with self._lock:
+            if self._registry is None:
+                self._registry = open_registry(self.config.registry, self.config.root)
+            return self._registry
+
+    @property
+    def online(self) -> OnlineStore:
+        """The project's online store, opened on first use."""
+        with self._lock:
+            if self._online is None:
+                self._online = open_online_store(self.config.online, self.config.root)
+            return self._online
+
+    def catalog(self) -> Catalog:
+        """Return the registry's content; an apply elsewhere is seen within half a second."""
+        with self._lock:
+            now_s = time.monotonic()
+            if self._catalog is None or now_s - self._checked_at_s > REFRESH_S:
+                self._checked_at_s = now_s
+                if self._catalog is None or self.registry.revision() != self._catalog.revision:
+                    self._catalog = Catalog(self.registry.snapshot())
+                    self._reader = None
+            return self._catalog
+
+    # Training ------------------------------------------------------------------------------------------------------
+
+    def get_historical_features(
+        self,
+        features: Features,
+        spine: Any = None,
+        *,
+        event_time: str | None = None,
+        entities: Any = None,
+        instants: Instants | None = None,
+        memory_budget: str | int | None = None,
+        statuses: bool = False,
+    ) -> HistoricalFeatures:
+        """Join features to examples, each as it was known at its example's instant.
+
+        Args:
+            features: A service ("fraud", "fraud@2"), a list of references ("spend:count_1h", "spend@3:count_1h",
+                "spend"), or definitions, which need not be registered.
+            spine: Examples: join keys, an instant, and whatever else should come back. An Arrow table, a pandas or
+                Polars frame, a dict of columns, or the path of a file or Delta table.
+            event_time: The spine's column of instants. Default: `event_timestamp`, else its only timestamp column.
+            entities: Instead of a spine, with `instants`: a table of join keys. Default: all that the sources know.
+            instants: Instead of a spine: datetimes or ISO 8601 texts; every entity is asked about at each.
+            memory_budget: As "2GB" or "25%". Default: the project's; beyond it work spills to disk.
+            statuses: Add a column `<feature>__status` per feature: present, null, missing or expired.
+
+        Returns:
+            The spine's rows in its order, its columns first, then one column `view__feature` per feature.
+
+        Raises:
+            NotFoundError: no such service, view or feature.
+            InputError: the spine lacks a key or an instant, or has a column of a feature's name.
+        """
+        selection, frames = self._select(features)
+        budget = self.config.memory_budget_bytes
+        if memory_budget is not None:
+            budget = parse_size(memory_budget, "memory_budget")
+        executor = LocalExecutor(self._state_dir("tmp"), budget)
+        scanner = self._scanner(frames, budget, executor.threads)
+        if isinstance(spine, str | os.PathLike):
+            spine = read_table(Path(spine))
+        elif spine is None:
+            if instants is None:
+                raise InputError("There is neither a spine nor instants", fix="Give a spine, or instants=.")
+            views = [view for view, _ in selection.by_view()]
+            spine = grid_spine(known_entities(scanner, views) if entities is None else entities, instants)
+        prepared = make_spine(spine, event_time)
+        columns = [
+            (name, view.key, feature.name)
+            for name, (view, feature) in zip(selection.columns(), selection.items, strict=True)
+        ]
+        if statuses:
+            columns = [c for name, key, f in columns for c in ((name, key, f), (name + STATUS, key, f + STATUS))]
+        check_columns(prepared, [name for name, _, _ in columns])
+        reader = HistoryReader(scanner, executor, now_us=self.clock.now_us())
+        try:
+            answers = {
+                view.key: reader.read(view, chosen, prepared, statuses=statuses) for view, chosen in selection.by_view()
+            }
+        except BaseException:
+            executor.release()
+            raise
+        return HistoricalFeatures(prepared, answers, columns, executor, LocalTableWriter())
+
+    def _select(self, features: Features) -> tuple[Selection, dict[str, Any]]:
+        listed = [features] if isinstance(features, FeatureService | FeatureView | FeatureSelection) else features
+        if isinstance(listed, str) or all(isinstance(item, str) for item in listed):
+            return self.catalog().select(features), {}
+        raise NotImplementedError
+
+    def _scanner(self, frames: dict[str, Any], budget: int, threads: int) -> LocalScanner:
+        quarantine = self.config.root / self.config.offline / "quarantine"
+        return LocalScanner(
+            self.config.root,
+            frames=frames,
+            quarantine=quarantine,
+            memory_limit_bytes=max(budget // _SCAN_SHARE, 64 * 2**20),
+            threads=threads,
+        )
+
+    def _state_dir(self, name: str) -> Path:
+        return self.config.root / ".asof" / name
+
+    # Serving -------------------------------------------------------------------------------------------------------
+
+    def materialize(
+        self,
+        views: str | Sequence[str] | None = None,
+        *,
+        at: Instant | None = None,
+        progress: Callable[[str, int], None] | None = None,
+    ) -> list[Materialized]:
+        """Write the value of every entity at one instant to the online store, view by view, each atomically.
+
+        Args:
+            views: Names, as "spend" or "spend@3". Default: every view that a service pins, and the newest versions.
+            at: The instant. Default: now.
+            progress: Called with the view and the source rows read so far.
+
+        Raises:
+            NotFoundError: no such view.
+            ConflictError: the store already holds a later instant of a view.
+        """
+        catalog = self.catalog()
+        chosen = catalog.materializable() if views is None else catalog.named_views(views)
+        executor = LocalExecutor(self._state_dir("tmp"), self.config.memory_budget_bytes)
+        scanner = self._scanner({}, self.config.memory_budget_bytes, executor.threads)
+        job = Materializer(scanner, executor, self.online, project=self.config.project, clock=self.clock)
+        instant_us = self.clock.now_us() if at is None else as_us(at)
+        return [job.run(view, instant_us, progress) for view in chosen]
+
+    def reader(self) -> OnlineReader:
+        """Return the online reader of the newest revision, its reads compiled once; for servers and hot loops."""
+        with self._lock:
+            catalog = self.catalog()
+            if self._reader is None:
+                self._reader = OnlineReader(catalog, self.online, project=self.config.project, clock=self.clock)
+            return self._reader
+
+    def get_online_features(
+        self, features: str | Sequence[str], keys: Keys, *, at: Instant | None = None
+    ) -> OnlineFeatures:
+        """Return the features of entities as they are known now.
+
+        Args:
+            features: A service ("fraud", "fraud@2") or references ("spend:count_1h").
+            keys: Per join key a list of values, as {"customer_id": [17, 42]}, or one mapping per entity.
+            at: The instant of the read, not before the materialized one. Default: now.
+
+        Raises:
+            NotFoundError: no such service, view or feature.
+            InputError: keys missing, unknown or of the wrong type.
+            NotMaterializedError: a view is not in the online store.
+        """
+        return self.reader().read(features, keys, None if at is None else as_us(at))
+
+    def close(self) -> None:
+        """Release files; a temporary project is deleted."""
+        with self._lock:
+            for resource in (self._registry, self._online):
+                if resource is not None:
+                    resource.close()
+            self._registry = self._online = self._reader = self._catalog = None
+            if self._temporary is not None:
+                shutil.rmtree(self._temporary, ignore_errors=True)
+
+    def __enter__(self) -> FeatureStore:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def as_us(instant: Instant) -> int:
+    """Return an instant in microseconds since the epoch.
+
+    Raises:
+        InputError: the text is not ISO 8601.
+    """
+    if isinstance(instant, datetime):
+        return to_us(instant)
+    try:
+        return parse_instant(instant)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{instant!r} is not an instant", fix='Give a datetime, or ISO 8601 text as "2013-06-01T12:00".'
+        ) from error
