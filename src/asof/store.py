@@ -22,7 +22,7 @@ from asof.errors import InputError
 from asof.services.catalog import Catalog
 from asof.services.grid import grid_spine, known_entities
 from asof.services.history import STATUS, HistoryReader
-from asof.services.materialize import Materialized, Materializer
+from asof.services.materialize import Materialized, Materializer, choose_views
 from asof.services.online import OnlineFeatures, OnlineReader
 from asof.services.results import HistoricalFeatures
 from asof.services.spine import check_columns, make_spine
@@ -212,7 +212,7 @@ class FeatureStore:
             ConflictError: the store already holds a later instant of a view.
         """
         catalog = self.catalog()
-        chosen = catalog.materializable() if views is None else catalog.named_views(views)
+        chosen = choose_views(catalog, views)
         executor = LocalExecutor(self._state_dir("tmp"), self.config.memory_budget_bytes)
         scanner = self._scanner({}, self.config.memory_budget_bytes, executor.threads)
         job = Materializer(scanner, executor, self.online, project=self.config.project, clock=self.clock)

@@ -14,19 +14,23 @@ from asof.clock import from_us
 from asof.interfaces.online import ViewKey
 from asof.interfaces.scanner import AVAILABLE_AT, DELETED, EVENT_TIME, RETRACTED_AT, ScanRequest
 from asof.kernel.programs import compile_events, compile_states
-from asof.plan.specs import meaning_hash
+from asof.plan.references import parse_object
+from asof.plan.specs import ServiceSpec, meaning_hash
 from asof.services.history import column, one_batch, optional_column, value_error, warn_rejected
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import datetime
 
     from asof.clock import Clock
     from asof.interfaces import Executor, OnlineStore, Scanner
     from asof.interfaces.online import GenerationWriter
+    from asof.interfaces.scanner import ColumnRequest
     from asof.plan.specs import ViewSpec
+    from asof.services.catalog import Catalog
 
     Progress = Callable[[str, int], None]
+    _Build = Callable[[pa.Table, _native.KeyIndex, pa.RecordBatch, int], pa.BinaryArray]
 
 
 @dataclass(frozen=True)
@@ -69,18 +73,18 @@ class Materializer:
             StoreFullError, StoreError: nothing was switched.
         """
         started = time.perf_counter()
-        program = compile_events(view, view.features) if view.kind == "event" else compile_states(view, view.features)
+        build, columns = self._events(view) if view.kind == "event" else self._states(view)
         request = ScanRequest(
             source=view.source,
             keys=view.entity.join_keys,
-            columns=program.columns,
+            columns=columns,
             where=view.where,
             events=view.kind == "event",
             now_us=self._clock.now_us(),
         )
         scan = self._scanner.scan(request)
         keys = [key.name for key in view.entity.join_keys]
-        lanes = [c.name for c in program.columns]
+        lanes = [c.name for c in columns]
         counted = _Counter(view.key, progress)
         with (
             self._executor.partition(counted.count(scan.batches), scan.schema, _assign_by(keys)) as parts,
@@ -90,10 +94,7 @@ class Materializer:
             for part in range(parts.count):
                 rows = parts.read(part)
                 index = _native.KeyIndex([column(rows, key) for key in keys])
-                if view.kind == "event":
-                    values = self._events(view, program, rows, index, lanes, instant_us)
-                else:
-                    values = self._states(program, rows, index, lanes, instant_us)
+                values = build(rows, index, one_batch(rows.select(lanes)), instant_us)
                 _put(writer, rows, index, keys, values)
             generation = writer.commit(instant_us, self._clock.now_us(), meaning_hash(view))
         return Materialized(
@@ -106,41 +107,62 @@ class Materializer:
             seconds=time.perf_counter() - started,
         )
 
-    def _events(
-        self,
-        view: ViewSpec,
-        program: object,
-        rows: pa.Table,
-        index: _native.KeyIndex,
-        lanes: list[str],
-        instant_us: int,
-    ) -> pa.Array:
-        try:
-            return program.plan.build_states(
+    def _events(self, view: ViewSpec) -> tuple[_Build, tuple[ColumnRequest, ...]]:
+        program = compile_events(view, view.features)
+
+        def build(rows: pa.Table, index: _native.KeyIndex, lanes: pa.RecordBatch, instant_us: int) -> pa.BinaryArray:
+            try:
+                return program.plan.build_states(
+                    index.codes,
+                    column(rows, EVENT_TIME),
+                    optional_column(rows, AVAILABLE_AT),
+                    optional_column(rows, RETRACTED_AT),
+                    lanes,
+                    len(index),
+                    instant_us,
+                    self._executor.threads,
+                )
+            except OverflowError as error:
+                raise value_error(view, error) from error
+
+        return build, program.columns
+
+    def _states(self, view: ViewSpec) -> tuple[_Build, tuple[ColumnRequest, ...]]:
+        program = compile_states(view, view.features)
+
+        def build(rows: pa.Table, index: _native.KeyIndex, columns: pa.RecordBatch, instant_us: int) -> pa.BinaryArray:
+            return program.plan.build(
                 index.codes,
                 column(rows, EVENT_TIME),
                 optional_column(rows, AVAILABLE_AT),
-                optional_column(rows, RETRACTED_AT),
-                one_batch(rows.select(lanes)),
+                optional_column(rows, DELETED),
+                columns,
                 len(index),
                 instant_us,
-                self._executor.threads,
             )
-        except OverflowError as error:
-            raise value_error(view, error) from error
 
-    def _states(
-        self, program: object, rows: pa.Table, index: _native.KeyIndex, lanes: list[str], instant_us: int
-    ) -> pa.Array:
-        return program.plan.build(
-            index.codes,
-            column(rows, EVENT_TIME),
-            optional_column(rows, AVAILABLE_AT),
-            optional_column(rows, DELETED),
-            one_batch(rows.select(lanes)),
-            len(index),
-            instant_us,
-        )
+        return build, program.columns
+
+
+def choose_views(catalog: Catalog, names: str | Sequence[str] | None) -> list[ViewSpec]:
+    """Return the views to materialize: the named ones, else every version that can be read.
+
+    Those are the newest version of each view and whatever version a service that is not removed pins.
+
+    Raises:
+        NotFoundError: no view of that name or version.
+    """
+    if names is not None:
+        listed = [parse_object(name) for name in ([names] if isinstance(names, str) else names)]
+        return [catalog.view(reference.name, reference.version) for reference in listed]
+    pinned = {
+        (feature.view, feature.view_version)
+        for entry in catalog.entries("service")
+        if not entry.hidden and isinstance(entry.spec, ServiceSpec)
+        for feature in entry.spec.features
+    }
+    pinned |= {(view.name, view.version) for view in catalog.views()}
+    return [catalog.view(name, version) for name, version in sorted(pinned)]
 
 
 class _Counter:

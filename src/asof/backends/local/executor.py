@@ -1,4 +1,4 @@
-"""Runs work on this machine: rows stay in memory while they fit the budget, and are split by key onto disk beyond it."""
+"""Runs work on this machine: rows stay in memory while they fit the budget, else they are split by key onto disk."""
 
 from __future__ import annotations
 
