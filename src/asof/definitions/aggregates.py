@@ -227,7 +227,7 @@ def LastN(
     name: str | None = None,
     description: str = "",
 ) -> Aggregate:
-    """The `n` latest values, latest first, as a list. Empty window: null."""
+    """The `n` latest values, oldest first, as a list. Empty window: null."""
     return _aggregate("last_n", column, windows, where=where, default=default, name=name, description=description, n=n)
 
 

@@ -6,7 +6,6 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pyarrow as pa
 
 from asof import _native
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 
     from asof.clock import Clock
     from asof.interfaces import Executor, OnlineStore, Scanner
-    from asof.interfaces.online import GenerationWriter
     from asof.interfaces.scanner import ColumnRequest
     from asof.plan.specs import ViewSpec
     from asof.services.catalog import Catalog
@@ -95,7 +93,7 @@ class Materializer:
                 rows = parts.read(part)
                 index = _native.KeyIndex([column(rows, key) for key in keys])
                 values = build(rows, index, one_batch(rows.select(lanes)), instant_us)
-                _put(writer, rows, index, keys, values)
+                writer.put(index.encoded(), values)
             generation = writer.commit(instant_us, self._clock.now_us(), meaning_hash(view))
         return Materialized(
             view=view.name,
@@ -183,12 +181,3 @@ class _Counter:
 
 def _assign_by(keys: list[str]) -> Callable[[pa.RecordBatch, int], pa.Array]:
     return lambda batch, parts: _native.partition([batch.column(key) for key in keys], parts)
-
-
-def _put(
-    writer: GenerationWriter, rows: pa.Table, index: _native.KeyIndex, keys: list[str], values: pa.BinaryArray
-) -> None:
-    # Codes are dense and in first-seen order, so a key's first row is where the running maximum rises.
-    highest = np.maximum.accumulate(index.codes.to_numpy())
-    first_rows = pa.array(np.flatnonzero(np.diff(highest, prepend=-1)))
-    writer.put(_native.encode_keys([column(rows, key).take(first_rows) for key in keys]), values)

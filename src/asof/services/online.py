@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from asof import _native
-from asof.clock import from_us, iso
+from asof.clock import EPOCH, from_us, iso, parse_instant, to_us
 from asof.errors import InputError, NotMaterializedError, did_you_mean
 from asof.interfaces.online import Generation, ViewKey
 from asof.kernel.programs import compile_events, compile_states
@@ -234,14 +235,25 @@ def _encode(plan: ReadPlan, keys: Keys) -> list[list[bytes | None]]:
     encoded: list[list[bytes | None]] = []
     for names, types in plan.entities:
         try:
-            encoded.append(_native.encode_keys_py(types, [columns[name] for name in names]))
-        except (TypeError, ValueError, OverflowError) as error:
+            values = [_normalise(dtype, columns[name]) for name, dtype in zip(names, types, strict=True)]
+            encoded.append(_native.encode_keys_py(types, values))
+        except (AttributeError, TypeError, ValueError, OverflowError) as error:
             raise InputError(
                 f"A value of {' or '.join(names)} is not a key",
                 why=str(error),
                 fix=f"Give {', '.join(f'{name} as {dtype}' for name, dtype in zip(names, types, strict=True))}.",
             ) from error
     return encoded
+
+
+def _normalise(dtype: str, values: Sequence[Any]) -> list[Any]:
+    """Return times as the integers that keys hold; other values as they are, for the kernel to check."""
+    if dtype == "timestamp":
+        return [None if v is None else parse_instant(v) if isinstance(v, str) else to_us(v) for v in values]
+    if dtype == "date":
+        days = [date.fromisoformat(v) if isinstance(v, str) else v for v in values]
+        return [None if v is None else (v - EPOCH.date()).days for v in days]
+    return values if isinstance(values, list) else list(values)
 
 
 def _columns(keys: Any) -> dict[str, list[Any]]:
