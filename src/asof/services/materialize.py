@@ -6,8 +6,6 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
 from asof import _native
 from asof.clock import from_us
 from asof.interfaces.online import ViewKey
@@ -20,6 +18,8 @@ from asof.services.history import column, one_batch, optional_column, value_erro
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import datetime
+
+    import pyarrow as pa
 
     from asof.clock import Clock
     from asof.interfaces import Executor, OnlineStore, Scanner
