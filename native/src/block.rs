@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
-use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray};
+use arrow_array::{
+    Array, ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray, UInt8Array,
+};
+use arrow_schema::{DataType, Field, Schema};
 
 use crate::defaults::DefaultRow;
 use crate::error::{KernelError, Result};
@@ -129,6 +132,19 @@ impl Block {
         let columns = (0..self.columns.len()).map(|column| self.array(column, defaults)).collect::<Result<_>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(self.rows()));
         Ok(RecordBatch::try_new_with_options(self.columns.schema(), columns, &options)?)
+    }
+
+    /// The status of every value, uint8, under the names of the columns.
+    pub fn status_batch(&self) -> Result<RecordBatch> {
+        let (fields, columns): (Vec<_>, Vec<ArrayRef>) = (0..self.columns.len())
+            .map(|column| {
+                let statuses = UInt8Array::from_iter_values((0..self.rows()).map(|row| self.status(row, column)));
+                let field = Field::new(&self.columns[column].name, DataType::UInt8, false);
+                (field, Arc::new(statuses) as ArrayRef)
+            })
+            .unzip();
+        let options = RecordBatchOptions::new().with_row_count(Some(self.rows()));
+        Ok(RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)?)
     }
 
     /// The event times as timestamps.

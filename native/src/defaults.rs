@@ -39,7 +39,7 @@ fn by_column(schema: &Schema, defaults: &RecordBatch) -> Result<Vec<Option<Array
         let name = field.name();
         let unknown = || KernelError::Invalid(format!("there is a default for '{name}', but no such column"));
         let (position, column) = schema.column_with_name(name).ok_or_else(unknown)?;
-        if column.data_type() != value.data_type() {
+        if !column.data_type().equals_datatype(value.data_type()) {
             let (found, wanted) = (value.data_type(), column.data_type());
             return Err(KernelError::Type(format!("the default of '{name}' is {found}, but the column is {wanted}")));
         }

@@ -1,6 +1,7 @@
 //! The Asof kernel: keys, bounds, aggregates and packed states, on Arrow columns and bytes.
 
 pub mod aggregates;
+pub mod answer;
 pub mod block;
 pub mod defaults;
 pub mod error;

@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from datetime import datetime
 
 import pyarrow as pa
 
@@ -98,3 +99,160 @@ class KeyIndex:
 
     def __len__(self) -> int:
         """How many distinct keys have a code."""
+
+# Defaults and statuses. A status is 0 present, 1 null, 2 missing, 3 expired, 4 stale, 5 error.
+
+def apply_defaults(batch: pa.RecordBatch, defaults: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch with the nulls of every column that has a default replaced by it.
+
+    Args:
+        batch: Any rows.
+        defaults: One row, with some of the batch's columns in their types; null is no default.
+
+    Raises:
+        ValueError: not one row, or a default for an unknown column.
+        TypeError: a default of another type than its column.
+    """
+
+def value_statuses(batch: pa.RecordBatch, row_status: pa.UInt8Array) -> pa.RecordBatch:
+    """The uint8 status of every value, under the names of the batch's columns.
+
+    Args:
+        batch: Values before defaults.
+        row_status: One status per row: that of all its values, but a null in a row that is present is 1.
+    """
+
+# Online values and answers.
+
+class RowPlan:
+    """How to pack, merge and read the newest rows of a state view: one value of bytes per entity."""
+
+    def __init__(self, schema: pa.Schema, ttl_us: int | None = None, defaults: pa.RecordBatch | None = None) -> None:
+        """Compiles the plan.
+
+        Args:
+            schema: The feature columns: bool, int8 to int64, uint8 to uint32, float32, float64, decimal128, string,
+                binary, date32, timestamp(us, UTC), duration(us), time64(us), or lists of these (fixed-size ones too).
+            ttl_us: A row older than this at the time of the read is expired; one of exactly this age is not.
+            defaults: As in `apply_defaults`.
+
+        Raises:
+            TypeError: a column, named, cannot be stored, or a default has another type than its column.
+        """
+
+    def build(
+        self,
+        codes: pa.Int32Array,
+        event_time: pa.Int64Array,
+        available_at: pa.Int64Array | None,
+        deleted: pa.BooleanArray | None,
+        columns: pa.RecordBatch,
+        n_keys: int,
+        instant: int,
+        order: pa.Int64Array | None = None,
+    ) -> pa.BinaryArray:
+        """The value of each of `n_keys` keys, by code, from all source rows known at `instant`; null: nothing known.
+
+        A value holds the newest row at or before the instant, by (event time, available at, order), and every newer
+        one, which reads see from its event time on. Rows of code -1 are left out.
+
+        Args:
+            codes: The key of each row.
+            event_time: Microseconds.
+            available_at: Microseconds; None is the event time.
+            deleted: Whether the row is a tombstone; null is not.
+            columns: The plan's columns, found by name.
+            n_keys: How many keys there are.
+            instant: Rows available later than this are left out.
+            order: The ingest order; None is the position of the row.
+
+        Raises:
+            ValueError: columns missing, lengths differ, a code past `n_keys`, or over 2 GiB of values.
+            TypeError: a column of another type than the plan's.
+        """
+
+    def merge(
+        self, old: Sequence[bytes | None] | pa.BinaryArray, new: Sequence[bytes | None] | pa.BinaryArray, instant: int
+    ) -> pa.BinaryArray:
+        """The values of the same keys with the rows of both, known at `instant`; an older row never wins."""
+
+    def read(self, values: Sequence[bytes | None], instant: int) -> Block:
+        """The answers at `instant`, in the order of the values; None is a key without a value: missing.
+
+        Raises:
+            ValueError: bytes that are damaged, of other columns, or of a format this version does not read.
+        """
+
+    def failed(self, n_keys: int) -> Block:
+        """The block of a read that failed: null or default values with status `error`."""
+
+class Block:
+    """The values of one view for n keys, in the keys' order, with their statuses and event times."""
+
+    @staticmethod
+    def from_arrow(
+        batch: pa.RecordBatch, row_status: pa.UInt8Array | None = None, event_time: pa.Int64Array | None = None
+    ) -> Block:
+        """A block of columns computed elsewhere; without row statuses all rows are present."""
+
+    def to_arrow(self, *, defaults: bool = True) -> pa.RecordBatch:
+        """All columns, one row per key; with `defaults=False`, null where a default stands in."""
+
+    def statuses(self) -> pa.RecordBatch:
+        """The uint8 status of every value, under the names of the columns."""
+
+    def event_time(self) -> pa.TimestampArray:
+        """The event time of each row: of the newest row, or of the newest event counted; null where there is none."""
+
+    def stale(self) -> Block:
+        """The same values with status `stale` where they were present or null."""
+
+    def __len__(self) -> int:
+        """How many keys it answers."""
+
+class AnswerPlan:
+    """The shape of all answers to one kind of read, compiled once."""
+
+    def __init__(self, blocks: list[str], picks: list[tuple[int, int, str]]) -> None:
+        """Names the blocks an answer is made of and picks its features.
+
+        Args:
+            blocks: One name per block, in the order in which `answer` takes them.
+            picks: Per feature, in order: the position of its block, of its column in the block, and its name.
+        """
+
+    def answer(self, blocks: list[Block]) -> Answer:
+        """The answer from blocks over the same keys. ValueError if they do not fit the plan."""
+
+class Answer:
+    """Picked features of n keys, in the keys' order. Values are after defaults."""
+
+    def to_dict(self) -> dict[str, list[object]]:
+        """Per feature one Python value per key; timestamps are datetimes in UTC.
+
+        Raises:
+            OverflowError: a time outside the years 1 to 9999.
+        """
+
+    def statuses(self) -> dict[str, list[str]]:
+        """Per feature one status name per key: present, null, missing, expired, stale or error."""
+
+    def event_times(self) -> list[list[datetime | None]]:
+        """Per block one datetime in UTC per key, None where there is none."""
+
+    def to_arrow(self, statuses: bool = False) -> pa.RecordBatch:
+        """One row per key; with `statuses`, a string column `<feature>__status` after each feature."""
+
+    def to_json(self, head: bytes, metadata: bool = False) -> bytes:
+        """The answer as a JSON object, features by name once and then one list of values per key.
+
+        Infinities are the strings "Infinity" and "-Infinity", NaN is null, timestamps are ISO 8601 with Z, dates ISO
+        8601, decimals strings, binary base64, durations integer microseconds.
+
+        Args:
+            head: The beginning of the object, open and ending in "{" or ",".
+            metadata: Adds to each result its statuses and, per block, its event time.
+        """
+
+    def __len__(self) -> int:
+        """How many keys it answers."""

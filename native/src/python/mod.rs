@@ -3,7 +3,9 @@
 mod arrow;
 mod errors;
 mod keys;
+mod online;
 mod plan;
+mod values;
 
 use pyo3::prelude::*;
 
@@ -13,6 +15,9 @@ mod _native {
 
     #[pymodule_export]
     use super::keys::{KeyIndex, encode_keys, encode_keys_py, partition};
+
+    #[pymodule_export]
+    use super::online::{Answer, AnswerPlan, Block, RowPlan, apply_defaults, value_statuses};
 
     #[pymodule_export]
     use super::plan::{PyWindowFeature, PyWindowPlan};
