@@ -46,14 +46,14 @@ class ReadPlan:
     Attributes:
         views: In order of first use; each is read once, with all its features.
         entities: Join key names and types per distinct entity.
-        picks: For every output column: (position of the view, position of the feature, output name).
+        shape: The answer's: which feature of which view every output column is.
     """
 
     service: ServiceSpec | None
     views: tuple[_ViewPlan, ...]
     entities: tuple[tuple[tuple[str, ...], list[str]], ...]
     key_names: frozenset[str]
-    picks: list[tuple[int, int, str]]
+    shape: _native.AnswerPlan
 
 
 class OnlineFeatures:
@@ -172,7 +172,7 @@ class OnlineReader:
             generations.append(found.generation)
         instant = self._instant(plan, generations, at_us)
         blocks = [view.read(found.values, instant) for view, found in zip(plan.views, reads, strict=True)]
-        return OnlineFeatures(_native.Answer(blocks, plan.picks), plan, generations, instant)
+        return OnlineFeatures(plan.shape.answer(blocks), plan, generations, instant)
 
     def _instant(self, plan: ReadPlan, generations: Sequence[Generation], at_us: int | None) -> int:
         newest = max(generation.instant_us for generation in generations)
@@ -207,7 +207,7 @@ class OnlineReader:
             views=tuple(plans),
             entities=tuple((names, list(dtypes)) for names, dtypes in entities),
             key_names=frozenset(name for names, _ in entities for name in names),
-            picks=picks,
+            shape=_native.AnswerPlan([plan.view.name for plan in plans], picks),
         )
 
     def _view_key(self, view: ViewSpec) -> ViewKey:
