@@ -89,6 +89,11 @@ def resolve_source(source: Source, schema: SourceSchema) -> SourceSpec:
             f"Column {source.deleted!r} of source {source.name!r} is {schema.dtype(source.deleted, used)}, not bool",
             fix="Make it a bool column: true where the row takes something back.",
         )
+    return source_spec(source, tuple(Column(name=n, dtype=t or "unsupported") for n, t in schema.columns.items()))
+
+
+def source_spec(source: Source, columns: tuple[Column, ...] = ()) -> SourceSpec:
+    """Return the spec of a source as it is declared, unchecked; without columns it is enough to read its schema."""
     shared: dict[str, Any] = {
         "name": source.name,
         "event_time": source.event_time,
@@ -97,7 +102,7 @@ def resolve_source(source: Source, schema: SourceSchema) -> SourceSpec:
         "event_id": source.event_id,
         "deleted": source.deleted,
         "max_skew_us": source.max_skew_us,
-        "columns": tuple(Column(name=n, dtype=t or "unsupported") for n, t in schema.columns.items()),
+        "columns": columns,
         "description": source.description,
         "owner": source.owner,
         "tags": source.tags,

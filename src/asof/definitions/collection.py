@@ -1,0 +1,84 @@
+"""A project's definitions together: every entity, source, view and service once, each name unambiguous."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from asof.definitions.entity import Entity
+from asof.definitions.services import FeatureService
+from asof.definitions.sources import Source
+from asof.definitions.views import FeatureView
+from asof.errors import DefinitionError
+
+Definition = Entity | Source | FeatureView | FeatureService
+
+_KINDS: dict[str, type[Definition]] = {
+    "entity": Entity,
+    "source": Source,
+    "view": FeatureView,
+    "service": FeatureService,
+}
+
+
+@dataclass(frozen=True)
+class Definitions:
+    """All definitions of a project, each kind in the order of first appearance; names are unique per kind."""
+
+    entities: tuple[Entity, ...]
+    sources: tuple[Source, ...]
+    views: tuple[FeatureView, ...]
+    services: tuple[FeatureService, ...]
+
+    @classmethod
+    def of(cls, found: Iterable[tuple[str, object]]) -> Definitions:
+        """Collect definitions, and those that they use, from pairs of origin and object.
+
+        Lists, tuples and the values of mappings are searched too; all other objects are ignored.
+
+        Raises:
+            DefinitionError: two different objects of one kind share a name; names both origins.
+        """
+        kept: dict[tuple[str, str], tuple[str, Definition]] = {}
+        for origin, definition in ((o, d) for o, value in found for d in _definitions_in(value)):
+            for one in _closure(definition):
+                kind = next(kind for kind, type_ in _KINDS.items() if isinstance(one, type_))
+                first_origin, first = kept.setdefault((kind, one.name), (origin, one))
+                if first is not one:
+                    places = {first_origin: None, origin: None}
+                    raise DefinitionError(
+                        f"There are two definitions of {kind} {one.name!r}",
+                        why=f"In {' and in '.join(places)}",
+                        fix="Rename one of them, or define it once and import it.",
+                    )
+        objects = [one for _, one in kept.values()]
+        return cls(
+            entities=tuple(o for o in objects if isinstance(o, Entity)),
+            sources=tuple(o for o in objects if isinstance(o, Source)),
+            views=tuple(o for o in objects if isinstance(o, FeatureView)),
+            services=tuple(o for o in objects if isinstance(o, FeatureService)),
+        )
+
+    def __bool__(self) -> bool:
+        """Whether anything is defined."""
+        return bool(self.entities or self.sources or self.views or self.services)
+
+
+def _definitions_in(value: object) -> Iterable[Definition]:
+    if isinstance(value, Definition):
+        yield value
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _definitions_in(item)
+    elif isinstance(value, Mapping):
+        yield from _definitions_in(list(value.values()))
+
+
+def _closure(definition: Definition) -> Iterable[Definition]:
+    if isinstance(definition, FeatureService):
+        for view, _ in definition.features:
+            yield from _closure(view)
+    elif isinstance(definition, FeatureView):
+        yield definition.entity
+        yield definition.source
+    yield definition

@@ -1,0 +1,37 @@
+"""What depends on what: sources and entities feed views, views feed services."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from asof.plan.registered import Kind
+    from asof.plan.specs import ServiceSpec, ViewSpec
+
+    Node = tuple[Kind, str]
+    Edge = tuple[Node, Node]
+
+
+def dependencies(views: Iterable[ViewSpec], services: Iterable[ServiceSpec]) -> tuple[Edge, ...]:
+    """Return the edges from each object to those that use it, each once, in the order of views, then services."""
+    edges: dict[Edge, None] = {}
+    for view in views:
+        edges[("source", view.source.name), ("view", view.name)] = None
+        edges[("entity", view.entity.name), ("view", view.name)] = None
+    for service in services:
+        for feature in service.features:
+            edges[("view", feature.view), ("service", service.name)] = None
+    return tuple(edges)
+
+
+def downstream(edges: Iterable[Edge], start: Iterable[Node]) -> tuple[Edge, ...]:
+    """Return the edges that can be reached from the nodes of `start`, in their given order."""
+    known = tuple(edges)
+    reached = set(start)
+    while True:
+        grown = reached | {user for used, user in known if used in reached}
+        if grown == reached:
+            return tuple(edge for edge in known if edge[0] in reached)
+        reached = grown

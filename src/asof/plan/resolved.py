@@ -1,0 +1,23 @@
+"""All of a project's specs before the registry has given them versions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from asof.plan.specs import EntitySpec, ServiceSpec, SourceSpec, ViewSpec
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """Specs of all definitions, without versions: views have version 0, and services pin version 0."""
+
+    entities: tuple[EntitySpec, ...]
+    sources: tuple[SourceSpec, ...]
+    views: tuple[ViewSpec, ...]
+    services: tuple[ServiceSpec, ...]
+
+    def view(self, name: str) -> ViewSpec:
+        """Return the view of that name."""
+        return next(view for view in self.views if view.name == name)

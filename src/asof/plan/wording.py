@@ -1,0 +1,152 @@
+"""Says in words how two versions of a spec differ."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+
+from asof.durations import format_duration
+from asof.plan.specs import AnySpec, Column, EntitySpec, FeatureSpec, ServiceSpec, SourceSpec, ViewSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from asof.plan.specs import AggregateSpec
+
+    Words = list[str]
+
+_T = TypeVar("_T")
+_METADATA = ("description", "owner", "tags")
+
+
+def describe_change(old: AnySpec, new: AnySpec) -> tuple[str, ...]:
+    """Return one phrase per difference in meaning or metadata, empty for equal specs; versions do not count."""
+    words: Words = []
+    if isinstance(old, EntitySpec) and isinstance(new, EntitySpec):
+        words = _entity(old, new)
+    elif isinstance(old, SourceSpec) and isinstance(new, SourceSpec):
+        words = _source(old, new)
+    elif isinstance(old, ViewSpec) and isinstance(new, ViewSpec):
+        words = _view(old, new)
+    elif isinstance(old, ServiceSpec) and isinstance(new, ServiceSpec):
+        words = _service(old, new)
+    return (*words, *_fields(old, new, _METADATA))
+
+
+def _entity(old: EntitySpec, new: EntitySpec) -> Words:
+    return _changed("join keys", _columns_text(old.join_keys), _columns_text(new.join_keys))
+
+
+def _source(old: SourceSpec, new: SourceSpec) -> Words:
+    words = _fields(old, new, ("kind", "path", "format", "table_version", "event_time", "available_at"))
+    words += _changed("delay", _duration(old.delay_us), _duration(new.delay_us))
+    words += _fields(old, new, ("event_id", "deleted"))
+    words += _changed("max_skew", _duration(old.max_skew_us), _duration(new.max_skew_us))
+    before = {column.name: column.dtype for column in old.columns}
+    after = {column.name: column.dtype for column in new.columns}
+    return words + _members("column", before, after, lambda name: _changed(f"column {name}", before[name], after[name]))
+
+
+def _view(old: ViewSpec, new: ViewSpec) -> Words:
+    words = _fields(old, new, ("kind",))
+    words += _part("entity", old.entity, new.entity)
+    words += _part("source", old.source, new.source)
+    words += _fields(old, new, ("where",))
+    words += _changed("ttl", _duration(old.ttl_us), _duration(new.ttl_us))
+    return words + _features(old, new)
+
+
+def _part(what: str, old: EntitySpec | SourceSpec, new: EntitySpec | SourceSpec) -> Words:
+    if old.name != new.name:
+        return _changed(what, old.name, new.name)
+    return [f"{what} {new.name}: {words}" for words in describe_change(old, new)]
+
+
+def _features(old: ViewSpec, new: ViewSpec) -> Words:
+    before = {feature.name: feature for feature in old.features}
+    after = {feature.name: feature for feature in new.features}
+    words = [_added_or_removed("removed", before[name], new.features) for name in before if name not in after]
+    words += [_added_or_removed("added", after[name], old.features) for name in after if name not in before]
+    for name in after:
+        if name in before:
+            words += [f"feature {name}: {phrase}" for phrase in _feature(before[name], after[name])]
+    return words + _reordered("features", list(before), list(after))
+
+
+def _added_or_removed(verb: str, feature: FeatureSpec, others: Sequence[FeatureSpec]) -> str:
+    """Say "window 30d added" where the other version has the same aggregate over other windows."""
+    aggregate = feature.aggregate
+    if aggregate is not None and any(_same_but_window(aggregate, other.aggregate) for other in others):
+        preposition = "to" if verb == "added" else "from"
+        return f"window {_window(aggregate)} {verb} {preposition} {_aggregate_text(aggregate)} ({feature.name})"
+    return f"feature {feature.name} {verb}"
+
+
+def _same_but_window(one: AggregateSpec, other: AggregateSpec | None) -> bool:
+    return other is not None and msgspec.structs.replace(other, window_us=one.window_us, hop_us=one.hop_us) == one
+
+
+def _feature(old: FeatureSpec, new: FeatureSpec) -> Words:
+    words = _fields(old, new, ("dtype", "default", "column", "description"))
+    if old.aggregate is not None and new.aggregate is not None:
+        words += _fields(old.aggregate, new.aggregate, ("function", "column", "where", "n", "quantile"))
+        words += _changed("window", _window(old.aggregate), _window(new.aggregate))
+        words += _changed("hop", _duration(old.aggregate.hop_us), _duration(new.aggregate.hop_us))
+    return words
+
+
+def _service(old: ServiceSpec, new: ServiceSpec) -> Words:
+    before = {f"{f.view}:{f.feature}": f for f in old.features}
+    after = {f"{f.view}:{f.feature}": f for f in new.features}
+    words = _members("feature", before, after, lambda _: [])
+    pins_before = {f.view: f.view_version for f in old.features}
+    pins_after = {f.view: f.view_version for f in new.features}
+    for view, version in pins_after.items():
+        if view in pins_before:
+            words += _changed("reads", f"{view}@{pins_before[view]}", f"{view}@{version}")
+    return words + _reordered("features", list(before), list(after))
+
+
+def _members(what: str, old: Mapping[str, _T], new: Mapping[str, _T], compare: Callable[[str], Words]) -> Words:
+    words = [f"{what} {name} removed" for name in old if name not in new]
+    words += [f"{what} {name} added" for name in new if name not in old]
+    return words + [phrase for name in new if name in old for phrase in compare(name)]
+
+
+def _reordered(what: str, old: list[str], new: list[str]) -> Words:
+    kept_before = [name for name in old if name in new]
+    kept_after = [name for name in new if name in old]
+    return [f"{what} reordered"] if kept_before != kept_after else []
+
+
+def _fields(old: object, new: object, names: Iterable[str]) -> Words:
+    return [phrase for name in names for phrase in _changed(name, getattr(old, name), getattr(new, name))]
+
+
+def _changed(what: str, old: object, new: object) -> Words:
+    if old == new:
+        return []
+    return [f"{what.replace('_', ' ')} changed: {_text(old)} -> {_text(new)}"]
+
+
+def _text(value: object) -> str:
+    if value is None or value in ("", ()):
+        return "none"
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _duration(us: int | None) -> str | None:
+    return None if us is None else format_duration(us) if us else "0"
+
+
+def _window(aggregate: AggregateSpec) -> str:
+    return "lifetime" if aggregate.window_us is None else format_duration(aggregate.window_us)
+
+
+def _aggregate_text(aggregate: AggregateSpec) -> str:
+    return f"{aggregate.function} of {aggregate.column}" if aggregate.column else aggregate.function
+
+
+def _columns_text(columns: Iterable[Column]) -> str:
+    return ", ".join(f"{column.name} {column.dtype}" for column in columns)

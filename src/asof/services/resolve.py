@@ -1,0 +1,89 @@
+"""From definitions to specs, with the schemas of their sources and every predicate checked by the scanner."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from asof.definitions import EventView
+from asof.errors import DefinitionError
+from asof.plan.resolve import SourceSchema, resolve_entity, resolve_source, resolve_view, source_spec
+from asof.plan.resolved import Resolved
+from asof.plan.specs import ServiceFeature, ServiceSpec, SourceSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    import pyarrow as pa
+
+    from asof.definitions import FeatureService, FeatureView
+    from asof.definitions.collection import Definitions
+    from asof.interfaces import Scanner
+
+
+def resolve_definitions(definitions: Definitions, scanner: Scanner) -> Resolved:
+    """Return the specs of definitions whose columns, types and predicates fit the data.
+
+    Reads schemas only, no rows.
+
+    Raises:
+        SourceError: a source cannot be read.
+        SchemaError: a column is missing or has a type that cannot play its part.
+        DefinitionError: a predicate is no SQL over the source's columns, or a default has the wrong type.
+    """
+    arrow: dict[str, pa.Schema] = {}
+    schemas: dict[str, SourceSchema] = {}
+    sources: dict[str, SourceSpec] = {}
+    for source in definitions.sources:
+        arrow[source.name] = scanner.schema(source_spec(source))
+        schemas[source.name] = SourceSchema.from_arrow(source.name, arrow[source.name])
+        sources[source.name] = resolve_source(source, schemas[source.name])
+    entities = {
+        entity.name: resolve_entity(entity, _read_by(entity.name, definitions.views, schemas))
+        for entity in definitions.entities
+    }
+    views = [
+        resolve_view(view, entities[view.entity.name], sources[view.source.name], schemas[view.source.name])
+        for view in definitions.views
+    ]
+    for view in definitions.views:
+        _check_predicates(view, scanner, arrow[view.source.name])
+    return Resolved(
+        entities=tuple(entities.values()),
+        sources=tuple(sources.values()),
+        views=tuple(views),
+        services=tuple(_service(service) for service in definitions.services),
+    )
+
+
+def _read_by(entity: str, views: tuple[FeatureView, ...], schemas: Mapping[str, SourceSchema]) -> list[SourceSchema]:
+    names = dict.fromkeys(view.source.name for view in views if view.entity.name == entity)
+    return [schemas[name] for name in names]
+
+
+def _check_predicates(view: FeatureView, scanner: Scanner, schema: pa.Schema) -> None:
+    for owner, predicate in _predicates(view):
+        try:
+            scanner.check_predicate(view.source.name, schema, predicate)
+        except DefinitionError as error:
+            raise DefinitionError(
+                f"{owner} has a where that cannot be used: {error.what}", why=error.why, fix=error.fix
+            ) from error
+
+
+def _predicates(view: FeatureView) -> Iterator[tuple[str, str]]:
+    if view.where is not None:
+        yield f"View {view.name!r}", view.where
+    if isinstance(view, EventView):
+        for aggregate in view.aggregates:
+            if aggregate.where is not None:
+                yield f"Feature {view.name}:{aggregate.feature_name(aggregate.windows[0])}", aggregate.where
+
+
+def _service(service: FeatureService) -> ServiceSpec:
+    return ServiceSpec(
+        name=service.name,
+        features=tuple(ServiceFeature(view=v.name, view_version=0, feature=f) for v, f in service.features),
+        description=service.description,
+        owner=service.owner,
+        tags=service.tags,
+    )
