@@ -2,9 +2,11 @@
 
 pub mod aggregates;
 pub mod answer;
+pub mod as_of;
 pub mod block;
 pub mod defaults;
 pub mod error;
+pub mod history;
 pub mod keys;
 pub mod output;
 pub mod plan;

@@ -52,6 +52,83 @@ class WindowPlan:
     def output_schema(self) -> pa.Schema:
         """One nullable field per feature, in order."""
 
+    def history(
+        self,
+        event_codes: pa.Int32Array,
+        event_time: pa.Int64Array,
+        available_at: pa.Int64Array | None,
+        retracted_at: pa.Int64Array | None,
+        lanes: pa.RecordBatch,
+        n_keys: int,
+        query_codes: pa.Int32Array,
+        query_time: pa.Int64Array,
+        threads: int,
+    ) -> pa.RecordBatch:
+        """Answers every feature at every query, from all events of a partition.
+
+        An event is visible at t if event_time < t, available_at <= t and not retracted_at <= t; it is in a window of
+        length w and hop h if also event_time >= floor(t - w, h). All times are microseconds UTC. Equal inputs give
+        equal bits, whatever the number of threads; the order of events matters only to first and last, and there
+        only among equal event times (the row number is the ingest order).
+
+        Args:
+            event_codes: Key of each event, 0 to n_keys - 1; -1 is no key, and the event is ignored.
+            event_time: When each event happened; any order, faster when ascending within a key.
+            available_at: When each event could be known; None is at its event time.
+            retracted_at: When each event was taken back, null for never; None is never.
+            lanes: The input columns of the plan, one row per event. Nulls and NaN are ignored by their aggregate.
+            n_keys: Number of keys.
+            query_codes: Key of each query; -1 is no known key: empty windows, missing.
+            query_time: Instant of each query; any order, duplicates allowed.
+            threads: Threads to use; the interpreter is released meanwhile.
+
+        Returns:
+            One row per query, in query order: `output_schema`, then `__status` (uint8: 0 some event is visible,
+            2 none is) and `__event_time` (int64, null if none: the newest visible event's time).
+
+        Raises:
+            OverflowError: A sum does not fit int64 or 38 decimal digits; names the feature.
+            TypeError: An array has the wrong type; names it.
+            ValueError: Lengths differ, a code is out of range, or an array that may not has nulls; names it.
+        """
+
+def as_of(
+    source_codes: pa.Int32Array,
+    event_time: pa.Int64Array,
+    available_at: pa.Int64Array | None,
+    deleted: pa.BooleanArray | None,
+    n_keys: int,
+    query_codes: pa.Int32Array,
+    query_time: pa.Int64Array,
+    ttl_us: int | None,
+    threads: int,
+) -> pa.RecordBatch:
+    """Finds the newest known row of each query's key.
+
+    A row is visible at t if event_time <= t and available_at <= t. The newest goes by (event_time, available_at, row
+    number). Codes, times and threads as in `WindowPlan.history`.
+
+    Args:
+        source_codes: Key of each row.
+        event_time: From when each row holds.
+        available_at: When each row could be known; None is at its event time.
+        deleted: Tombstones, null is false; None is no tombstones.
+        n_keys: Number of keys.
+        query_codes: Key of each query.
+        query_time: Instant of each query.
+        ttl_us: Greatest age (t - event_time) that is still valid, itself included; None is any.
+        threads: Threads to use.
+
+    Returns:
+        One row per query, in query order: `row` (int64, index of the source row, null unless present), `status` (uint8:
+        0 present, 2 missing: nothing visible or a tombstone, 3 expired), `event_time` (int64, of the newest visible
+        row whatever the status; null if there is none).
+
+    Raises:
+        TypeError: An array has the wrong type; names it.
+        ValueError: Lengths differ, a code is out of range, or an array that may not has nulls; names it.
+    """
+
 # Entity keys. Key columns are int64, string, binary, bool, date32 or timestamp[us, tz=UTC], all of one length.
 
 def encode_keys(columns: list[pa.Array]) -> pa.BinaryArray:

@@ -1,7 +1,9 @@
 //! Python's door to the kernel: converts arguments, releases the interpreter, calls, converts back.
 
+mod arrays;
 mod arrow;
 mod errors;
+mod history;
 mod keys;
 mod online;
 mod plan;
@@ -14,8 +16,9 @@ mod _native {
     use super::*;
 
     #[pymodule_export]
+    use super::history::as_of;
+    #[pymodule_export]
     use super::keys::{KeyIndex, encode_keys, encode_keys_py, partition};
-
     #[pymodule_export]
     use super::online::{Answer, AnswerPlan, Block, RowPlan, apply_defaults, value_statuses};
 
