@@ -150,10 +150,10 @@ def _project_modules(root: Path, files: Sequence[Path]) -> Iterator[None]:
 
 def _belongs(module: ModuleType, root: Path) -> bool:
     """Return whether a module is the project's own: below the root, and neither installed there nor Asof itself."""
-    places = [module.__file__] if getattr(module, "__file__", None) else list(getattr(module, "__path__", []))
-    if not places or not Path(places[0]).is_relative_to(root) or module.__name__.partition(".")[0] == "asof":
+    place = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), None)
+    if place is None or not Path(place).is_relative_to(root) or module.__name__.partition(".")[0] == "asof":
         return False
-    parts = Path(places[0]).relative_to(root).parts
+    parts = Path(place).relative_to(root).parts
     return not any(part.startswith(".") or part == "site-packages" for part in parts)
 
 

@@ -1,0 +1,205 @@
+"""What the registry and the online store hold, as data for people and programs: lists, descriptions, status."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from asof.errors import NotFoundError, did_you_mean
+from asof.interfaces.online import ViewKey
+from asof.plan.references import parse_object
+from asof.plan.registered import KINDS
+from asof.plan.specs import AnySpec, ServiceSpec, SourceSpec, ViewSpec
+
+if TYPE_CHECKING:
+    from asof.clock import Clock
+    from asof.interfaces import OnlineStore
+    from asof.interfaces.online import Generation
+    from asof.plan.registered import Kind
+    from asof.services.catalog import Catalog
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One object as a list shows it: its newest version.
+
+    Attributes:
+        version: None for entities and sources, which are read as part of a view's version.
+        about: What it is in a few words.
+    """
+
+    kind: Kind
+    name: str
+    version: int | None
+    about: str
+    description: str
+    owner: str
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Description:
+    """One version of one object, with what uses it.
+
+    Attributes:
+        versions: All stored versions.
+        hidden: Removed from the definitions.
+        used_by: For a view, the service versions that pin this version of it; for entities and sources, the newest
+            views that read them.
+        generation: For a view, what the online store holds of this version.
+    """
+
+    kind: Kind
+    name: str
+    version: int
+    spec: AnySpec
+    versions: tuple[int, ...]
+    hidden: bool
+    used_by: tuple[str, ...]
+    generation: Generation | None
+
+
+@dataclass(frozen=True)
+class ViewStatus:
+    """How fresh one view version is online.
+
+    Attributes:
+        newest: Whether it is the newest version.
+        services: The service versions that pin it.
+        generation: What the online store holds, or None.
+        age_us: The clock minus the generation's instant, in microseconds; None without a generation.
+    """
+
+    view: str
+    version: int
+    newest: bool
+    services: tuple[str, ...]
+    generation: Generation | None
+    age_us: int | None
+
+
+@dataclass(frozen=True)
+class Status:
+    """A project at a glance.
+
+    Attributes:
+        revision: The registry's.
+        counts: Objects per kind, removed ones not counted.
+        views: Every view version that reads may ask for, by name and version.
+    """
+
+    project: str
+    revision: int
+    counts: dict[Kind, int]
+    views: tuple[ViewStatus, ...]
+
+
+def list_objects(catalog: Catalog, kind: Kind | None = None) -> list[Listed]:
+    """Return the newest version of every object that is not removed, by kind and name."""
+    found: dict[Kind, list[AnySpec]] = {
+        "entity": [*catalog.entities()],
+        "source": [*catalog.sources()],
+        "view": [*catalog.views()],
+        "service": [*catalog.services()],
+    }
+    return [
+        Listed(
+            kind=one,
+            name=spec.name,
+            version=spec.version if isinstance(spec, ViewSpec | ServiceSpec) else None,
+            about=_about(spec),
+            description=spec.description,
+            owner=spec.owner,
+            tags=spec.tags,
+        )
+        for one in KINDS
+        if kind in (None, one)
+        for spec in found[one]
+    ]
+
+
+def describe_object(catalog: Catalog, online: OnlineStore, reference: str, *, project: str) -> list[Description]:
+    """Return the objects that a reference names, one per kind that has the name: views, services, entities, sources.
+
+    Args:
+        catalog: The registry.
+        online: The online store.
+        reference: "spend" for the newest version, removed or not, or "spend@3".
+        project: The project's name in the online store.
+
+    Raises:
+        NotFoundError: nothing has that name or version.
+        InputError: the text is no reference.
+    """
+    wanted = parse_object(reference.partition(":")[0])
+    entries = [
+        entry
+        for kind in reversed(KINDS)
+        for entry in catalog.entries(kind, wanted.name)
+        if (entry.newest if wanted.version is None else entry.version == wanted.version)
+    ]
+    if not entries:
+        known = {entry.name for entry in catalog.entries() if not entry.hidden}
+        raise NotFoundError(
+            f"There is nothing named {reference!r} in the registry",
+            why=did_you_mean(wanted.name, known),
+            fix="`asof list` shows what there is.",
+        )
+    generations = online.generations(project)
+    return [
+        Description(
+            kind=entry.kind,
+            name=entry.name,
+            version=entry.version,
+            spec=entry.spec,
+            versions=tuple(e.version for e in catalog.entries(entry.kind, entry.name)),
+            hidden=entry.hidden,
+            used_by=_used_by(catalog, entry.kind, entry.name, entry.version),
+            generation=generations.get(ViewKey(project, entry.name, entry.version)) if entry.kind == "view" else None,
+        )
+        for entry in entries
+    ]
+
+
+def project_status(catalog: Catalog, online: OnlineStore, *, project: str, clock: Clock) -> Status:
+    """Return how fresh every view version is that reads may ask for."""
+    generations = online.generations(project)
+    newest = {view.key for view in catalog.views()}
+    now_us = clock.now_us()
+    views = []
+    for view in catalog.materializable():
+        generation = generations.get(ViewKey(project, view.name, view.version))
+        views.append(
+            ViewStatus(
+                view=view.name,
+                version=view.version,
+                newest=view.key in newest,
+                services=_used_by(catalog, "view", view.name, view.version),
+                generation=generation,
+                age_us=None if generation is None else now_us - generation.instant_us,
+            )
+        )
+    listed = list_objects(catalog)
+    counts = {kind: sum(1 for one in listed if one.kind == kind) for kind in KINDS}
+    return Status(project, catalog.revision, counts, tuple(views))
+
+
+def _about(spec: AnySpec) -> str:
+    if isinstance(spec, ViewSpec):
+        return f"{len(spec.features)} features of {spec.entity.name} from {spec.source.name}"
+    if isinstance(spec, ServiceSpec):
+        return f"{len(spec.features)} features of {len({f.view for f in spec.features})} views"
+    if isinstance(spec, SourceSpec):
+        return f"{spec.format or spec.kind} {spec.path}"
+    return ", ".join(f"{key.name} {key.dtype}" for key in spec.join_keys)
+
+
+def _used_by(catalog: Catalog, kind: Kind, name: str, version: int) -> tuple[str, ...]:
+    if kind == "view":
+        services = [e.spec for e in catalog.entries("service") if isinstance(e.spec, ServiceSpec) and not e.hidden]
+        return tuple(s.key for s in services if any((f.view, f.view_version) == (name, version) for f in s.features))
+    if kind == "source":
+        return tuple(view.key for view in catalog.views() if view.source.name == name)
+    if kind == "entity":
+        return tuple(view.key for view in catalog.views() if view.entity.name == name)
+    return ()
