@@ -18,23 +18,34 @@ from asof.backends.local.tables import LocalTableWriter, read_table
 from asof.clock import Clock, SystemClock, parse_instant, to_us
 from asof.config import FILE_NAME, find_root, load_config, parse_size
 from asof.definitions import FeatureSelection, FeatureService, FeatureView
+from asof.definitions.collection import Definitions
 from asof.errors import InputError
+from asof.services.apply import apply_plan, plan_changes
 from asof.services.catalog import Catalog
 from asof.services.grid import grid_spine, known_entities
 from asof.services.history import STATUS, HistoryReader
 from asof.services.materialize import Materialized, Materializer, choose_views
 from asof.services.online import OnlineFeatures, OnlineReader
+from asof.services.overview import describe_object, list_objects, project_status
+from asof.services.project import collect_definitions
+from asof.services.prune import plan_prune, prune
 from asof.services.results import HistoricalFeatures
 from asof.services.spine import check_columns, make_spine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from types import TracebackType
 
+    from asof.definitions.collection import Definition
     from asof.interfaces import OnlineStore, Registry
+    from asof.interfaces.registry import Revision
+    from asof.plan.diff import Plan
+    from asof.plan.registered import Kind
     from asof.plan.selection import Selection
     from asof.services.grid import Instants
     from asof.services.online import Keys
+    from asof.services.overview import Description, Listed, Status
+    from asof.services.prune import PrunePlan
 
     Features = str | FeatureService | FeatureView | FeatureSelection | Sequence[str | FeatureView | FeatureSelection]
     Instant = datetime | str
@@ -107,6 +118,92 @@ class FeatureStore:
                     self._catalog = Catalog(self.registry.snapshot())
                     self._reader = None
             return self._catalog
+
+    def plan(self, definitions: Iterable[Definition] | None = None) -> Plan:
+        """Return what an apply would change in the registry: data, nothing is written.
+
+        Args:
+            definitions: Definitions to plan, which stand for all of the project. Default: those of its files.
+
+        Raises:
+            DefinitionError: a definition, or a file of them, is wrong.
+            SourceError, SchemaError: a source cannot be read, or does not fit.
+        """
+        if definitions is None:
+            collected = collect_definitions(self.config.root, self.config.definitions)
+        else:
+            collected = Definitions.of([("the definitions given", list(definitions))])
+        scanner = self._scanner({}, self.config.memory_budget_bytes, os.cpu_count() or 1)
+        return plan_changes(collected, Catalog(self.registry.snapshot()), scanner)
+
+    def apply(self, plan: Plan | None = None, *, who: str | None = None, message: str = "") -> Revision:
+        """Write a plan to the registry, as one revision and in one transaction.
+
+        Args:
+            plan: Default: the plan of the project's files, made now.
+            who: Who applies. Default: the operating system's user.
+            message: Why. Default: what changed, in words.
+
+        Returns:
+            The new revision, or the newest one where there is nothing to change.
+
+        Raises:
+            ConflictError: someone applied since the plan was made; nothing is written.
+        """
+        done = apply_plan(self.registry, plan or self.plan(), clock=self.clock, who=who, message=message)
+        self._forget()
+        return done
+
+    def list(self, kind: Kind | None = None) -> Sequence[Listed]:
+        """Return the newest version of every object that is not removed, by kind and name."""
+        return list_objects(self.catalog(), kind)
+
+    def describe(self, reference: str) -> Sequence[Description]:
+        """Return what a name stands for, as "spend" or "spend@3": one description per kind that has the name.
+
+        Raises:
+            NotFoundError: nothing has that name or version.
+        """
+        return describe_object(self.catalog(), self.online, reference, project=self.config.project)
+
+    def status(self) -> Status:
+        """Return how fresh every view version is online, and what the registry holds."""
+        return project_status(self.catalog(), self.online, project=self.config.project, clock=self.clock)
+
+    def revisions(self, limit: int = 20) -> Sequence[Revision]:
+        """Return the newest revisions, newest first."""
+        return self.registry.revisions(limit)
+
+    def plan_prune(self, services: Sequence[str] = ()) -> PrunePlan:
+        """Return what a prune would delete: removed objects, and old versions that no service version pins.
+
+        Args:
+            services: Old versions of services that no model reads any more, as "fraud@1"; they go too, and with them
+                the view versions that only they pin.
+        """
+        catalog = Catalog(self.registry.snapshot())
+        return plan_prune(catalog, self.online, project=self.config.project, services=services)
+
+    def prune(self, plan: PrunePlan | None = None, *, who: str | None = None) -> Revision | None:
+        """Delete for good what a plan lists, online storage included.
+
+        Args:
+            plan: Default: what `plan_prune()` returns now.
+            who: Who prunes. Default: the operating system's user.
+
+        Returns:
+            The new revision, or None where the registry had nothing to delete.
+
+        Raises:
+            ConflictError: someone applied since the plan was made; nothing is deleted.
+        """
+        done = prune(self.registry, self.online, plan or self.plan_prune(), clock=self.clock, who=who)
+        self._forget()
+        return done
+
+    def _forget(self) -> None:
+        with self._lock:
+            self._catalog = self._reader = None
 
     # Training ------------------------------------------------------------------------------------------------------
 
@@ -199,7 +296,7 @@ class FeatureStore:
         *,
         at: Instant | None = None,
         progress: Callable[[str, int], None] | None = None,
-    ) -> list[Materialized]:
+    ) -> Sequence[Materialized]:
         """Write the value of every entity at one instant to the online store, view by view, each atomically.
 
         Args:

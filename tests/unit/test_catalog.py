@@ -140,17 +140,6 @@ def test_definition_objects_stand_for_their_names(catalog: Catalog) -> None:
         catalog.select([spend["n_1h"]])
 
 
-def test_materializable_are_the_newest_versions_and_every_pinned_one(catalog: Catalog) -> None:
-    assert [v.key for v in catalog.materializable()] == ["profile@1", "profile@2", "spend@1"]
-
-
-def test_views_are_named_with_or_without_a_version(catalog: Catalog) -> None:
-    assert [v.key for v in catalog.named_views(["spend", "profile@1", "spend@1"])] == ["spend@1", "profile@1"]
-    assert [v.key for v in catalog.named_views("profile")] == ["profile@2"]
-    with pytest.raises(NotFoundError, match="Did you mean spend"):
-        catalog.named_views("spent")
-
-
 def test_groups_by_view_keep_first_use_order_and_column_order(catalog: Catalog) -> None:
     selection = catalog.select(["profile:age", "spend:total", "profile:country"])
     assert [(v.key, [f.name for f in fs]) for v, fs in selection.by_view()] == [

@@ -152,29 +152,6 @@ class Catalog:
         _refuse_repeats(items)
         return Selection(None, tuple(items))
 
-    def materializable(self) -> list[ViewSpec]:
-        """Return the view versions that reads may ask for: the newest ones, and those that a service version pins.
-
-        In the order of names and versions; services that were removed do not count.
-        """
-        chosen = {view.key: view for view in self.views()}
-        for entry in self.entries("service"):
-            if not entry.hidden and isinstance(entry.spec, ServiceSpec):
-                pinned = [self.view(f.view, f.view_version) for f in entry.spec.features]
-                chosen |= {view.key: view for view in pinned}
-        return sorted(chosen.values(), key=lambda view: (view.name, view.version))
-
-    def named_views(self, names: str | Iterable[str]) -> list[ViewSpec]:
-        """Return the views of "spend" (the newest version) or "spend@3", in the order given, each once.
-
-        Raises:
-            NotFoundError: no such view or version.
-            InputError: a text is neither.
-        """
-        references = [parse_object(name) for name in ([names] if isinstance(names, str) else names)]
-        found = [self.view(reference.name, reference.version) for reference in references]
-        return list({view.key: view for view in found}.values())
-
     def _select_service(self, text: str) -> Selection:
         reference = parse_object(text)
         if not self._versions.get(("service", reference.name)) and ("view", reference.name) in self._versions:

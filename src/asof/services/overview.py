@@ -10,6 +10,7 @@ from asof.interfaces.online import ViewKey
 from asof.plan.references import parse_object
 from asof.plan.registered import KINDS
 from asof.plan.specs import AnySpec, ServiceSpec, SourceSpec, ViewSpec
+from asof.services.materialize import choose_views
 
 if TYPE_CHECKING:
     from asof.clock import Clock
@@ -167,7 +168,7 @@ def project_status(catalog: Catalog, online: OnlineStore, *, project: str, clock
     newest = {view.key for view in catalog.views()}
     now_us = clock.now_us()
     views = []
-    for view in catalog.materializable():
+    for view in choose_views(catalog, None):
         generation = generations.get(ViewKey(project, view.name, view.version))
         views.append(
             ViewStatus(
