@@ -1,0 +1,162 @@
+"""Rows that cannot be used: finds out cheaply whether there are any, and puts them apart with their reason."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from asof.backends.local.columns import MAX_US, Time, literal, pick, quoted, time_sql
+from asof.backends.local.faults import lossy, translated
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from asof.backends.local.relation import Relation
+    from asof.interfaces.scanner import Rejected, ScanRequest
+
+REASON = "__reason"
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What makes a row of one scan unusable.
+
+    Attributes:
+        event_time: SQL of the event time.
+        available_at: SQL of the available-at column, None where the source has none.
+        reasons: Reason and SQL condition, the first that holds counts.
+        proven: Whether the files' statistics prove that no row is unusable.
+    """
+
+    event_time: Time
+    available_at: Time | None
+    reasons: tuple[tuple[str, str], ...]
+    proven: bool
+
+
+def rules(relation: Relation, request: ScanRequest) -> Rules:
+    """Return the rules of a scan.
+
+    Raises:
+        SchemaError: a column that plays a role is missing, or is not a time.
+    """
+    source, columns = request.source, relation.columns
+    times = {
+        "event time": (
+            source.event_time,
+            time_sql(pick(columns, source.event_time, source.name), source.name, "event_time"),
+        )
+    }
+    if source.available_at is not None:
+        column = pick(columns, source.available_at, source.name)
+        times["available at"] = (source.available_at, time_sql(column, source.name, "available_at"))
+    required = [(role, name) for role, (name, _) in times.items()]
+    if source.event_id is not None:
+        required.append(("event id", pick(columns, source.event_id, source.name).name))
+    required += [("join key", pick(columns, key.name, source.name).name) for key in request.keys]
+    reasons = {f"{role} is null": "" for role, _ in required}
+    for role, name in required:
+        held = reasons[f"{role} is null"]
+        reasons[f"{role} is null"] = f"{held} OR {quoted(name)} IS NULL" if held else f"{quoted(name)} IS NULL"
+    for role, (_, time) in times.items():
+        reasons[f"{role} is out of range"] = time.out_of_range
+    us = times["event time"][1].us
+    if source.delay_us:
+        reasons["event time is out of range"] += f" OR {us} > {MAX_US - source.delay_us}"
+    horizon = _horizon(request)
+    if horizon is not None:
+        reasons["event time is ahead of the clock"] = f"{us} > {horizon}"
+    available = times.get("available at")
+    return Rules(
+        times["event time"][1],
+        available and available[1],
+        tuple(reasons.items()),
+        _proven(relation, [name for _, name in required], {name for name, _ in times.values()}, request),
+    )
+
+
+def _horizon(request: ScanRequest) -> int | None:
+    skew = request.source.max_skew_us
+    return None if skew is None or request.now_us is None else min(request.now_us + skew, MAX_US)
+
+
+def _proven(relation: Relation, required: list[str], times: set[str], request: ScanRequest) -> bool:
+    footers = relation.footers
+    if footers is None or not all(name in footers.schema.names and footers.no_nulls(name) for name in required):
+        return False
+    for name in times:
+        found = footers.range_us(name)
+        if found is None or found[0] <= -MAX_US or found[1] >= MAX_US - request.source.delay_us:
+            return False
+        horizon = _horizon(request)
+        if name == request.source.event_time and horizon is not None and found[1] > horizon:
+            return False
+    return True
+
+
+def set_apart(relation: Relation, request: ScanRequest, rule: Rules, folder: Path, rejected: Rejected) -> str:
+    """Count the unusable rows and write them to the source's quarantine file, or delete that file if there are none.
+
+    The file holds the source's own columns and `__reason`; it is replaced in one step.
+
+    Args:
+        relation: The open source.
+        request: The scan.
+        rule: Its rules.
+        folder: Where quarantine files are.
+        rejected: Filled with the counts and the file.
+
+    Returns:
+        SQL condition of the usable rows.
+
+    Raises:
+        SchemaError: a time has more than microseconds.
+        StoreFullError: the disk is full.
+    """
+    target = folder / f"{request.source.name}.parquet"
+    if rule.proven or not _any(relation, request, rule):
+        target.unlink(missing_ok=True)
+        return "true"
+    reason = "CASE " + " ".join(f"WHEN {sql} THEN {literal(why)}" for why, sql in rule.reasons) + " END"
+    shown = ", ".join(
+        f"CAST({column.sql} AS VARCHAR) AS {column.sql}" if column.duck == "INTERVAL" else column.sql
+        for column in relation.columns.values()
+    )
+    rows = relation.con.sql(
+        f"SELECT {shown}, {reason} AS {quoted(REASON)} FROM src WHERE {quoted(REASON)} IS NOT NULL"
+    ).to_arrow_reader(100_000)
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
+    with translated(request.source.name, str(target)):
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with pq.ParquetWriter(temporary, rows.schema) as writer:
+                for batch in rows:
+                    writer.write_batch(batch)
+                    _count(batch.column(REASON), rejected.counts)
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+    rejected.path = str(target)
+    return f"({reason}) IS NULL"
+
+
+def _any(relation: Relation, request: ScanRequest, rule: Rules) -> bool:
+    unusable = " OR ".join(f"({sql})" for _, sql in rule.reasons)
+    roles = ((request.source.event_time, rule.event_time), (request.source.available_at, rule.available_at))
+    fine = [(name, time.lossy) for name, time in roles if name is not None and time is not None and time.lossy]
+    checks = [f"coalesce(bool_or({unusable}), false)", *(f"coalesce(bool_or({sql}), false)" for _, sql in fine)]
+    found = relation.con.execute(f"SELECT {', '.join(checks)} FROM src").fetchall()[0]
+    for (name, _), failed in zip(fine, found[1:], strict=True):
+        if failed:
+            why = "it has times between two microseconds"
+            raise lossy(request.source.name, name, "timestamp in nanoseconds", "timestamp (microseconds)", why)
+    return bool(found[0])
+
+
+def _count(reasons: pa.Array, counts: dict[str, int]) -> None:
+    for found in reasons.value_counts().to_pylist():
+        counts[found["values"]] = counts.get(found["values"], 0) + found["counts"]

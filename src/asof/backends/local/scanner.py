@@ -1,0 +1,216 @@
+"""Reads sources on this machine with DuckDB: files, Delta tables and frames, as canonical Arrow batches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from asof import dtypes
+from asof.backends.local import delta, predicates, quarantine
+from asof.backends.local.columns import bound_sql, pick, value_sql
+from asof.backends.local.dedupe import ORDER, fold
+from asof.backends.local.faults import translated
+from asof.backends.local.files import find_files
+from asof.backends.local.frames import to_table
+from asof.backends.local.relation import Engine, Relation, opened
+from asof.errors import DefinitionError
+from asof.interfaces.scanner import AVAILABLE_AT, DELETED, EVENT_TIME, RETRACTED_AT, Rejected, Scan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from asof.interfaces.scanner import ColumnRequest, ScanRequest
+    from asof.plan.specs import Column, SourceSpec
+
+_READ_ROWS = 250_000
+_LEAST_ROWS = 65_536
+
+
+class LocalScanner:
+    """Parquet, CSV, NDJSON, Delta Lake and frames, within a memory limit; what does not fit spills to `.asof/tmp`.
+
+    Ingest order is files by path (of a Delta table: by time written, then path), rows by position, whatever the
+    number of threads. Columns that a file lacks are null in its rows.
+    """
+
+    def __init__(
+        self, root: Path, frames: Mapping[str, Any], quarantine: Path, memory_limit_bytes: int, threads: int
+    ) -> None:
+        """Read relative paths from `root`, frames by their source's name; put rejected rows into `quarantine`."""
+        self._frames = frames
+        self._quarantine = quarantine
+        self._engine = Engine(root.absolute(), memory_limit_bytes, threads)
+
+    def schema(self, source: SourceSpec) -> pa.Schema:
+        """Return the columns of a source; CSV and NDJSON are read once to find types that hold every value.
+
+        Raises:
+            SourceError: it is not there or cannot be read.
+            SchemaError: files disagree about a column's type beyond lossless widening.
+        """
+        with opened(self._engine, source, self._frames, rows=False) as relation:
+            return relation.schema
+
+    def check_predicate(self, source: str, schema: pa.Schema, predicate: str) -> None:
+        """Refuse a predicate that is not a repeatable, boolean SQL expression over these columns.
+
+        Raises:
+            DefinitionError: it does not parse, is not boolean, uses another table or file, a subquery, an aggregate,
+                or a function whose answer depends on the moment (now, random).
+        """
+        predicates.check_over_schema(source, schema, predicate)
+
+    def scan(self, request: ScanRequest) -> Scan:
+        """Start reading; nothing is read before the first batch is taken.
+
+        Raises:
+            DefinitionError: events of a source that deletes rows but has no event id.
+        """
+        source = request.source
+        if request.events and source.deleted is not None and source.event_id is None:
+            raise DefinitionError(
+                f"Source {source.name!r} has deleted rows but no event_id",
+                why="A retraction takes back the event of its id",
+                fix="Name the event_id column, or drop deleted=.",
+            )
+        rejected = Rejected()
+        schema = _schema(request)
+        return Scan(schema, self._batches(request, schema, rejected), rejected)
+
+    def size_bytes(self, source: SourceSpec) -> int:
+        """Return the bytes of the source's files, of a frame its buffers."""
+        with translated(source.name):
+            if source.kind == "frame":
+                return (
+                    int(to_table(self._frames[source.name], source.name).nbytes) if source.name in self._frames else 0
+                )
+            if source.kind == "delta":
+                return delta.size_bytes(self._engine.root, source)
+            return find_files(self._engine.root, source).size_bytes
+
+    def key_values(self, source: SourceSpec, keys: tuple[Column, ...], where: str | None) -> pa.Table:
+        """Return the distinct join keys without nulls, sorted, of the rows where `where` is true."""
+        with opened(self._engine, source, self._frames) as relation:
+            picked = [pick(relation.columns, key.name, source.name) for key in keys]
+            wanted = [f"{column.sql} IS NOT NULL" for column in picked]
+            if where is not None:
+                predicates.check(relation.con, relation.columns, source.name, where)
+                wanted.append(predicates.condition(where))
+            fields = ", ".join(
+                f"{value_sql(column, key.dtype, source.name)} AS c{i}"
+                for i, (column, key) in enumerate(zip(picked, keys, strict=True))
+            )
+            table = relation.con.sql(
+                f"SELECT DISTINCT {fields} FROM src WHERE {' AND '.join(wanted)} ORDER BY ALL"
+            ).to_arrow_table()
+        schema = pa.schema([(key.name, dtypes.to_arrow(key.dtype)) for key in keys])
+        return table.rename_columns(schema.names).cast(schema)
+
+    def _batches(self, request: ScanRequest, schema: pa.Schema, rejected: Rejected) -> Iterator[pa.RecordBatch]:
+        with opened(self._engine, request.source, self._frames) as relation:
+            sql = self._sql(relation, request, rejected)
+            reader = relation.con.sql(sql).to_arrow_reader(_READ_ROWS)
+            for batch in _gathered(reader):
+                yield batch.rename_columns(schema.names).cast(schema)
+
+    def _sql(self, relation: Relation, request: ScanRequest, rejected: Rejected) -> str:
+        source = request.source
+        for predicate in {request.where, *(column.where for column in request.columns)} - {None}:
+            predicates.check(relation.con, relation.columns, source.name, str(predicate))
+        rules = quarantine.rules(relation, request)
+        fields = _Fields(relation, request, rules)
+        picked = fields.before_columns() + fields.columns()
+        usable = quarantine.set_apart(relation, request, rules, self._quarantine, rejected)
+        table, keep, retracted_at, order = "src", [usable], "", ""
+        if request.events and source.event_id is not None:
+            found = fold(relation, source, usable, fields.available_us, self._engine.memory_limit_bytes)
+            table, retracted_at = found.table, found.retracted_at
+            keep.append(found.keep)
+            order = f" ORDER BY {ORDER}" if found.sort else ""
+        if request.where is not None:
+            keep.append(predicates.condition(request.where))
+        keep += fields.bounds()
+        listed = ", ".join(f"{retracted_at if sql == RETRACTED_AT else sql} AS c{i}" for i, sql in enumerate(picked))
+        return f"SELECT {listed} FROM {table} WHERE {' AND '.join(k for k in keep if k != 'true') or 'true'}{order}"
+
+
+@dataclass(frozen=True)
+class _Fields:
+    """The SQL of a scan's output columns, in the order of its schema."""
+
+    relation: Relation
+    request: ScanRequest
+    rules: quarantine.Rules
+
+    @property
+    def available_us(self) -> str:
+        if self.rules.available_at is not None:
+            return self.rules.available_at.us
+        delay = self.request.source.delay_us
+        return f"{self.rules.event_time.us} + {delay}" if delay else self.rules.event_time.us
+
+    def before_columns(self) -> list[str]:
+        source = self.request.source
+        found = [self._value(key.name, key.dtype) for key in self.request.keys]
+        found.append(self.rules.event_time.us)
+        if AVAILABLE_AT in _time_columns(self.request):
+            found.append(self.available_us)
+        if source.deleted is not None:
+            gone = self._value(source.deleted, "bool")
+            found.append(RETRACTED_AT if self.request.events else f"coalesce({gone}, false)")
+        return found
+
+    def columns(self) -> list[str]:
+        return [self._column(column) for column in self.request.columns]
+
+    def bounds(self) -> list[str]:
+        column = pick(self.relation.columns, self.request.source.event_time, self.request.source.name)
+        limits = ((self.request.event_time_from_us, ">="), (self.request.event_time_until_us, "<="))
+        return [
+            bound_sql(column, us, operator) or f"{self.rules.event_time.us} {operator} {us}"
+            for us, operator in limits
+            if us is not None
+        ]
+
+    def _column(self, column: ColumnRequest) -> str:
+        if column.column is None:
+            return "true" if column.where is None else f"coalesce({predicates.condition(column.where)}, false)"
+        value = self._value(column.column, column.dtype)
+        return value if column.where is None else f"CASE WHEN {predicates.condition(column.where)} THEN {value} END"
+
+    def _value(self, name: str, dtype: str) -> str:
+        source = self.request.source.name
+        return value_sql(pick(self.relation.columns, name, source), dtype, source)
+
+
+def _time_columns(request: ScanRequest) -> dict[str, pa.DataType]:
+    source = request.source
+    found = {EVENT_TIME: pa.int64()}
+    if source.available_at is not None or source.delay_us:
+        found[AVAILABLE_AT] = pa.int64()
+    if source.deleted is not None:
+        found[RETRACTED_AT if request.events else DELETED] = pa.int64() if request.events else pa.bool_()
+    return found
+
+
+def _schema(request: ScanRequest) -> pa.Schema:
+    keys = [(key.name, dtypes.to_arrow(key.dtype)) for key in request.keys]
+    columns = [(column.name, dtypes.to_arrow(column.dtype)) for column in request.columns]
+    return pa.schema([*keys, *_time_columns(request).items(), *columns])
+
+
+def _gathered(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Join batches too small to be worth a call each."""
+    held: list[pa.RecordBatch] = []
+    rows = 0
+    for batch in batches:
+        held.append(batch)
+        rows += batch.num_rows
+        if rows >= _LEAST_ROWS:
+            yield pa.concat_batches(held) if len(held) > 1 else batch
+            held, rows = [], 0
+    if rows:
+        yield pa.concat_batches(held)

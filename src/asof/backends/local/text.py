@@ -1,0 +1,164 @@
+"""CSV and newline-delimited JSON: finds the columns' types over all rows, then loads the rows once, in file order."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from asof.backends.local.columns import duck_type, literal, quoted
+from asof.backends.local.faults import translated
+from asof.backends.local.files import csv_header
+from asof.backends.local.parquet import drift
+from asof.errors import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from asof.backends.local.files import Files
+    from asof.plan.specs import SourceSpec
+
+_TIMES = ("DATE", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE")
+_INTEGER = re.compile(r"-?(0|[1-9]\d{0,17})")
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+
+
+def load(con: duckdb.DuckDBPyConnection, source: SourceSpec, files: Files, *, rows: bool) -> None:
+    """Make the table `src` with the columns of all files, and fill it with their rows if `rows`.
+
+    Columns that the source's spec knows keep the type it says in CSV; others take the type that holds every value.
+    A column that a file lacks is null there. Times are ISO 8601 text; a text that is none fails with its line.
+
+    Raises:
+        SourceError: a file cannot be parsed; the message names the line where the parser knows it.
+        SchemaError: two files have types for one column that no type holds.
+    """
+    found = [(path, _types(con, source, path)) for path in files.paths]
+    folders = _folder_types(files) if files.hive else {}
+    table = _merged(source, found) | folders
+    columns = ", ".join(f"{quoted(name)} {kind}" for name, kind in table.items())
+    con.execute(f"CREATE TEMP TABLE src ({columns})")
+    if not rows:
+        return
+    for path, own in found:
+        types = {name: table[name] if source.format == "csv" or own[name] == '"NULL"' else own[name] for name in own}
+        parts = [f"{_folder_literal(v, folders[k])} AS {quoted(k)}" for k, v in _folders(path) if k in folders]
+        fields = ", ".join([*(quoted(name) for name in types if name not in folders), *parts])
+        with translated(source.name, path):
+            con.execute(f"INSERT INTO src BY NAME SELECT {fields} FROM {_reader(source, path, types)}")
+
+
+def _types(con: duckdb.DuckDBPyConnection, source: SourceSpec, path: str) -> dict[str, str]:
+    declared = {
+        column.name: "BIGINT" if column.dtype == "duration" else duck_type(column.dtype)
+        for column in source.columns
+        if column.dtype != "unsupported"
+    }
+    if source.format == "csv":
+        names = csv_header(source.name, path).names
+        if all(name in declared for name in names):
+            return _with_roles(source, {name: declared[name] for name in names})
+    found = _sniffed(con, source, path)
+    if source.format == "csv":
+        found |= {name: declared[name] for name in found if name in declared}
+    else:
+        found = {name: "VARCHAR" if kind == "JSON" else kind for name, kind in found.items()}
+    return _with_roles(source, found)
+
+
+def _sniffed(con: duckdb.DuckDBPyConnection, source: SourceSpec, path: str) -> dict[str, str]:
+    with translated(source.name, path):
+        if source.format == "ndjson":
+            options = "format = 'newline_delimited', sample_size = -1"
+            described = con.execute(f"DESCRIBE SELECT * FROM read_json([{literal(path)}], {options})").fetchall()
+        else:
+            described = _sniffed_csv(con, source, path)
+    return {row[0]: row[1] for row in described}
+
+
+def _sniffed_csv(con: duckdb.DuckDBPyConnection, source: SourceSpec, path: str) -> list[tuple[str, str]]:
+    sql = f"DESCRIBE SELECT * FROM read_csv([{literal(path)}], {_dialect(source, path)}, sample_size = -1)"
+    names = csv_header(source.name, path).names
+    stumbled: duckdb.Error | None = None
+    try:
+        described = [(row[0], row[1]) for row in con.execute(sql).fetchall()]
+        if [name for name, _ in described] == list(names):
+            return described
+    except duckdb.Error as exc:
+        stumbled = exc
+    # The sniffer does not say which line it stumbled over; a plain read does.
+    plain = _reader(source, path, dict.fromkeys(names, "VARCHAR"))
+    con.execute(f"SELECT count(COLUMNS(*)) FROM {plain}").fetchall()
+    raise stumbled or SourceError(
+        f"Source {source.name!r}: the lines of file {path} do not fit its header",
+        why=f"The header names {len(names)} columns",
+        fix="Write the file again with one value per column and line.",
+    )
+
+
+def _with_roles(source: SourceSpec, types: dict[str, str]) -> dict[str, str]:
+    roles = {source.event_time: _TIMES[-1], source.available_at: _TIMES[-1], source.deleted: "BOOLEAN"}
+    return {name: roles.get(name, kind) if kind in ("VARCHAR", '"NULL"') else kind for name, kind in types.items()}
+
+
+def _merged(source: SourceSpec, found: Iterable[tuple[str, dict[str, str]]]) -> dict[str, str]:
+    merged: dict[str, tuple[str, str]] = {}
+    for path, types in found:
+        for name, kind in types.items():
+            if name not in merged or merged[name][0] == '"NULL"':
+                merged[name] = (kind, path)
+                continue
+            before, first = merged[name]
+            wide = _wider(before, kind)
+            if wide is None:
+                raise drift(source.name, name, (first, before), (path, kind))
+            merged[name] = (wide, first if wide == before else path)
+    return {name: "VARCHAR" if kind == '"NULL"' else kind for name, (kind, _) in merged.items()}
+
+
+def _wider(one: str, other: str) -> str | None:
+    if one == other or other == '"NULL"':
+        return one
+    kinds = {one, other}
+    if kinds <= set(_TIMES):
+        return max(kinds, key=_TIMES.index)
+    if kinds == {"BIGINT", "DOUBLE"}:
+        return "DOUBLE"
+    return "VARCHAR" if kinds == {"BIGINT", "VARCHAR"} else None
+
+
+def _reader(source: SourceSpec, path: str, types: dict[str, str]) -> str:
+    columns = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in types.items())
+    if source.format == "ndjson":
+        return f"read_json([{literal(path)}], format = 'newline_delimited', columns = {{{columns}}})"
+    return f"read_csv([{literal(path)}], {_dialect(source, path)}, auto_detect = false, columns = {{{columns}}})"
+
+
+def _dialect(source: SourceSpec, path: str) -> str:
+    delimiter = csv_header(source.name, path).delimiter
+    return f"""delim = {literal(delimiter)}, quote = '"', escape = '"', header = true, hive_partitioning = false"""
+
+
+def _folders(path: str) -> list[tuple[str, str]]:
+    return [(k, v) for k, eq, v in (part.partition("=") for part in Path(path).parts[:-1]) if eq]
+
+
+def _folder_types(files: Files) -> dict[str, str]:
+    values: dict[str, list[str]] = {}
+    for path in files.paths:
+        for name, value in _folders(path):
+            values.setdefault(name, []).append(value)
+    return {
+        name: "BIGINT"
+        if all(_INTEGER.fullmatch(v) for v in found)
+        else "DATE"
+        if all(_DATE.fullmatch(v) for v in found)
+        else "VARCHAR"
+        for name, found in values.items()
+    }
+
+
+def _folder_literal(value: str, kind: str) -> str:
+    return f"CAST({literal(value)} AS {kind})"
