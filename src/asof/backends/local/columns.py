@@ -204,7 +204,9 @@ def _checked(column: SourceColumn, x: str, have: str | None, dtype: str) -> str:
 
 
 def _or_fail(column: SourceColumn, kept: str, sql: str, dtype: str) -> str:
-    message = literal(f"{LOSSY}|{column.name}|{column.arrow}|{dtype}|")
+    plain = str(column.arrow) != dtype and not pa.types.is_timestamp(column.arrow)
+    shown = column.arrow if plain else column.duck.lower()
+    message = literal(f"{LOSSY}|{column.name}|{shown}|{dtype}|")
     return (
         f"CASE WHEN {column.sql} IS NULL THEN NULL WHEN {kept} THEN {sql} "
         f"ELSE error({message} || CAST({column.sql} AS VARCHAR)) END"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import re
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pyarrow as pa
@@ -16,16 +16,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LOSSY = "asof-lossy"
-_LINE = re.compile(r"(?:on Line:|in line) (\d+)")
+_LINE = re.compile(r"on Line: (\d+)")
 _FILE = re.compile(r'(?:file|File|path:?) ["\']([^"\']+)["\']')
 _LOSSY = re.compile(LOSSY + r"\|(?P<column>.*?)\|(?P<have>.*?)\|(?P<want>.*?)\|(?P<value>.*)", re.DOTALL)
+# DuckDB counts the lines of NDJSON wrongly, so its number is left out.
+_WRONG_LINE = re.compile(r", at byte \d+ in line \d+")
 _KIND = re.compile(r"^[A-Z][A-Za-z ]* Error: ")
 _FULL = re.compile(r"No space left|max_temp_directory_size|failed to offload", re.IGNORECASE)
 
 _REPAIR = "Repair or replace the file, or leave it out of the source's path."
 _TABLE: tuple[tuple[str, type[AsofError], str, str], ...] = (
     ("No magic bytes|too small to be a Parquet", SourceError, "is not a Parquet file, or was cut off", _REPAIR),
-    ("TProtocol|Snappy|ZSTD|decompress|corrupt|Invalid data|gzip", SourceError, "holds damaged data", _REPAIR),
+    (
+        "TProtocol|Snappy|ZSTD|decompress|corrupt|Invalid data|gzip|know what type",
+        SourceError,
+        "holds damaged data",
+        _REPAIR,
+    ),
     ("Expected Number of Columns", SourceError, "has a line with another number of columns than its header", _REPAIR),
     ("Malformed JSON|unexpected end of data", SourceError, "has a line that is not JSON", _REPAIR),
     ("utf-?8|unicode|encoding", SourceError, "is not UTF-8 text", "Convert it to UTF-8."),
@@ -65,11 +72,12 @@ def translated(source: str, where: str = "") -> Iterator[None]:
     except (duckdb.Error, pa.ArrowException) as exc:
         raise _meaning(exc, source, where) from exc
     except OSError as exc:
-        raise _of_os(exc, source, where) from exc
+        # What DuckDB says while a stream runs comes through Arrow as an OSError without a number.
+        raise (_meaning if exc.errno is None else _of_os)(exc, source, where) from exc
 
 
 def _meaning(exc: Exception, source: str, where: str) -> AsofError:
-    text = str(exc)
+    text = _WRONG_LINE.sub("", str(exc))
     if found := _LOSSY.search(text):
         return lossy(source, found["column"], found["have"], found["want"], f"{found['value']} cannot be held by it")
     if _FULL.search(text):
@@ -87,7 +95,7 @@ def _meaning(exc: Exception, source: str, where: str) -> AsofError:
     return SourceError(f"{place} cannot be read", why=_first_line(text), fix=_REPAIR)
 
 
-def _of_os(exc: OSError, source: str, where: str) -> AsofError:
+def _of_os(exc: Any, source: str, where: str) -> AsofError:
     if exc.errno in (errno.ENOSPC, errno.EDQUOT):
         return StoreFullError("The disk is full", why=str(exc), fix="Free some space, then run it again.")
     place = _place(f"file '{exc.filename}'" if exc.filename else str(exc), source, where)

@@ -7,12 +7,14 @@ import glob
 import gzip
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from asof.backends.local.faults import translated
 from asof.errors import SchemaError, SourceError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from asof.plan.specs import SourceSpec
 
 _ENDINGS = {
@@ -110,6 +112,11 @@ def _visible(relative: Path) -> bool:
     return not any(part.startswith((".", "_")) for part in relative.parts)
 
 
+def opener(path: str) -> Callable[..., IO[Any]]:
+    """Return what opens a file that may be compressed."""
+    return gzip.open if path.endswith(".gz") else open
+
+
 @dataclass(frozen=True)
 class CsvHeader:
     """The first line of a CSV file: its delimiter and its column names."""
@@ -125,9 +132,8 @@ def csv_header(source: str, path: str) -> CsvHeader:
         SourceError: the file cannot be read as text.
         SchemaError: a column has no name, or two have the same one (SQL names do not differ by case).
     """
-    opener = gzip.open if path.endswith(".gz") else open
     try:
-        with translated(source, path), opener(path, "rt", encoding="utf-8-sig", newline="") as file:
+        with translated(source, path), opener(path)(path, "rt", encoding="utf-8-sig", newline="") as file:
             first = file.readline()
     except (UnicodeDecodeError, EOFError) as exc:
         raise SourceError(

@@ -28,11 +28,13 @@ class Footers:
     Attributes:
         schema: All columns, in order of first appearance, each as wide as its widest file needs.
         same: Whether every file has exactly these columns.
-        files: The footers, in the files' order.
+        paths: The files, in order.
+        files: Their footers.
     """
 
     schema: pa.Schema
     same: bool
+    paths: tuple[str, ...]
     files: tuple[pq.FileMetaData, ...]
 
     def no_nulls(self, column: str) -> bool:
@@ -73,7 +75,7 @@ def read_footers(source: str, paths: Sequence[str]) -> Footers:
             files.append(pq.read_metadata(path))
             schemas.append(files[-1].schema.to_arrow_schema().remove_metadata())
     same = all(schema.equals(schemas[0]) for schema in schemas)
-    return Footers(schemas[0] if same else _merged(source, paths, schemas), same, tuple(files))
+    return Footers(schemas[0] if same else _merged(source, paths, schemas), same, tuple(paths), tuple(files))
 
 
 def reader(files: Files, footers: Footers) -> str:

@@ -13,12 +13,12 @@ import duckdb
 import pyarrow as pa
 
 from asof.backends.local import delta, parquet, text
-from asof.backends.local.columns import SourceColumn, quoted
+from asof.backends.local.columns import SourceColumn, literal, quoted
 from asof.backends.local.executor import remove_leftovers
-from asof.backends.local.faults import translated
+from asof.backends.local.faults import LOSSY, translated
 from asof.backends.local.files import find_files
 from asof.backends.local.frames import to_table
-from asof.errors import SourceError
+from asof.errors import AsofError, SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -99,7 +99,13 @@ def opened(engine: Engine, source: SourceSpec, frames: Mapping[str, Any], *, row
             for setting in _SETTINGS:
                 con.execute(setting)
             scratch.parent.mkdir(parents=True, exist_ok=True)
-            yield _open(con, engine, source, frames, rows=rows)
+            relation = _open(con, engine, source, frames, rows=rows)
+            try:
+                yield relation
+            except (duckdb.Error, pa.ArrowException, OSError) as exc:
+                if LOSSY not in str(exc) and not isinstance(exc, duckdb.OutOfMemoryException | AsofError):
+                    _read_alone(relation, source)
+                raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -134,6 +140,13 @@ def _open(
         else:
             text.load(con, source, files, rows=rows)
     return Relation(con, _columns(con, declared), footers)
+
+
+def _read_alone(relation: Relation, source: SourceSpec) -> None:
+    """Raise for the first Parquet file that cannot be read on its own: of many, DuckDB does not say which one."""
+    for path in relation.footers.paths if relation.footers else ():
+        with translated(source.name, path):
+            relation.con.execute(f"SELECT max(hash(one)) FROM read_parquet([{literal(path)}]) AS one").fetchall()
 
 
 def _lock(con: duckdb.DuckDBPyConnection) -> None:

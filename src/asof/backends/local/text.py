@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ import duckdb
 
 from asof.backends.local.columns import duck_type, literal, quoted
 from asof.backends.local.faults import translated
-from asof.backends.local.files import csv_header
+from asof.backends.local.files import csv_header, opener
 from asof.backends.local.parquet import drift
 from asof.errors import SourceError
 
@@ -70,12 +71,30 @@ def _types(con: duckdb.DuckDBPyConnection, source: SourceSpec, path: str) -> dic
 
 def _sniffed(con: duckdb.DuckDBPyConnection, source: SourceSpec, path: str) -> dict[str, str]:
     with translated(source.name, path):
-        if source.format == "ndjson":
-            options = "format = 'newline_delimited', sample_size = -1"
-            described = con.execute(f"DESCRIBE SELECT * FROM read_json([{literal(path)}], {options})").fetchall()
-        else:
-            described = _sniffed_csv(con, source, path)
-    return {row[0]: row[1] for row in described}
+        return dict((_sniffed_ndjson if source.format == "ndjson" else _sniffed_csv)(con, source, path))
+
+
+def _sniffed_ndjson(con: duckdb.DuckDBPyConnection, source: SourceSpec, path: str) -> list[tuple[str, str]]:
+    sql = f"DESCRIBE SELECT * FROM read_json([{literal(path)}], format = 'newline_delimited', sample_size = -1)"
+    try:
+        return [(row[0], row[1]) for row in con.execute(sql).fetchall()]
+    except duckdb.InvalidInputException:
+        with translated(source.name, path), opener(path)(path, "rb") as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip() and not _is_object(line):
+                    raise SourceError(
+                        f"Source {source.name!r}: file {path} line {number} is not a JSON object",
+                        why=f"It is {line[:80]!r}",
+                        fix="Repair or remove the line.",
+                    ) from None
+        raise
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
 
 
 def _sniffed_csv(con: duckdb.DuckDBPyConnection, source: SourceSpec, path: str) -> list[tuple[str, str]]:
