@@ -30,27 +30,46 @@ impl<K: Ord + Copy> Codes<K> {
     }
 }
 
-/// Occurrences by code: exact distinct counts, and most frequent values where `ranked`.
+/// Occurrences by code: exact distinct counts and most frequent values.
 pub struct CountsSlide<'c, K> {
     codes: &'c Codes<K>,
     counts: Vec<u32>,
     distinct: usize,
-    ranking: Option<BTreeSet<(Reverse<u32>, u32)>>,
+    /// Kept where ranking anew at each query would cost more.
+    ranking: Option<BTreeSet<Ranked>>,
 }
 
+/// Orders by falling frequency, then rising value.
+type Ranked = (Reverse<u32>, u32);
+
+/// Keeping a ranking costs about as much per event that comes and goes as looking at this many counts.
+const COUNTS_PER_CHANGE: usize = 256;
+
 impl<'c, K> CountsSlide<'c, K> {
-    pub fn new(codes: &'c Codes<K>, ranked: bool) -> Self {
+    /// `rankings` is how many times `top` will be asked.
+    pub fn new(codes: &'c Codes<K>, rankings: usize) -> Self {
         let counts = vec![0; codes.table.len()];
-        Self { codes, counts, distinct: 0, ranking: ranked.then(BTreeSet::new) }
+        let keep = rankings * counts.len() > codes.of.len() * COUNTS_PER_CHANGE;
+        Self { codes, counts, distinct: 0, ranking: keep.then(BTreeSet::new) }
     }
 
     pub fn distinct(&self) -> usize {
         self.distinct
     }
 
-    /// Codes by falling frequency, then rising value.
-    pub fn ranking(&self) -> impl Iterator<Item = usize> {
-        self.ranking.iter().flatten().map(|&(_, code)| code as usize)
+    /// Up to `k` codes by falling frequency, then rising value.
+    pub fn top(&self, k: usize, found: &mut Vec<usize>) {
+        found.clear();
+        if let Some(ranking) = &self.ranking {
+            found.extend(ranking.iter().take(k).map(|&(_, code)| code as usize));
+            return;
+        }
+        for (code, &count) in self.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+            if found.len() < k || count > self.counts[found[k - 1]] {
+                found.truncate(k - 1);
+                found.insert(found.partition_point(|&other| self.counts[other] >= count), code);
+            }
+        }
     }
 
     #[inline]

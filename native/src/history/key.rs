@@ -207,14 +207,15 @@ impl LaneWork<'_> {
         for pass in &self.tasks.values {
             let ranked = pass.features.iter().any(|&i| matches!(self.plan.features[i].function, Function::TopK(_)));
             let (_, valid, present) = local.split(self.timeline);
-            let mut state = CountsSlide::new(&codes, ranked);
+            let mut state = CountsSlide::new(&codes, if ranked { self.timeline.queries.len() } else { 0 });
+            let found = &mut self.scratch.found;
             slide(self.timeline, pass.window, valid, present, &mut state, |state| {
                 for &i in &pass.features {
                     match self.plan.features[i].function {
                         Function::TopK(_) if state.distinct() == 0 => self.out[i].push_null(),
                         Function::TopK(k) => {
-                            let top = state.ranking().take(k).map(|code| codes.table[code].0.value());
-                            self.out[i].push_list(top)?;
+                            state.top(k, found);
+                            self.out[i].push_list(found.iter().map(|&code| codes.table[code].0.value()))?;
                         }
                         _ => self.out[i].push_int(state.distinct() as i64),
                     }

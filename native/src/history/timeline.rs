@@ -147,10 +147,13 @@ impl Timeline {
     fn load_toggles(&mut self, available: Option<&[i64]>, retracted: Option<&Int64Array>) {
         let mut bits = std::mem::take(&mut self.bits);
         bits.fill(self.rows.len(), |_| true);
+        let mut past = 0;
         for (position, (&row, &time)) in self.rows.iter().zip(&self.times).enumerate() {
-            let past = self.queries.partition_point(|&t| t <= time);
-            let known = available.map_or(0, |a| self.queries.partition_point(|&t| t < a[row as usize]));
-            let from = past.max(known);
+            past = advance(&self.queries, past, |t| t <= time);
+            let from = match available {
+                Some(a) => advance(&self.queries, past, |t| t < a[row as usize]),
+                None => past,
+            };
             let until = match retracted {
                 Some(r) if r.is_valid(row as usize) => self.queries.partition_point(|&t| t < r.value(row as usize)),
                 _ => self.queries.len(),
