@@ -1,0 +1,90 @@
+"""The online store over one environment: reads of all views from one snapshot, writes generation by generation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from asof.backends.lmdb import layout, sharing
+from asof.backends.lmdb.failures import translated
+from asof.backends.lmdb.writer import LmdbWriter, empty
+from asof.interfaces.online import ViewRead
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from lmdb import Transaction
+
+    from asof.interfaces.online import Generation, ViewKey
+
+
+class LmdbStore:
+    """An `OnlineStore` in a directory on a local disk; any number of processes and threads may have it open."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the store in a directory, creating it where there is none."""
+        self._environment = sharing.acquire(path)
+        self._closed = False
+        self._places: dict[ViewKey, bytes] = {}
+        self._decoded: dict[ViewKey, tuple[bytes, bytes, Generation]] = {}
+
+    def write(self, view: ViewKey) -> LmdbWriter:
+        """Begin a generation; leftovers of writers that died are removed."""
+        return LmdbWriter(self._environment, view)
+
+    def read(self, requests: Sequence[tuple[ViewKey, Sequence[bytes | None]]]) -> list[ViewRead]:
+        """Return the values of all requests from one snapshot, keys in order; a None key has no value."""
+        environment = self._environment
+
+        def look_up(txn: Transaction[bytes]) -> list[ViewRead]:
+            get = txn.get
+            answers = []
+            for view, keys in requests:
+                database, generation = self._current(view, get)
+                if generation is None:
+                    answers.append(ViewRead(None, [None] * len(keys)))
+                    continue
+                handle = environment.handle(database)
+                answers.append(ViewRead(generation, [None if key is None else get(key, None, handle) for key in keys]))
+            return answers
+
+        with translated(environment.path, "be read"):
+            return environment.view(look_up)
+
+    def _current(self, view: ViewKey, get: Any) -> tuple[bytes, Generation | None]:
+        place = self._places.get(view)
+        if place is None:
+            place = self._places[view] = layout.pointer_key(view)
+        raw = get(place, None, self._environment.meta)
+        if raw is None:
+            return b"", None
+        known = self._decoded.get(view)
+        if known is None or known[0] != raw:
+            pointer = layout.decode_pointer(raw)
+            known = self._decoded[view] = (raw, pointer.database.encode(), pointer.generation)
+        return known[1], known[2]
+
+    def generations(self, project: str) -> dict[ViewKey, Generation]:
+        """Return the current generation of every view version of a project."""
+        environment = self._environment
+        with translated(environment.path, "be read"):
+            found = environment.view(lambda txn: layout.pointers(txn, environment.meta, project))
+        return {pointer.view_key: pointer.generation for pointer in found}
+
+    def drop(self, view: ViewKey) -> None:
+        """Delete a view version's storage; unknown ones are ignored."""
+        environment = self._environment
+
+        def forget(txn: Transaction[bytes]) -> None:
+            raw = txn.pop(layout.pointer_key(view), db=environment.meta)
+            if raw is not None:
+                empty(txn, environment, layout.decode_pointer(raw).database.encode())
+
+        with translated(environment.path, "be written"):
+            environment.update(forget)
+
+    def close(self) -> None:
+        """Unmap the file, unless another store of this process has it open; more than once is fine."""
+        if not self._closed:
+            self._closed = True
+            sharing.release(self._environment)
