@@ -1,0 +1,227 @@
+"""What every online store must do; subclass `OnlineStoreConformance` and give it an `open_store` fixture."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pytest
+
+from asof.errors import ConflictError, InputError
+from asof.interfaces.online import Generation, OnlineStore, ViewKey
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+VIEW = ViewKey("shop", "spend", 1)
+OTHER = ViewKey("shop", "profile", 1)
+
+
+def fill(
+    store: OnlineStore, view: ViewKey, pairs: Mapping[bytes, bytes | None], instant_us: int = 100, batches: int = 1
+) -> Generation:
+    """Write one generation in the order given, in so many puts."""
+    keys, values = list(pairs), list(pairs.values())
+    with store.write(view) as writer:
+        for start in range(batches):
+            writer.put(pa.array(keys[start::batches], pa.binary()), pa.array(values[start::batches], pa.binary()))
+        return writer.commit(instant_us, instant_us + 5, "meaning")
+
+
+def values(store: OnlineStore, view: ViewKey, keys: Sequence[bytes | None]) -> list[bytes | None]:
+    """Read one view."""
+    [found] = store.read([(view, keys)])
+    return list(found.values)
+
+
+class OnlineStoreConformance:
+    """Behaviour that services rely on."""
+
+    @pytest.fixture
+    def open_store(self) -> Callable[[], OnlineStore]:
+        """Return a function that opens the same, initially empty storage; more than one may be open."""
+        raise NotImplementedError("give an `open_store` fixture")
+
+    @pytest.fixture
+    def store(self, open_store: Callable[[], OnlineStore]) -> Iterator[OnlineStore]:
+        """Return an empty store."""
+        store = open_store()
+        yield store
+        store.close()
+
+    def test_a_view_that_was_never_written_has_no_generation(self, store: OnlineStore) -> None:
+        """Reading it is no error, and one value per key comes back."""
+        [found] = store.read([(VIEW, [b"a", None])])
+        assert found.generation is None
+        assert list(found.values) == [None, None]
+        assert store.generations("shop") == {}
+
+    def test_values_come_back_in_the_order_of_the_keys(self, store: OnlineStore) -> None:
+        """Repeated, unknown and None keys included."""
+        fill(store, VIEW, {b"c": b"3", b"a": b"1", b"b": b"2"})
+        assert values(store, VIEW, [b"b", b"x", None, b"a", b"b"]) == [b"2", None, None, b"1", b"2"]
+
+    def test_keys_and_values_are_any_bytes(self, store: OnlineStore) -> None:
+        """Zero bytes, keys that are prefixes of others, keys of 400 bytes, empty and large values."""
+        pairs = {b"\0": b"", b"\0\0": b"\0", b"k" * 400: b"v" * 100_000, b"\xff" * 400: b"\xff"}
+        fill(store, VIEW, pairs)
+        assert values(store, VIEW, list(pairs)) == list(pairs.values())
+
+    def test_null_values_are_not_stored(self, store: OnlineStore) -> None:
+        """The key counts as unknown."""
+        generation = fill(store, VIEW, {b"a": b"1", b"b": None})
+        assert generation.keys == 1
+        assert values(store, VIEW, [b"a", b"b"]) == [b"1", None]
+
+    def test_a_generation_may_be_empty(self, store: OnlineStore) -> None:
+        """It was materialized, and nothing is known: another answer than never materialized."""
+        fill(store, VIEW, {b"a": b"1"})
+        fill(store, VIEW, {}, instant_us=200)
+        [found] = store.read([(VIEW, [b"a"])])
+        assert (found.generation and found.generation.number, list(found.values)) == (2, [None])
+
+    def test_many_puts_in_any_order_make_one_generation(self, store: OnlineStore) -> None:
+        """Each put brings keys from the whole range."""
+        pairs = {b"%05d" % (n * 7919 % 5000): b"%d" % n for n in range(5000)}
+        assert fill(store, VIEW, pairs, batches=7).keys == 5000
+        assert values(store, VIEW, list(pairs)) == list(pairs.values())
+
+    def test_a_commit_records_what_it_was_given(self, store: OnlineStore) -> None:
+        """The number rises by one with every generation of the view version."""
+        fill(store, VIEW, {b"a": b"1"}, instant_us=100)
+        second = fill(store, VIEW, {b"a": b"2", b"b": b"2"}, instant_us=200)
+        assert second == Generation(number=2, instant_us=200, keys=2, written_at_us=205, meaning="meaning")
+        assert store.generations("shop") == {VIEW: second}
+        assert store.read([(VIEW, [])])[0].generation == second
+
+    def test_a_new_generation_replaces_all_of_the_old_one(self, store: OnlineStore) -> None:
+        """Keys that the new one lacks are gone."""
+        fill(store, VIEW, {b"a": b"1", b"b": b"1"})
+        fill(store, VIEW, {b"b": b"2"}, instant_us=101)
+        assert values(store, VIEW, [b"a", b"b"]) == [None, b"2"]
+
+    def test_nothing_shows_before_the_commit_or_without_one(self, store: OnlineStore) -> None:
+        """A writer that leaves its block without committing leaves no trace."""
+        fill(store, VIEW, {b"a": b"1"})
+        with store.write(VIEW) as writer:
+            writer.put(pa.array([b"a", b"b"], pa.binary()), pa.array([b"2", b"2"], pa.binary()))
+            assert values(store, VIEW, [b"a", b"b"]) == [b"1", None]
+        assert values(store, VIEW, [b"a", b"b"]) == [b"1", None]
+        assert fill(store, VIEW, {b"a": b"3"}, instant_us=101).number == 2
+
+    def test_an_error_in_the_block_discards_the_generation(self, store: OnlineStore) -> None:
+        """The error comes through unchanged."""
+
+        def fail() -> None:
+            with store.write(VIEW) as writer:
+                writer.put(pa.array([b"a"], pa.binary()), pa.array([b"1"], pa.binary()))
+                raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            fail()
+        assert store.generations("shop") == {}
+
+    def test_an_older_instant_never_replaces_a_newer_one(self, store: OnlineStore) -> None:
+        """Whoever started first: what counts is what is switched in when the commit comes."""
+        with store.write(VIEW) as slow:
+            slow.put(pa.array([b"a"], pa.binary()), pa.array([b"old"], pa.binary()))
+            fill(store, VIEW, {b"a": b"new"}, instant_us=200)
+            with pytest.raises(ConflictError, match=r"spend@1 already holds"):
+                slow.commit(199, 300, "meaning")
+        assert values(store, VIEW, [b"a"]) == [b"new"]
+
+    def test_an_equal_instant_replaces(self, store: OnlineStore) -> None:
+        """Materializing again at the same instant is a repair."""
+        fill(store, VIEW, {b"a": b"1"}, instant_us=200)
+        assert fill(store, VIEW, {b"a": b"2"}, instant_us=200).number == 2
+        assert values(store, VIEW, [b"a"]) == [b"2"]
+
+    def test_a_key_that_comes_twice_is_refused(self, store: OnlineStore) -> None:
+        """In one put or in two."""
+
+        def repeat(puts: list[list[bytes]]) -> None:
+            with store.write(VIEW) as writer:
+                for keys in puts:
+                    writer.put(pa.array(keys, pa.binary()), pa.array(keys, pa.binary()))
+                writer.commit(100, 100, "meaning")
+
+        for puts in ([[b"a", b"a"]], [[b"a"], [b"a"]]):
+            with pytest.raises(InputError, match="twice"):
+                repeat(puts)
+        assert store.generations("shop") == {}
+
+    def test_a_null_key_is_refused(self, store: OnlineStore) -> None:
+        """An entity without a key is not an entity."""
+        with pytest.raises(InputError, match="null"), store.write(VIEW) as writer:
+            writer.put(pa.array([None], pa.binary()), pa.array([b"1"], pa.binary()))
+
+    def test_views_versions_and_projects_are_apart(self, store: OnlineStore) -> None:
+        """The same key has another value in each."""
+        views = [VIEW, OTHER, ViewKey("shop", "spend", 2), ViewKey("shop", "spend", 12), ViewKey("shop2", "spend", 1)]
+        for number, view in enumerate(views):
+            fill(store, view, {b"a": b"%d" % number})
+        found = store.read([(view, [b"a"]) for view in views])
+        assert [list(read.values) for read in found] == [[b"%d" % number] for number in range(len(views))]
+        assert set(store.generations("shop")) == set(views[:4])
+
+    def test_drop_deletes_a_view_version_and_only_it(self, store: OnlineStore) -> None:
+        """Unknown ones are ignored, and a dropped one can be written again."""
+        fill(store, VIEW, {b"a": b"1"})
+        fill(store, OTHER, {b"a": b"2"})
+        store.drop(VIEW)
+        store.drop(VIEW)
+        assert [read.generation is None for read in store.read([(VIEW, [b"a"]), (OTHER, [b"a"])])] == [True, False]
+        fill(store, VIEW, {b"a": b"3"}, instant_us=1)
+        assert values(store, VIEW, [b"a"]) == [b"3"]
+
+    def test_another_store_sees_what_was_committed(
+        self, store: OnlineStore, open_store: Callable[[], OnlineStore]
+    ) -> None:
+        """While both are open, and after the first is closed."""
+        other = open_store()
+        fill(store, VIEW, {b"a": b"1"})
+        assert values(other, VIEW, [b"a"]) == [b"1"]
+        fill(other, VIEW, {b"a": b"2"}, instant_us=101)
+        assert values(store, VIEW, [b"a"]) == [b"2"]
+        other.close()
+        assert values(store, VIEW, [b"a"]) == [b"2"]
+
+    def test_writers_of_several_views_do_not_wait_for_each_other(self, store: OnlineStore) -> None:
+        """Both are open at once in one thread, so waiting would be forever."""
+        with store.write(VIEW) as one, store.write(OTHER) as two:
+            for writer in (one, two):
+                writer.put(pa.array([b"a"], pa.binary()), pa.array([b"1"], pa.binary()))
+            two.commit(100, 100, "meaning")
+            one.commit(100, 100, "meaning")
+        assert set(store.generations("shop")) == {VIEW, OTHER}
+
+    def test_many_generations_leave_nothing_behind(self, store: OnlineStore) -> None:
+        """A store that is rewritten for years keeps working, read in between."""
+        for number in range(100):
+            fill(store, VIEW, {b"a": b"%d" % number}, instant_us=number)
+            assert values(store, VIEW, [b"a"]) == [b"%d" % number]
+
+    def test_every_read_sees_one_generation_of_every_view(self, store: OnlineStore) -> None:
+        """Threads read two views together while they are rewritten; within a view the values never mix."""
+        keys = [b"%d" % n for n in range(50)]
+        stop = threading.Event()
+        mixed: list[object] = []
+
+        def read() -> None:
+            while not stop.is_set():
+                for found in store.read([(VIEW, keys), (OTHER, keys)]):
+                    expected = None if found.generation is None else b"%d" % found.generation.instant_us
+                    if set(found.values) != {expected}:
+                        mixed.append(found)
+
+        threads = [threading.Thread(target=read) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for number in range(40):
+            for view in (VIEW, OTHER):
+                fill(store, view, dict.fromkeys(keys, b"%d" % number), instant_us=number)
+        stop.set()
+        for thread in threads:
+            thread.join()
+        assert mixed == []
