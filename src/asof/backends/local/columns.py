@@ -143,15 +143,13 @@ def bound_sql(column: SourceColumn, us: int, operator: str) -> str | None:
 
 
 def value_sql(column: SourceColumn, dtype: str, source: str) -> str:
-    """Return SQL for a column's values as `dtype`; NaN is null, and a value that would change fails the query.
+    """Return SQL for a column's values as `dtype`; a value that would change fails the query.
 
     Raises:
         SchemaError: values of the column's type can never be `dtype`.
     """
     x = column.sql
     have = dtypes.from_arrow(column.arrow)
-    if have is not None and have in dtypes.FLOATS:
-        x = f"CASE WHEN isnan({x}) THEN NULL ELSE {x} END"
     if have == dtype:
         return _same(column, x, dtype)
     if have is not None and dtype in _WIDENED.get(have, ()):

@@ -27,10 +27,11 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 
 
 def load(con: duckdb.DuckDBPyConnection, source: SourceSpec, files: Files, *, rows: bool) -> None:
-    """Make the table `src` with the columns of all files, and fill it with their rows if `rows`.
+    """Make the table `raw` with the columns of all files, and fill it with their rows if `rows`.
 
     Columns that the source's spec knows keep the type it says in CSV; others take the type that holds every value.
-    A column that a file lacks is null there. Times are ISO 8601 text; a text that is none fails with its line.
+    A column that a file lacks is null there; in NDJSON, where nulls are often left out, also one that all files lack.
+    Times are ISO 8601 text; a text that is none fails with its line.
 
     Raises:
         SourceError: a file cannot be parsed; the message names the line where the parser knows it.
@@ -39,24 +40,29 @@ def load(con: duckdb.DuckDBPyConnection, source: SourceSpec, files: Files, *, ro
     found = [(path, _types(con, source, path)) for path in files.paths]
     folders = _folder_types(files) if files.hive else {}
     table = _merged(source, found) | folders
+    if source.format == "ndjson":
+        table = _declared(source) | table
+    if not table:
+        raise SourceError(
+            f"Source {source.name!r}: {source.path} has no rows, so its columns are not known",
+            fix="Add the first row, or take the source out of the definitions until there is one.",
+        )
     columns = ", ".join(f"{quoted(name)} {kind}" for name, kind in table.items())
-    con.execute(f"CREATE TEMP TABLE src ({columns})")
+    con.execute(f"CREATE TEMP TABLE raw ({columns})")
     if not rows:
         return
     for path, own in found:
+        if not own:
+            continue
         types = {name: table[name] if source.format == "csv" or own[name] == '"NULL"' else own[name] for name in own}
         parts = [f"{_folder_literal(v, folders[k])} AS {quoted(k)}" for k, v in _folders(path) if k in folders]
         fields = ", ".join([*(quoted(name) for name in types if name not in folders), *parts])
         with translated(source.name, path):
-            con.execute(f"INSERT INTO src BY NAME SELECT {fields} FROM {_reader(source, path, types)}")
+            con.execute(f"INSERT INTO raw BY NAME SELECT {fields} FROM {_reader(source, path, types)}")
 
 
 def _types(con: duckdb.DuckDBPyConnection, source: SourceSpec, path: str) -> dict[str, str]:
-    declared = {
-        column.name: "BIGINT" if column.dtype == "duration" else duck_type(column.dtype)
-        for column in source.columns
-        if column.dtype != "unsupported"
-    }
+    declared = _declared(source)
     if source.format == "csv":
         names = csv_header(source.name, path).names
         if all(name in declared for name in names):
@@ -69,6 +75,14 @@ def _types(con: duckdb.DuckDBPyConnection, source: SourceSpec, path: str) -> dic
     return _with_roles(source, found)
 
 
+def _declared(source: SourceSpec) -> dict[str, str]:
+    return {
+        column.name: "BIGINT" if column.dtype == "duration" else duck_type(column.dtype)
+        for column in source.columns
+        if column.dtype != "unsupported"
+    }
+
+
 def _sniffed(con: duckdb.DuckDBPyConnection, source: SourceSpec, path: str) -> dict[str, str]:
     with translated(source.name, path):
         return dict((_sniffed_ndjson if source.format == "ndjson" else _sniffed_csv)(con, source, path))
@@ -77,7 +91,10 @@ def _sniffed(con: duckdb.DuckDBPyConnection, source: SourceSpec, path: str) -> d
 def _sniffed_ndjson(con: duckdb.DuckDBPyConnection, source: SourceSpec, path: str) -> list[tuple[str, str]]:
     sql = f"DESCRIBE SELECT * FROM read_json([{literal(path)}], format = 'newline_delimited', sample_size = -1)"
     try:
-        return [(row[0], row[1]) for row in con.execute(sql).fetchall()]
+        described = [(row[0], row[1]) for row in con.execute(sql).fetchall()]
+        # Of a file without rows DuckDB says that it has one column, json.
+        rowless = described == [("json", "JSON")] and con.execute(sql.replace("DESCRIBE", "", 1)).fetchone() is None
+        return [] if rowless else described
     except duckdb.InvalidInputException:
         with translated(source.name, path), opener(path)(path, "rb") as file:
             for number, line in enumerate(file, start=1):
