@@ -222,3 +222,33 @@ impl Slide for HllSlide<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kept_ranking_and_one_made_anew_agree() {
+        let values: Vec<i64> = (0..400).map(|i| (i * i * 7 + i / 3) % 13).collect();
+        let mut valid = Bits::default();
+        valid.fill(values.len(), |_| true);
+        let codes = Codes::new(values.len(), &valid, |i| values[i]);
+        let (mut kept, mut anew) = (CountsSlide::new(&codes, 1 << 20), CountsSlide::new(&codes, 0));
+        assert!(kept.ranking.is_some() && anew.ranking.is_none());
+        let (mut a, mut b) = (Vec::new(), Vec::new());
+        for i in 0..values.len() {
+            for state in [&mut kept, &mut anew] {
+                state.add(i);
+                if i >= 30 {
+                    state.remove(i - 30);
+                }
+            }
+            for k in [1, 3, 13, 50] {
+                kept.top(k, &mut a);
+                anew.top(k, &mut b);
+                assert_eq!(a, b);
+                assert_eq!(a.len(), k.min(kept.distinct()));
+            }
+        }
+    }
+}
