@@ -1,0 +1,81 @@
+"""The `asof` command: its subcommands, and the one place where errors become messages and exit codes."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import rich_click as click
+
+from asof import __version__
+from asof.cli import apply, describe, initialize, listing, plan, prune, revisions, status
+from asof.cli.session import Session
+from asof.errors import AsofError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_INTERRUPTED = 130
+_PIPE_CLOSED = 141
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="asof")
+@click.option(
+    "--project",
+    metavar="DIR",
+    default=".",
+    help="Directory of the project, or one below it. Default: the working directory.",
+)
+@click.pass_context
+def cli(context: click.Context, project: str) -> None:
+    """A feature store whose values are the same in training and in serving.
+
+    A first project, from nothing to a served vector:
+
+    \b
+        asof init shop && cd shop
+        asof apply
+        asof materialize
+        asof serve
+    """
+    context.ensure_object(Session).directory = project
+
+
+for command in (
+    initialize.command,
+    plan.command,
+    apply.command,
+    listing.command,
+    describe.command,
+    status.command,
+    revisions.command,
+    prune.command,
+):
+    cli.add_command(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0, an error's own exit code, 2 for wrong usage, 130 after Ctrl-C."""
+    session = Session()
+    try:
+        cli.main(arguments, prog_name="asof", standalone_mode=False, obj=session)
+    except AsofError as error:
+        session.show_error(error)
+        code = error.exit_code
+    except click.exceptions.Exit as exit_:
+        code = exit_.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        session.errors.print("Interrupted.")
+        code = _INTERRUPTED
+    except BrokenPipeError:
+        sys.stdout = None  # type: ignore[assignment]  # its flush at exit would fail again
+        code = _PIPE_CLOSED
+    else:
+        code = 0
+    finally:
+        session.close()
+    sys.exit(code)

@@ -1,0 +1,101 @@
+"""`asof describe`: everything about one object."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import rich_click as click
+
+from asof.cli.format import generation
+from asof.cli.session import Session, json_option, pass_session
+from asof.durations import format_duration
+from asof.plan.specs import AggregateSpec, EntitySpec, FeatureSpec, ServiceSpec, SourceSpec, ViewSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from asof.services.overview import Description
+
+
+@click.command("describe")
+@click.argument("reference")
+@json_option
+@pass_session
+def command(session: Session, reference: str) -> None:
+    """Show an entity, source, view or service: its parts, versions, what uses it, what is online.
+
+    \b
+        asof describe spend
+        asof describe spend@3
+        asof describe fraud --json
+    """
+    found = session.store.describe(reference)
+    session.emit(found)
+    for index, one in enumerate(found):
+        if index:
+            session.say()
+        _show(session, one)
+
+
+def _show(session: Session, one: Description) -> None:
+    title = f"{one.kind} {one.name}@{one.version}" if one.kind in ("view", "service") else f"{one.kind} {one.name}"
+    session.say(title + (" (removed)" if one.hidden else ""), "bold")
+    if one.spec.description:
+        session.say(one.spec.description)
+    facts = [*_facts(one), ("versions", ", ".join(map(str, one.versions))), ("used by", ", ".join(one.used_by))]
+    if one.kind == "view":
+        facts.append(("online", generation(one.generation)))
+    facts += [("owner", one.spec.owner), ("tags", ", ".join(one.spec.tags))]
+    for label, text in facts:
+        if text:
+            session.say(f"  {label:<12} {text}")
+    if isinstance(one.spec, ViewSpec):
+        session.say()
+        session.table(["feature", "type", "is", "default"], [_feature_row(f) for f in one.spec.features])
+    elif isinstance(one.spec, ServiceSpec):
+        session.say()
+        session.table(
+            ["column", "view", "feature"],
+            [(f.column, f"{f.view}@{f.view_version}", f.feature) for f in one.spec.features],
+        )
+    elif isinstance(one.spec, SourceSpec):
+        session.say()
+        session.table(["column", "type"], [(c.name, c.dtype) for c in one.spec.columns])
+
+
+def _facts(one: Description) -> Sequence[tuple[str, str]]:
+    spec = one.spec
+    if isinstance(spec, EntitySpec):
+        return [("join keys", ", ".join(f"{key.name} {key.dtype}" for key in spec.join_keys))]
+    if isinstance(spec, ViewSpec):
+        return [
+            ("kind", f"{spec.kind} view"),
+            ("entity", f"{spec.entity.name} ({', '.join(key.name for key in spec.entity.join_keys)})"),
+            ("source", spec.source.name),
+            ("where", spec.where or ""),
+            ("ttl", format_duration(spec.ttl_us) if spec.ttl_us else ""),
+        ]
+    if isinstance(spec, SourceSpec):
+        delay = f"event time + {format_duration(spec.delay_us)}" if spec.delay_us else "event time"
+        return [
+            ("path", f"{spec.path} ({spec.format or spec.kind})"),
+            ("event time", spec.event_time),
+            ("available at", spec.available_at or delay),
+            ("event id", spec.event_id or ""),
+            ("deleted", spec.deleted or ""),
+            ("max skew", format_duration(spec.max_skew_us) if spec.max_skew_us else ""),
+        ]
+    return []
+
+
+def _feature_row(feature: FeatureSpec) -> tuple[object, ...]:
+    shown = f"column {feature.column}" if feature.aggregate is None else _aggregate(feature.aggregate)
+    return feature.name, feature.dtype, shown, feature.default
+
+
+def _aggregate(spec: AggregateSpec) -> str:
+    inner = ", ".join(str(part) for part in (spec.column, spec.n, spec.quantile) if part is not None)
+    window = "lifetime" if spec.window_us is None else format_duration(spec.window_us)
+    hop = f", hop {format_duration(spec.hop_us)}" if spec.hop_us else ""
+    where = f", where {spec.where}" if spec.where else ""
+    return f"{spec.function}({inner}) over {window}{hop}{where}"

@@ -1,0 +1,48 @@
+"""`asof prune`: delete what nothing can ask for any more."""
+
+from __future__ import annotations
+
+import rich_click as click
+
+from asof.cli.session import Session, json_option, pass_session
+from asof.errors import InputError
+
+
+@click.command("prune")
+@click.argument("services", nargs=-1, metavar="[SERVICE@VERSION]...")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@json_option
+@pass_session
+def command(session: Session, services: tuple[str, ...], yes: bool) -> None:
+    """Delete removed objects and old versions that no service pins, and their online storage.
+
+    Lists them and asks first. Old versions of services stay, because a model may read them; name those that none
+    reads any more, and they go too, with the view versions that only they pin.
+
+    \b
+        asof prune
+        asof prune fraud@1 fraud@2
+    """
+    plan = session.store.plan_prune(services)
+    if not plan:
+        session.emit({"pruned": False, "revision": None, "plan": plan})
+        session.say("There is nothing to prune.")
+        return
+    session.say("To be deleted for good:", "bold")
+    for item in plan.items:
+        session.say(f"  - {item.kind:<8} {item.name}@{item.version}  {item.why}", "red")
+    for key in plan.storage:
+        session.say(f"  - online storage of {key.view}@{key.version}", "red")
+    if not yes:
+        if not session.asks:
+            raise InputError(
+                "Nothing was pruned",
+                why="Deleting wants a confirmation, and there is no terminal to ask on",
+                fix="Repeat with --yes.",
+            )
+        if not click.confirm("\nDelete?"):
+            session.say("Nothing was pruned.")
+            return
+    revision = session.store.prune(plan)
+    session.emit({"pruned": True, "revision": revision and revision.number, "plan": plan})
+    session.say(f"\nPruned as revision {revision.number}." if revision else "\nPruned.", "bold green")
