@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import rich_click as click
+from click.exceptions import Abort, ClickException, Exit
 
 from asof import __version__
 from asof.cli import apply, describe, initialize, listing, plan, prune, revisions, status
@@ -15,6 +16,7 @@ from asof.errors import AsofError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+click.rich_click.TEXT_PARAGRAPH_LINEBREAKS = "\n\n"
 _INTERRUPTED = 130
 _PIPE_CLOSED = 141
 
@@ -63,16 +65,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except AsofError as error:
         session.show_error(error)
         code = error.exit_code
-    except click.exceptions.Exit as exit_:
+    except Exit as exit_:
         code = exit_.exit_code
-    except click.ClickException as error:
+    except ClickException as error:
         error.show()
         code = error.exit_code
-    except (KeyboardInterrupt, click.exceptions.Abort):
+    except (KeyboardInterrupt, Abort):
         session.errors.print("Interrupted.")
         code = _INTERRUPTED
     except BrokenPipeError:
-        sys.stdout = None  # type: ignore[assignment]  # its flush at exit would fail again
+        sys.stdout = None  # its flush at exit would fail again
         code = _PIPE_CLOSED
     else:
         code = 0

@@ -15,10 +15,10 @@ from asof.cli.session import Session, json_option, pass_session
 @json_option
 @pass_session
 def command(session: Session, yes: bool, message: str, who: str | None) -> None:
-    """Write the definitions to the registry, as one revision.
+    """Write the definitions to the registry.
 
-    Shows the plan and asks first, where there is a terminal to ask on. Nothing is deleted: what is no longer
-    defined is hidden, and older versions stay readable.
+    As one revision, or not at all. Shows the plan and asks first, where there is a terminal to ask on. Nothing is
+    deleted: what is no longer defined is hidden, and older versions stay readable.
 
     \b
         asof apply

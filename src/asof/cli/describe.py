@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 @json_option
 @pass_session
 def command(session: Session, reference: str) -> None:
-    """Show an entity, source, view or service: its parts, versions, what uses it, what is online.
+    """Show all about one object.
+
+    Of an entity, source, view or service: its parts, its versions, what uses it, what is online.
 
     \b
         asof describe spend

@@ -83,7 +83,7 @@ def _touched_lines(plan: Plan) -> Iterator[tuple[str, str]]:
     starts = [(c.kind, c.name) for c in plan.changes if c.action == "new_version"]
     used = {edge[1] for edge in plan.touched}
     roots = [node for node in starts if node not in used]
-    paths = [path for root in roots for path in _paths(root, plan.touched)]
+    paths = [path for root in roots for path in _paths(root, plan.touched) if len(path) > 1]
     if paths:
         yield "", ""
         yield "What it touches:", "bold"
@@ -105,7 +105,8 @@ def _note(change: PlannedChange) -> str:
         "create": "new",
         "new_version": "new version" if change.kind in _VERSIONED else "changed",
         "metadata": "metadata only",
-        "remove": "removed: hidden, and readable by its pinned name until pruned",
+        "remove": "removed: hidden until pruned"
+        + (", and readable by its pinned name" if change.kind in _VERSIONED else ""),
         "restore": "restored",
         "unchanged": "",
     }[change.action]

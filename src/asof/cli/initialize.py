@@ -37,9 +37,9 @@ class _File:
 @json_option
 @pass_session
 def command(session: Session, directory: Path, name: str | None) -> None:
-    """Start a project: settings, two views, a service and a little data.
+    """Start a small project that works.
 
-    Files that are there already are left as they are.
+    Settings, two views, a service and a little data. Files that are there already are left as they are.
 
     \b
         asof init shop

@@ -19,7 +19,9 @@ _KINDS = {"entities": "entity", "sources": "source", "views": "view", "services"
 @json_option
 @pass_session
 def command(session: Session, kind: str | None) -> None:
-    """List entities, sources, views and services: the newest version of each.
+    """List what the registry holds.
+
+    Entities, sources, views and services: the newest version of each.
 
     \b
         asof list

@@ -12,9 +12,10 @@ from asof.cli.session import Session, json_option, pass_session
 @json_option
 @pass_session
 def command(session: Session) -> None:
-    """Show what `asof apply` would change, in words, and what to materialize afterwards.
+    """Show what an apply would change.
 
-    Reads the definitions and the schemas of their sources; writes nothing.
+    In words: new versions and why, which services they touch, what to materialize afterwards. Reads the definitions
+    and the schemas of their sources; writes nothing.
 
     \b
         asof plan

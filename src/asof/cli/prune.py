@@ -14,10 +14,11 @@ from asof.errors import InputError
 @json_option
 @pass_session
 def command(session: Session, services: tuple[str, ...], yes: bool) -> None:
-    """Delete removed objects and old versions that no service pins, and their online storage.
+    """Delete what nothing can ask for any more.
 
-    Lists them and asks first. Old versions of services stay, because a model may read them; name those that none
-    reads any more, and they go too, with the view versions that only they pin.
+    Removed objects, old versions that no service pins, and their online storage. Lists them and asks first. Old
+    versions of services stay, because a model may read them; name those that none reads any more, and they go too,
+    with the view versions that only they pin.
 
     \b
         asof prune

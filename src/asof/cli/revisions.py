@@ -13,7 +13,7 @@ from asof.cli.session import Session, json_option, pass_session
 @json_option
 @pass_session
 def command(session: Session, limit: int) -> None:
-    """Show the newest revisions of the registry.
+    """Show who applied what, and when.
 
     \b
         asof revisions --limit 5

@@ -12,7 +12,7 @@ from asof.cli.session import Session, json_option, pass_session
 @json_option
 @pass_session
 def command(session: Session) -> None:
-    """Show the registry's revision and how fresh every view is online.
+    """Show how fresh every view is online.
 
     \b
         asof status

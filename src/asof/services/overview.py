@@ -187,12 +187,17 @@ def project_status(catalog: Catalog, online: OnlineStore, *, project: str, clock
 
 def _about(spec: AnySpec) -> str:
     if isinstance(spec, ViewSpec):
-        return f"{len(spec.features)} features of {spec.entity.name} from {spec.source.name}"
+        return f"{_count(len(spec.features), 'feature')} of {spec.entity.name} from {spec.source.name}"
     if isinstance(spec, ServiceSpec):
-        return f"{len(spec.features)} features of {len({f.view for f in spec.features})} views"
+        views = len({feature.view for feature in spec.features})
+        return f"{_count(len(spec.features), 'feature')} of {_count(views, 'view')}"
     if isinstance(spec, SourceSpec):
         return f"{spec.format or spec.kind} {spec.path}"
     return ", ".join(f"{key.name} {key.dtype}" for key in spec.join_keys)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _used_by(catalog: Catalog, kind: Kind, name: str, version: int) -> tuple[str, ...]:
