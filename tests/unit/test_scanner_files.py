@@ -217,3 +217,15 @@ def test_a_scan_leaves_nothing_behind(tmp_path: Path, scanner: LocalScanner) -> 
 def test_size_is_that_of_the_files(tmp_path: Path, scanner: LocalScanner) -> None:
     (tmp_path / "a.csv").write_text(GOOD)
     assert scanner.size_bytes(file("a.csv", "csv")) == len(GOOD)
+
+
+@pytest.mark.slow
+def test_dedupe_spills_within_its_memory_limit_and_keeps_order(tmp_path: Path) -> None:
+    """More distinct ids than 64 MiB can hold; every tenth id comes twice."""
+    rows = 1_500_000
+    ids = [f"a rather long identifier of an event, number {n - 1 if n % 10 == 1 else n}" for n in range(rows)]
+    write(tmp_path / "a.parquet", k=list(range(rows)), ts=us(*[5] * rows), id=ids)
+    scanner = LocalScanner(tmp_path, {}, tmp_path / "q", 64 * 2**20, 2)
+    found, _ = read(scanner, with_roles(file("a.parquet"), event_id="id"), events=True)
+    assert found["k"] == [n for n in range(rows) if n % 10 != 1]
+    assert list((tmp_path / ".asof/tmp").iterdir()) == []

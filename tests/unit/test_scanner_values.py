@@ -190,7 +190,7 @@ ARRIVALS = st.lists(
 
 
 @given(rows=ARRIVALS)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_dedupe_and_retraction_agree_with_a_plain_reading_of_the_rule(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str | None, int | None, int | None, bool | None]]
 ) -> None:

@@ -24,7 +24,7 @@ class ColumnRequest:
 
     Attributes:
         name: Its name in the batches.
-        column: The source's column; None for a bool column that is true where `where` is.
+        column: The source's column, its NaN read as null; None for a bool column that is true where `where` is.
         dtype: The dtype to deliver (see `asof.dtypes`); what cannot be converted without loss is refused.
         where: SQL predicate; the value is null where it is not true.
     """
@@ -82,7 +82,7 @@ class Scan:
         schema: The keys, `__event_time` int64, then `__available_at` int64 (absent where it equals the event time),
             `__retracted_at` int64 nullable (events of a source that retracts), `__deleted` bool (states of a source
             with tombstones), then the requested columns. Times are microseconds since the epoch, UTC.
-        batches: In ingest order: files by path, rows by position.
+        batches: In ingest order: files by path (of a Delta table by time written, then path), rows by position.
         rejected: Complete once `batches` is exhausted.
     """
 
