@@ -14,7 +14,7 @@ from asof.cli import cli, main
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conftest import Project
+    from cli.conftest import Project
 
 
 def test_apply_writes_a_revision_and_says_what_comes_next(project: Project) -> None:
@@ -163,3 +163,41 @@ def test_init_leaves_existing_files_as_they_are(tmp_path: Path, capsys: pytest.C
     written = {file["path"]: file["written"] for file in json.loads(capsys.readouterr().out)["files"]}
     assert (written["features.py"], written["asof.toml"]) == (False, True)
     assert (tmp_path / "features.py").read_text(encoding="utf-8") == "mine = 1\n"
+
+
+def test_describe_shows_the_parts_of_each_kind(project: Project) -> None:
+    project.run("apply")
+    view = project.run("describe", "spend").out
+    assert view.startswith("view spend@1\n")
+    assert "amount_sum_1h  float64  sum(amount) over 1h, hop 1m" in view
+    assert "used by      fraud@1" in view
+    assert "online       not materialized" in view
+    assert "profile__country      profile@1  country" in project.run("describe", "fraud@1").out
+    assert "path         orders.csv (csv)" in project.run("describe", "orders").out
+    assert "join keys    customer_id int64" in project.run("describe", "customer").out
+    assert json.loads(project.run("describe", "spend", "--json").out)[0]["spec"]["kind"] == "event"
+    missing = project.run("describe", "spendd")
+    assert missing.code == 6
+    assert "Did you mean spend?" in missing.err
+
+
+def test_status_shows_what_is_not_online_yet(project: Project) -> None:
+    project.run("apply")
+    done = project.run("status")
+    assert done.out.startswith("Project shop, revision 1: 1 entity, 2 sources, 2 views, 2 services\n")
+    assert "not materialized" in done.out
+    assert [v["generation"] for v in json.loads(project.run("status", "--json").out)["views"]] == [None, None]
+
+
+def test_prune_deletes_only_after_a_confirmation(project: Project) -> None:
+    project.run("apply")
+    assert project.run("prune").out == "There is nothing to prune.\n"
+    project.edit('score = FeatureService("score", features=[profile])\n', "")
+    project.run("apply")
+    refused = project.run("prune")
+    assert refused.code == 5
+    assert "service  score@1  removed from the definitions" in refused.out
+    assert "--yes" in refused.err
+    assert project.run("describe", "score@1").code == 0
+    assert "Pruned as revision 3." in project.run("prune", "--yes").out
+    assert project.run("describe", "score@1").code == 6

@@ -7,6 +7,8 @@ import rich_click as click
 from asof.cli.format import age, instant
 from asof.cli.session import Session, json_option, pass_session
 
+_PLURAL = {"entity": "entities", "source": "sources", "view": "views", "service": "services"}
+
 
 @click.command("status")
 @json_option
@@ -19,7 +21,7 @@ def command(session: Session) -> None:
     """
     status = session.store.status()
     session.emit(status)
-    counts = ", ".join(f"{count} {kind}" for kind, count in status.counts.items())
+    counts = ", ".join(f"{count} {kind if count == 1 else _PLURAL[kind]}" for kind, count in status.counts.items())
     session.say(f"Project {status.project}, revision {status.revision}: {counts}", "bold")
     if status.views:
         session.say()
