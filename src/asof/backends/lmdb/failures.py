@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import resource
+import shutil
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -21,6 +23,7 @@ _CORRUPT = (
     lmdb.VersionMismatchError,
     lmdb.IncompatibleError,
 )
+_ROOM_BYTES = 256 * 2**20
 _FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
 
 
@@ -43,7 +46,7 @@ def translated(path: Path, doing: str) -> Iterator[None]:
 
 
 def _from_driver(path: Path, doing: str, error: lmdb.Error) -> Exception:
-    if error.code in _FULL:
+    if error.code in _FULL or (error.code == errno.EIO and _is_full(path)):
         return _full(path, doing, error)
     if isinstance(error, _CORRUPT):
         return corrupt(path, str(error))
@@ -52,6 +55,16 @@ def _from_driver(path: Path, doing: str, error: lmdb.Error) -> Exception:
         why=str(error),
         fix="Check that the directory is on a local disk and that this user may write to it, then try again.",
     )
+
+
+def _is_full(path: Path) -> bool:
+    """Whether there is no room for one more transaction: LMDB reports a write that was cut short as an I/O error."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    file = path / "data.mdb"
+    room = shutil.disk_usage(path).free
+    if limit != resource.RLIM_INFINITY:
+        room = min(room, limit - file.stat().st_size)
+    return room < _ROOM_BYTES
 
 
 def _from_system(path: Path, doing: str, error: OSError) -> Exception:
