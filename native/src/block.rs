@@ -13,7 +13,7 @@ use crate::defaults::DefaultRow;
 use crate::error::{KernelError, Result};
 use crate::status;
 use crate::values::{Columns, Datum, Source, to_array};
-use crate::wire::{Reader, damaged};
+use crate::wire::Reader;
 
 /// Set in a mark, beside the status, where the value is the default.
 const DEFAULTED: u8 = 0x80;
@@ -166,14 +166,10 @@ impl Block {
         for row in 0..batch.num_rows() {
             let time = times.and_then(|times| times.is_valid(row).then(|| times.value(row)));
             let mut out = block.row(rows.map_or(status::PRESENT, |rows| rows.value(row)), time);
-            for (column, source) in columns.iter().zip(&sources) {
-                if source.is_null(row) {
-                    out.push(None);
-                    continue;
-                }
+            for (i, source) in sources.iter().enumerate().filter(|(_, source)| !source.is_null(row)) {
                 bytes.clear();
                 source.put(row, &mut bytes);
-                out.push(Some(column.kind.decode(&mut Reader::new(&bytes))?));
+                out.set(i, columns[i].kind.decode(&mut Reader::new(&bytes))?);
             }
         }
         block.finish()
@@ -204,26 +200,34 @@ impl<'a> BlockBuilder<'a> {
         Self { defaults, block }
     }
 
-    /// Begins a row of the given status; push as many values as there are columns.
+    /// Begins a row of the given status; what is not set in it stays null, or its default.
     #[inline]
     pub fn row(&mut self, status: u8, event_time: Option<i64>) -> RowBuilder<'_> {
-        self.block.event_times.push(event_time);
-        RowBuilder { defaults: &self.defaults.cells, block: &mut self.block, status, column: 0 }
+        let block = &mut self.block;
+        let start = block.cells.len();
+        block.cells.extend_from_slice(&self.defaults.cells);
+        block.marks.extend(
+            self.defaults.cells.iter().map(|default| {
+                status::of_value(status, true) | if matches!(default, Cell::Null) { 0 } else { DEFAULTED }
+            }),
+        );
+        block.event_times.push(event_time);
+        RowBuilder {
+            cells: &mut block.cells[start..],
+            marks: &mut block.marks[start..],
+            arena: &mut block.arena,
+            status,
+        }
     }
 
     /// A row without values: missing, expired or failed.
     pub fn empty_row(&mut self, status: u8, event_time: Option<i64>) {
-        let columns = self.block.columns.len();
-        let mut row = self.row(status, event_time);
-        (0..columns).for_each(|_| row.push(None));
+        self.row(status, event_time);
     }
 
     /// # Errors
-    /// `Corrupt` if a row got more or fewer values than there are columns; `Invalid` if strings and lists pass 4 GiB.
+    /// `Invalid` if strings and lists pass 4 GiB.
     pub fn finish(self) -> Result<Block> {
-        if self.block.cells.len() != self.block.rows() * self.block.columns.len() {
-            return Err(damaged("a row has a wrong number of values"));
-        }
         if u32::try_from(self.block.arena.len()).is_err() {
             return Err(KernelError::Invalid("one read returns more than 4 GiB; read fewer keys at a time".into()));
         }
@@ -233,26 +237,17 @@ impl<'a> BlockBuilder<'a> {
 
 /// One row in the making.
 pub struct RowBuilder<'a> {
-    defaults: &'a [Cell],
-    block: &'a mut Block,
+    cells: &'a mut [Cell],
+    marks: &'a mut [u8],
+    arena: &'a mut Vec<u8>,
     status: u8,
-    column: usize,
 }
 
 impl RowBuilder<'_> {
+    /// Gives a column a value that is not null; each column at most once.
     #[inline]
-    pub fn push(&mut self, value: Option<Datum<'_>>) {
-        let mut mark = status::of_value(self.status, value.is_none());
-        let cell = match value {
-            Some(datum) => Cell::store(datum, &mut self.block.arena),
-            None => {
-                let default = self.defaults[self.column];
-                mark |= if matches!(default, Cell::Null) { 0 } else { DEFAULTED };
-                default
-            }
-        };
-        self.block.cells.push(cell);
-        self.block.marks.push(mark);
-        self.column += 1;
+    pub fn set(&mut self, column: usize, value: Datum<'_>) {
+        self.cells[column] = Cell::store(value, self.arena);
+        self.marks[column] = status::of_value(self.status, false);
     }
 }

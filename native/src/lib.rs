@@ -13,6 +13,7 @@ pub mod plan;
 #[cfg(feature = "python")]
 mod python;
 pub mod rows;
+pub mod states;
 pub mod status;
 pub mod values;
 pub mod wire;

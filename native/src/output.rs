@@ -33,6 +33,19 @@ fn item_field(lane: LaneType) -> Field {
     Field::new("item", lane.to_arrow(), true)
 }
 
+/// Takes the values of one feature, each finalized from a state.
+pub trait Sink {
+    fn push_null(&mut self);
+    fn push_float(&mut self, value: Option<f64>);
+    fn push_int(&mut self, value: i64);
+    fn push_decimal(&mut self, value: i128);
+    fn push_value(&mut self, value: Option<ValueRef<'_>>);
+
+    /// # Errors
+    /// `Overflow` if the sink holds more than 2^31 items.
+    fn push_list<'v>(&mut self, items: impl Iterator<Item = ValueRef<'v>>) -> Result<()>;
+}
+
 /// Grows one result column.
 #[derive(Debug)]
 pub enum OutputColumn {
@@ -57,64 +70,6 @@ impl OutputColumn {
         }
     }
 
-    pub fn push_null(&mut self) {
-        match self {
-            Self::Scalar(column) => column.push_null(),
-            Self::List { offsets, valid, .. } => {
-                offsets.push(offsets[offsets.len() - 1]);
-                valid.append_null();
-            }
-        }
-    }
-
-    #[inline]
-    pub fn push_float(&mut self, value: Option<f64>) {
-        match self {
-            Self::Scalar(ScalarColumn::Float64(builder)) => builder.append_option(value),
-            other => unreachable!("float value for {other:?}"),
-        }
-    }
-
-    #[inline]
-    pub fn push_int(&mut self, value: i64) {
-        match self {
-            Self::Scalar(ScalarColumn::Int64(builder)) => builder.append_value(value),
-            other => unreachable!("integer value for {other:?}"),
-        }
-    }
-
-    pub fn push_decimal(&mut self, value: i128) {
-        match self {
-            Self::Scalar(ScalarColumn::Decimal(builder)) => builder.append_value(value),
-            other => unreachable!("decimal value for {other:?}"),
-        }
-    }
-
-    #[inline]
-    pub fn push_value(&mut self, value: Option<ValueRef<'_>>) {
-        match (self, value) {
-            (Self::Scalar(column), Some(value)) => column.push(value),
-            (column, None) => column.push_null(),
-            (other, value) => unreachable!("{value:?} for {other:?}"),
-        }
-    }
-
-    /// # Errors
-    /// `Overflow` if the column holds more than 2^31 items.
-    pub fn push_list<'v>(&mut self, items: impl Iterator<Item = ValueRef<'v>>) -> Result<()> {
-        let Self::List { offsets, valid, values, .. } = self else { unreachable!("list for a scalar column") };
-        let mut end = offsets[offsets.len() - 1];
-        for item in items {
-            values.push(item);
-            end = end.checked_add(1).ok_or_else(|| {
-                KernelError::Overflow("A list column holds more than 2^31 items. Ask for fewer rows at a time.".into())
-            })?;
-        }
-        offsets.push(end);
-        valid.append_non_null();
-        Ok(())
-    }
-
     /// # Errors
     /// `Corrupt` if text from stored bytes is not UTF-8.
     pub fn finish(self) -> Result<ArrayRef> {
@@ -126,6 +81,64 @@ impl OutputColumn {
                 Ok(Arc::new(list))
             }
         }
+    }
+}
+
+impl Sink for OutputColumn {
+    fn push_null(&mut self) {
+        match self {
+            Self::Scalar(column) => column.push_null(),
+            Self::List { offsets, valid, .. } => {
+                offsets.push(offsets[offsets.len() - 1]);
+                valid.append_null();
+            }
+        }
+    }
+
+    #[inline]
+    fn push_float(&mut self, value: Option<f64>) {
+        match self {
+            Self::Scalar(ScalarColumn::Float64(builder)) => builder.append_option(value),
+            other => unreachable!("float value for {other:?}"),
+        }
+    }
+
+    #[inline]
+    fn push_int(&mut self, value: i64) {
+        match self {
+            Self::Scalar(ScalarColumn::Int64(builder)) => builder.append_value(value),
+            other => unreachable!("integer value for {other:?}"),
+        }
+    }
+
+    fn push_decimal(&mut self, value: i128) {
+        match self {
+            Self::Scalar(ScalarColumn::Decimal(builder)) => builder.append_value(value),
+            other => unreachable!("decimal value for {other:?}"),
+        }
+    }
+
+    #[inline]
+    fn push_value(&mut self, value: Option<ValueRef<'_>>) {
+        match (self, value) {
+            (Self::Scalar(column), Some(value)) => column.push(value),
+            (column, None) => column.push_null(),
+            (other, value) => unreachable!("{value:?} for {other:?}"),
+        }
+    }
+
+    fn push_list<'v>(&mut self, items: impl Iterator<Item = ValueRef<'v>>) -> Result<()> {
+        let Self::List { offsets, valid, values, .. } = self else { unreachable!("list for a scalar column") };
+        let mut end = offsets[offsets.len() - 1];
+        for item in items {
+            values.push(item);
+            end = end.checked_add(1).ok_or_else(|| {
+                KernelError::Overflow("A list column holds more than 2^31 items. Ask for fewer rows at a time.".into())
+            })?;
+        }
+        offsets.push(end);
+        valid.append_non_null();
+        Ok(())
     }
 }
 

@@ -3,13 +3,15 @@
 
 use std::sync::Arc;
 
+use arrow_array::RecordBatch;
 use arrow_schema::{Field, Schema};
 
 use crate::aggregates::moments::Moments;
 use crate::aggregates::value::LaneType;
 use crate::aggregates::{Accumulator, Kind, unit_of};
 use crate::error::{KernelError, Result};
-use crate::output::{OutputColumn, OutputType};
+use crate::history::grouping::same_length;
+use crate::output::{OutputType, Sink};
 
 /// One feature as the caller declares it.
 #[derive(Clone, Debug, Default)]
@@ -127,6 +129,30 @@ impl WindowPlan {
 
     pub fn lane_type(&self, lane: Option<usize>) -> Option<LaneType> {
         lane.map(|i| self.lanes[i].lane_type)
+    }
+
+    /// # Errors
+    /// `Invalid` or `Type` for a batch of other columns than the plan's, or of another number of rows.
+    pub fn check_lanes(&self, batch: &RecordBatch, rows: usize) -> Result<()> {
+        same_length("lanes", batch.num_rows(), rows)?;
+        if batch.num_columns() != self.lanes.len() {
+            return Err(KernelError::Invalid(format!(
+                "The plan reads {} input columns and the batch has {}. Pass the columns the plan was compiled for.",
+                self.lanes.len(),
+                batch.num_columns()
+            )));
+        }
+        for (lane, column) in self.lanes.iter().zip(batch.columns()) {
+            if *column.data_type() != lane.lane_type.to_arrow() {
+                return Err(KernelError::Type(format!(
+                    "Column '{}' has type {} and the plan was compiled for {}. Pass the columns the plan was compiled for.",
+                    lane.name,
+                    column.data_type(),
+                    lane.lane_type.to_arrow()
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// An empty state for a slot.
@@ -286,7 +312,7 @@ impl Feature {
     ///
     /// # Panics
     /// If the state is of another kind.
-    pub fn finalize(&self, state: &Accumulator, out: &mut OutputColumn) -> Result<()> {
+    pub fn finalize(&self, state: &Accumulator, out: &mut impl Sink) -> Result<()> {
         match (state, self.function) {
             (Accumulator::Moments(moments), _) => return self.finalize_moments(moments, out),
             (Accumulator::Min(best) | Accumulator::Max(best), _) => {
@@ -312,7 +338,7 @@ impl Feature {
 
     /// [`Feature::finalize`] for counts, sums and what follows from them.
     #[inline]
-    pub fn finalize_moments(&self, moments: &Moments, out: &mut OutputColumn) -> Result<()> {
+    pub fn finalize_moments(&self, moments: &Moments, out: &mut impl Sink) -> Result<()> {
         match self.function {
             Function::Count => out.push_int(moments.count as i64),
             Function::Sum => return self.finalize_sum(moments, out),
@@ -324,7 +350,7 @@ impl Feature {
         Ok(())
     }
 
-    fn finalize_sum(&self, moments: &Moments, out: &mut OutputColumn) -> Result<()> {
+    fn finalize_sum(&self, moments: &Moments, out: &mut impl Sink) -> Result<()> {
         match self.output {
             OutputType::Scalar(LaneType::Float64) => out.push_float(moments.float_sum()),
             OutputType::Scalar(LaneType::Decimal { .. }) => match moments.integer_sum() {
@@ -353,7 +379,7 @@ impl Feature {
     }
 
     /// The value of an empty window: 0 for counts, null for the rest.
-    pub fn finalize_empty(&self, out: &mut OutputColumn) {
+    pub fn finalize_empty(&self, out: &mut impl Sink) {
         match self.function {
             Function::Count | Function::CountDistinct | Function::ApproxCountDistinct => out.push_int(0),
             _ => out.push_null(),
@@ -366,6 +392,7 @@ mod tests {
     use arrow_schema::DataType;
 
     use super::*;
+    use crate::output::OutputColumn;
 
     fn spec(name: &str, function: &str, lane: Option<usize>) -> FeatureSpec {
         FeatureSpec { name: name.into(), function: function.into(), lane, ..FeatureSpec::default() }

@@ -52,6 +52,39 @@ class WindowPlan:
     def output_schema(self) -> pa.Schema:
         """One nullable field per feature, in order."""
 
+    def build_states(
+        self,
+        event_codes: pa.Int32Array,
+        event_time: pa.Int64Array,
+        available_at: pa.Int64Array | None,
+        retracted_at: pa.Int64Array | None,
+        lanes: pa.RecordBatch,
+        n_keys: int,
+        instant: int,
+        threads: int,
+    ) -> pa.BinaryArray:
+        """The state of each of `n_keys` keys, by code, from all events known at `instant`; null: no event is known.
+
+        A state answers every window at `instant` and later; an entity with events never vanishes, however old they are.
+
+        Args:
+            event_codes: The key of each event, from 0; -1 is no key. The position of an event is its ingest order.
+            event_time: Microseconds.
+            available_at: Microseconds; None is the event time.
+            retracted_at: Microseconds, null where an event stands; None where all do.
+            lanes: The plan's input columns, in order.
+            n_keys: How many keys there are.
+            instant: Events available later than this, or retracted by it, are left out.
+            threads: How many threads to use.
+
+        Raises:
+            ValueError: lengths differ, a code past `n_keys`, or over 2 GiB of states.
+            TypeError: columns of other types than the plan's.
+        """
+
+    def reader(self, defaults: pa.RecordBatch | None = None) -> StateReader:
+        """The plan made ready to read states; `defaults` as in `apply_defaults`."""
+
     def history(
         self,
         event_codes: pa.Int32Array,
@@ -258,6 +291,24 @@ class RowPlan:
 
         Raises:
             ValueError: bytes that are damaged, of other columns, or of a format this version does not read.
+        """
+
+    def failed(self, n_keys: int) -> Block:
+        """The block of a read that failed: null or default values with status `error`."""
+
+class StateReader:
+    """A window plan made ready to read the stored states of event views."""
+
+    def read(self, values: Sequence[bytes | None], instant: int) -> Block:
+        """The answers at `instant`, in the order of the values; None is a key without a state: missing.
+
+        The values, statuses and event times are those that `WindowPlan.history` gives at `instant` for the events
+        that were known when the states were built, bit for bit.
+
+        Raises:
+            ValueError: a state was built after `instant`, or its bytes are damaged, of another plan, or of a format
+                this version does not read.
+            OverflowError: a sum that does not fit its type; names the feature.
         """
 
     def failed(self, n_keys: int) -> Block:

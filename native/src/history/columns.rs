@@ -43,6 +43,23 @@ impl<'a> LaneColumn<'a> {
     }
 }
 
+impl<'a> LaneColumn<'a> {
+    /// The value of a row; a null is none.
+    #[inline]
+    pub fn value(&self, row: usize) -> Option<ValueRef<'a>> {
+        let there = |nulls: &Option<&NullBuffer>| nulls.is_none_or(|nulls| nulls.is_valid(row));
+        match self {
+            Self::Int(values, nulls) => there(nulls).then(|| ValueRef::Int(values[row])),
+            Self::Date(values, nulls) => there(nulls).then(|| ValueRef::Int(values[row].into())),
+            Self::Float(values, nulls) => there(nulls).then(|| ValueRef::Float(values[row])),
+            Self::Decimal(values, nulls) => there(nulls).then(|| ValueRef::Decimal(values[row])),
+            Self::Bool(array) => array.is_valid(row).then(|| ValueRef::Int(array.value(row).into())),
+            Self::Text(array) => array.is_valid(row).then(|| ValueRef::Bytes(array.value(row).as_bytes())),
+            Self::Binary(array) => array.is_valid(row).then(|| ValueRef::Bytes(array.value(row))),
+        }
+    }
+}
+
 /// A value as the sliding loops need it.
 pub trait LaneValue: Copy {
     type Key: Ord + Copy;

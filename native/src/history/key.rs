@@ -13,7 +13,7 @@ use crate::aggregates::hll::register_of;
 use crate::aggregates::moments::Moments;
 use crate::aggregates::{Kind, unit_of};
 use crate::error::Result;
-use crate::output::OutputColumn;
+use crate::output::{OutputColumn, Sink};
 use crate::plan::{Function, WindowPlan};
 
 /// Working memory of one thread, reused from key to key, and what its keys have answered so far.

@@ -3,7 +3,7 @@
 
 pub mod bits;
 mod codes;
-mod columns;
+pub mod columns;
 mod ends;
 mod extremes;
 pub mod grouping;
@@ -19,7 +19,7 @@ use arrow_schema::{DataType, Field, Schema};
 use arrow_select::concat::concat;
 use arrow_select::take::take;
 
-use crate::error::{KernelError, Result};
+use crate::error::Result;
 use crate::output::OutputColumn;
 use crate::plan::WindowPlan;
 use crate::status::MISSING;
@@ -82,25 +82,8 @@ fn check(plan: &WindowPlan, input: &HistoryInput<'_>) -> Result<()> {
     if let Some(retracted_at) = input.retracted_at {
         grouping::same_length("retracted_at", retracted_at.len(), n)?;
     }
-    grouping::same_length("lanes", input.lanes.num_rows(), n)?;
+    plan.check_lanes(input.lanes, n)?;
     grouping::same_length("query_time", input.query_time.len(), input.query_codes.len())?;
-    if input.lanes.num_columns() != plan.lanes.len() {
-        return Err(KernelError::Invalid(format!(
-            "The plan reads {} input columns and the batch has {}. Pass the columns the plan was compiled for.",
-            plan.lanes.len(),
-            input.lanes.num_columns()
-        )));
-    }
-    for (lane, column) in plan.lanes.iter().zip(input.lanes.columns()) {
-        if *column.data_type() != lane.lane_type.to_arrow() {
-            return Err(KernelError::Type(format!(
-                "Column '{}' has type {} and the plan was compiled for {}. Pass the columns the plan was compiled for.",
-                lane.name,
-                column.data_type(),
-                lane.lane_type.to_arrow()
-            )));
-        }
-    }
     Ok(())
 }
 

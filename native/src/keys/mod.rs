@@ -9,6 +9,7 @@ mod table;
 pub use columns::{KeyColumns, KeyType, Part};
 pub use encode::{KEY_MAX_BYTES, KeyEncoder, encode_keys};
 
+pub use hash::hash_bytes;
 pub use index::KeyIndex;
 
 use hash::partition_of;

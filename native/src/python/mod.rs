@@ -7,6 +7,7 @@ mod history;
 mod keys;
 mod online;
 mod plan;
+mod states;
 mod values;
 
 use pyo3::prelude::*;
@@ -21,6 +22,9 @@ mod _native {
     use super::keys::{KeyIndex, encode_keys, encode_keys_py, partition};
     #[pymodule_export]
     use super::online::{Answer, AnswerPlan, Block, RowPlan, apply_defaults, value_statuses};
+
+    #[pymodule_export]
+    use super::states::StateReader;
 
     #[pymodule_export]
     use super::plan::{PyWindowFeature, PyWindowPlan};

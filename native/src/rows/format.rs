@@ -30,14 +30,15 @@ impl Version<'_> {
         (self.event_time, self.available_at, self.order)
     }
 
-    /// Pushes the value of every column.
+    /// Sets every column that is not null.
     pub fn values(&self, columns: &Columns, row: &mut RowBuilder<'_>) -> Result<()> {
         let mut reader = Reader::new(self.body);
         reader.byte()?;
         let nulls = reader.take(columns.len().div_ceil(8))?;
         for (i, column) in columns.iter().enumerate() {
-            let is_null = nulls[i / 8] >> (i % 8) & 1 == 1;
-            row.push(if is_null { None } else { Some(column.kind.decode(&mut reader)?) });
+            if nulls[i / 8] >> (i % 8) & 1 == 0 {
+                row.set(i, column.kind.decode(&mut reader)?);
+            }
         }
         if reader.is_empty() { Ok(()) } else { Err(damaged("a row goes on after its last value")) }
     }

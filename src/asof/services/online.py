@@ -218,8 +218,7 @@ def _reader(view: ViewSpec) -> Any:
     if view.kind == "state":
         return compile_states(view, view.features).plan.read
     program = compile_events(view, view.features)
-    plan, defaults = program.plan, program.defaults
-    return lambda values, instant_us: plan.read_states(values, instant_us, defaults)
+    return program.plan.reader(program.defaults).read
 
 
 def _encode(plan: ReadPlan, keys: Keys) -> list[list[bytes | None]]:

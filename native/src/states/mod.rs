@@ -1,0 +1,17 @@
+//! Event views online: one value of bytes per entity that answers every window at any later instant.
+//!
+//! Events are folded into tiles. Two neighbouring events share one only if no window can ever begin between them: window
+//! tails move over multiples of their hop, from where they are at the instant of the build. Events at or after that
+//! instant keep their own times, because the head of a window is exact.
+
+mod build;
+mod format;
+mod layout;
+mod read;
+mod sink;
+
+pub use build::{EventRows, build};
+pub use read::StateReader;
+
+#[cfg(test)]
+mod tests;
