@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from typing import TYPE_CHECKING
 
 import rich_click as click
 from click.exceptions import Abort, ClickException, Exit
 
 from asof import __version__
-from asof.cli import apply, describe, initialize, listing, plan, prune, revisions, status
+from asof.cli import (
+    apply,
+    describe,
+    historical,
+    initialize,
+    listing,
+    materialize,
+    online,
+    plan,
+    prune,
+    revisions,
+    status,
+)
 from asof.cli.session import Session
-from asof.errors import AsofError
+from asof.errors import AsofError, RejectedRowsWarning
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,6 +61,9 @@ for command in (
     initialize.command,
     plan.command,
     apply.command,
+    historical.command,
+    materialize.command,
+    online.command,
     listing.command,
     describe.command,
     status.command,
@@ -61,7 +77,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0, an error's own exit code, 2 for wrong usage, 130 after Ctrl-C."""
     session = Session()
     try:
-        cli.main(arguments, prog_name="asof", standalone_mode=False, obj=session)
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", RejectedRowsWarning)
+            warnings.showwarning = session.show_warning
+            cli.main(arguments, prog_name="asof", standalone_mode=False, obj=session)
     except AsofError as error:
         session.show_error(error)
         code = error.exit_code

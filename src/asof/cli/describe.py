@@ -100,4 +100,5 @@ def _aggregate(spec: AggregateSpec) -> str:
     window = "lifetime" if spec.window_us is None else format_duration(spec.window_us)
     hop = f", hop {format_duration(spec.hop_us)}" if spec.hop_us else ""
     where = f", where {spec.where}" if spec.where else ""
-    return f"{spec.function}({inner}) over {window}{hop}{where}"
+    shown = f"{spec.function}({inner})" if inner else spec.function
+    return f"{shown} over {window}{hop}{where}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import msgspec
 import rich_click as click
@@ -89,6 +89,18 @@ class Session:
                 style = "bold red" if label == "Error" else "bold"
                 line = Text.assemble((f"{label}: ", style), sentence(text))
                 self.errors.print(line, soft_wrap=True)
+
+    def show_warning(
+        self,
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        """Print a warning to stderr, in place of `warnings.showwarning`, without the place in the code."""
+        self.errors.print(Text.assemble(("Warning: ", "bold yellow"), str(message)), soft_wrap=True)
 
     def close(self) -> None:
         """Release what was opened."""

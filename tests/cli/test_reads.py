@@ -1,0 +1,91 @@
+"""Training sets, materializing and online reads from the command line."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from cli.conftest import Project
+
+SPINE = (
+    "customer_id,event_timestamp,label\n7,2025-01-03T00:00:00Z,1\n8,2025-01-03T00:00:00Z,0\n7,2025-02-01T00:00:00Z,1\n"
+)
+
+
+@pytest.fixture
+def applied(project: Project) -> Project:
+    project.write("labels.csv", SPINE)
+    assert project.run("apply").code == 0
+    return project
+
+
+def test_a_training_set_has_the_rows_of_its_spine_in_order(applied: Project) -> None:
+    out = applied.root / "training.csv"
+    done = applied.run(
+        "get-historical-features", "score", "--spine", str(applied.root / "labels.csv"), "--out", str(out)
+    )
+    assert (done.code, done.out) == (0, f"Wrote 3 rows and 4 columns to {out}.\n")
+    rows = [line.replace('"', "").split(",") for line in out.read_text(encoding="utf-8").splitlines()]
+    assert rows[0] == ["customer_id", "event_timestamp", "label", "profile__country"]
+    assert [(row[0], row[3]) for row in rows[1:]] == [("7", "NL"), ("8", ""), ("7", "")]
+
+
+def test_features_may_be_listed_with_statuses_and_instants_may_replace_the_spine(applied: Project) -> None:
+    out = applied.root / "grid.csv"
+    arguments = ["get-historical-features", "profile:country", "--instants", "2025-01-02", "--out", str(out)]
+    done = json.loads(applied.run(*arguments, "--statuses", "--json").out)
+    assert done["rows"] == 1
+    assert done["columns"][-2:] == ["profile__country", "profile__country__status"]
+    assert out.read_text(encoding="utf-8").splitlines()[1].endswith('"NL","present"')
+
+
+def test_a_training_set_needs_a_spine_or_instants_and_not_both(applied: Project) -> None:
+    assert applied.run("get-historical-features", "score", "--out", "x.csv").code == 5
+    both = applied.run("get-historical-features", "score", "--spine", "x", "--instants", "2025-01-01", "--out", "x.csv")
+    assert both.code == 5
+    assert "either a spine or instants" in both.err
+
+
+def test_what_is_materialized_is_read_with_its_status(applied: Project) -> None:
+    done = json.loads(applied.run("materialize", "profile", "--at", "2025-01-03", "--json").out)
+    assert [(m["view"], m["version"], m["generation"], m["keys"]) for m in done] == [("profile", 1, 1, 1)]
+    read = ["get-online-features", "profile:country", "--key", "customer_id=7", "--key", "customer_id=8"]
+    shown = applied.run(*read, "--at", "2025-01-04")
+    assert [line.split() for line in shown.out.splitlines()] == [
+        ["customer_id=7"],
+        ["feature", "value", "status"],
+        ["profile__country", "NL", "present"],
+        ["customer_id=8"],
+        ["feature", "value", "status"],
+        ["profile__country", "missing"],
+    ]
+    assert json.loads(applied.run(*read, "--at", "2025-01-04", "--json").out)["at"] == "2025-01-04T00:00:00Z"
+    assert "expired" in applied.run(*read, "--at", "2025-03-01").out
+    assert "2025-01-03T00:00:00Z" in applied.run("status").out
+
+
+def test_a_read_before_materializing_says_what_to_run(applied: Project) -> None:
+    done = applied.run("get-online-features", "score", "--key", "customer_id=7")
+    assert done.code == 8
+    assert "asof materialize profile" in done.err
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [("customer_id", "has no value"), ("customer_id=x", "is not of type int64"), ("custmer_id=7", "customer_id")],
+)
+def test_a_wrong_key_is_explained(applied: Project, key: str, message: str) -> None:
+    applied.run("materialize", "profile")
+    done = applied.run("get-online-features", "score", "--key", key)
+    assert done.code == 5
+    assert message in done.err
+
+
+def test_rows_set_apart_are_a_warning_without_a_traceback(applied: Project) -> None:
+    applied.write("people.csv", "customer_id,since,country\n7,2025-01-01T00:00:00Z,NL\n8,,BE\n")
+    done = applied.run("materialize", "profile")
+    assert done.code == 0
+    assert done.err.startswith("Warning: Source 'people': 1 rows were set apart")
