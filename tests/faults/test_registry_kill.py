@@ -15,6 +15,8 @@ from asof.testing.conformance.registry import change, commit
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 _WRITER = """
 import os, signal, sys
 from pathlib import Path
