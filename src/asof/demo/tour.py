@@ -1,0 +1,231 @@
+"""The demonstration's steps, in order: project, plan and apply, training set, model, materialize, serve, compare."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from asof.clock import iso, to_us
+from asof.demo import data, learning, project_files, serving
+from asof.errors import AsofError
+from asof.store import FeatureStore
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import polars as pl
+
+    from asof.demo.screen import Screen
+
+CUT = datetime(2013, 10, 1, tzinfo=UTC)
+QUICK_CUT = datetime(2013, 3, 1, tzinfo=UTC)
+_KEYS = ("carrier", "tailnum", "origin", "dest")
+_SHOWN = ("airport_delays__arr_delay_mean_3h", "aircraft_delays__arr_delay_mean_1d", "weather__visib")
+
+
+class Tour:
+    """One run of the demonstration in one directory."""
+
+    def __init__(self, directory: Path, screen: Screen, *, quick: bool) -> None:
+        """Work in `directory`; `quick` takes the first three months only."""
+        self._directory = directory
+        self._screen = screen
+        self._quick = quick
+        self._cut = QUICK_CUT if quick else CUT
+
+    def run(self) -> None:
+        """Take every step.
+
+        Raises:
+            AsofError: a step failed, or a served value differs from its training row.
+        """
+        self._project()
+        with FeatureStore(self._directory) as store:
+            self._register(store)
+            training = self._training_set(store)
+            self._model(store, training)
+            instant = _busiest_instant(training, self._cut)
+            self._materialize(store, instant)
+        self._serve(training, instant)
+
+    def _project(self) -> None:
+        screen = self._screen
+        with screen.step("A project is a directory"):
+            project_files.start(self._directory)
+            with screen.busy("Preparing the flights of 2013"):
+                prepared = data.prepare(self._directory / "data", quick=self._quick)
+            screen.say(
+                f"[bold]{self._directory}/[/] now holds [bold]asof.toml[/], [bold]features.py[/] and [bold]data/[/]: "
+                f"{prepared.flights:,} flights ({prepared.cancelled:,} cancelled), {prepared.weather:,} weather "
+                f"reports, {prepared.aircraft:,} aircraft."
+            )
+            screen.say("The line that matters says when a row could have been known: a delay, once landed.")
+            screen.code(_excerpt(project_files.shipped("features.py"), "flights = FileSource("))
+
+    def _register(self, store: FeatureStore) -> None:
+        screen = self._screen
+        with screen.step("Plan and apply"):
+            plan = store.plan()
+            revision = store.apply(plan)
+            views = dict.fromkeys(view for view, _ in project_files.service().features)
+            screen.table(
+                ["view", "per", "features", "such as"],
+                [
+                    [
+                        view.name,
+                        ", ".join(key for key, _ in view.entity.join_keys),
+                        str(len(view.feature_names())),
+                        view.feature_names()[0],
+                    ]
+                    for view in views
+                ],
+                numbers=["features"],
+            )
+            screen.say(
+                f"Revision {revision.number} registers {len(views)} views and the service "
+                f"[bold]{project_files.SERVICE}[/]. A changed meaning would be a new version."
+            )
+
+    def _training_set(self, store: FeatureStore) -> pl.DataFrame:
+        screen = self._screen
+        with screen.step("A training set, every flight as of its scheduled departure"):
+            with screen.busy("Joining point in time"):
+                joined = store.get_historical_features(
+                    project_files.SERVICE, self._directory / "data" / "departures.parquet"
+                )
+                rows = joined.write(self._directory / "training.parquet")
+                training: pl.DataFrame = joined.to_polars()
+            example = training.row(training.height * 2 // 3, named=True)
+            screen.say(
+                f"{rows:,} rows in, {rows:,} rows out, in the same order, {len(_features(training))} features each, "
+                f"in [bold]training.parquet[/]. One of them, {example['carrier']} from {example['origin']} to "
+                f"{example['dest']}, {example['event_timestamp']:%d %B %H:%M} UTC:"
+            )
+            screen.table(["feature", "value"], [[name, _short(example[name])] for name in _SHOWN], numbers=["value"])
+        return training
+
+    def _model(self, store: FeatureStore, training: pl.DataFrame) -> None:
+        screen = self._screen
+        with screen.step("A model, and what a leak would have claimed"):
+            with screen.busy("Computing the same features with available_at ignored, training two models"):
+                leaking = store.get_historical_features(
+                    learning.without_availability(project_files.service()), training.select(_spine(training))
+                ).to_polars()
+                result = learning.compare(training, leaking, self._cut)
+            screen.say(
+                f"Will it arrive more than {learning.LATE_MINUTES} minutes late? Trained on {result.trained:,} flights "
+                f"before {self._cut:%d %B}, tested on the {result.tested:,} after; {result.late:.1%} were late."
+            )
+            screen.table(
+                ["features", "measured on", "AUC", "late in top 10%", "expects late"],
+                [
+                    _scored("leaking", "leaking history, as claimed", result.claimed),
+                    _scored("leaking", "what is known at departure", result.delivered),
+                    _scored("as of then", "what is known at departure", result.honest),
+                ],
+                numbers=["AUC", "late in top 10%", "expects late"],
+            )
+            screen.say(
+                "With only an event time, a flight's delay counts from its departure, hours before anyone can know it. "
+                f"That claims an AUC of {result.claimed.auc:.3f} and delivers {result.delivered.auc:.3f}. "
+                f"The honest model promises {result.honest.auc:.3f} and keeps it."
+            )
+
+    def _materialize(self, store: FeatureStore, instant: datetime) -> None:
+        screen = self._screen
+        with screen.step(f"Materialize at {instant:%d %B %Y, %H:%M} UTC"):
+            with screen.busy("Writing the online store"):
+                written = store.materialize(at=instant)
+            screen.table(
+                ["view", "entities", "rows read", "seconds"],
+                [[w.view, f"{w.keys:,}", f"{w.rows:,}", f"{w.seconds:.2f}"] for w in written],
+                numbers=["entities", "rows read", "seconds"],
+            )
+            screen.say("Each view was switched in atomically; readers saw the old values or the new, never a mix.")
+
+    def _serve(self, training: pl.DataFrame, instant: datetime) -> None:
+        screen = self._screen
+        with screen.step("Serve, and compare with training"):
+            flights = _leaving(training, instant)
+            body = {
+                "service": project_files.SERVICE,
+                "keys": {key: flights[key].to_list() for key in _KEYS},
+                "at": iso(to_us(instant)),
+            }
+            with screen.busy("Starting asof serve"), serving.server(self._directory) as port:
+                serving.fetch(port, body)
+                answer, elapsed_ms = serving.fetch(port, body)
+            differences = _differences(flights, answer)
+            if differences:
+                raise AsofError(
+                    f"{len(differences)} served values differ from training, first {differences[0]}",
+                    fix="This is a defect of Asof; please report it with the output of `asof status`.",
+                )
+            screen.say(
+                f"[bold]POST /v1/online-features[/] for the {flights.height} flights that leave at this instant: "
+                f"{elapsed_ms:.1f} ms."
+            )
+            screen.table(
+                ["flight", *(name.partition("__")[2] for name in _SHOWN), "served = training"],
+                [_compared(row, answer["features"]) for row in flights.head(5).iter_rows(named=True)],
+                numbers=[name.partition("__")[2] for name in _SHOWN],
+            )
+            count = len(answer["features"])
+            screen.say(
+                f"[bold green]{flights.height} flights x {count} features: all "
+                f"{flights.height * count} values equal[/], to the last bit."
+            )
+
+
+def _features(frame: pl.DataFrame) -> list[str]:
+    return [name for name in frame.columns if "__" in name]
+
+
+def _spine(frame: pl.DataFrame) -> list[str]:
+    return [name for name in frame.columns if "__" not in name]
+
+
+def _excerpt(text: str, first: str) -> str:
+    """Return the statement that starts with `first`, up to its closing bracket."""
+    lines = text[text.index(first) :].splitlines()
+    end = next(number for number, line in enumerate(lines) if line.startswith(")"))
+    return "\n".join(lines[: end + 1])
+
+
+def _short(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.1f}" if isinstance(value, float) else str(value)
+
+
+def _scored(features: str, measured: str, score: learning.Score) -> list[str]:
+    return [features, measured, f"{score.auc:.3f}", f"{score.caught:.0%}", f"{score.expected:.1%}"]
+
+
+def _busiest_instant(training: pl.DataFrame, cut: datetime) -> datetime:
+    """Return the instant from `cut` on at which the most flights are scheduled to leave, the earliest of several."""
+    counted = training.filter(training["event_timestamp"] >= cut).group_by("event_timestamp").len()
+    busiest = counted.sort(["len", "event_timestamp"], descending=[True, False])
+    instant: datetime = busiest["event_timestamp"][0]
+    return instant
+
+
+def _leaving(training: pl.DataFrame, instant: datetime) -> pl.DataFrame:
+    leaving = training.filter(training["event_timestamp"] == instant)
+    return leaving.filter(leaving["tailnum"].is_not_null())
+
+
+def _differences(flights: pl.DataFrame, answer: dict[str, Any]) -> list[str]:
+    """Return where the served values are not exactly those of the training rows."""
+    found: list[str] = []
+    for row, result in zip(flights.iter_rows(named=True), answer["results"], strict=True):
+        for name, value in zip(answer["features"], result["values"], strict=True):
+            if row[name] != value:
+                found.append(f"flight {row['flight_id']} {name}: {value!r} for {row[name]!r}")
+    return found
+
+
+def _compared(row: dict[str, Any], features: Sequence[str]) -> list[str]:
+    label = f"{row['carrier']} {row['origin']}-{row['dest']}"
+    return [label, *(_short(row[name]) for name in _SHOWN), f"{len(features)} of {len(features)}"]
