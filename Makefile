@@ -47,11 +47,11 @@ clean: ## Remove what make made
 
 .venv/.demo: pyproject.toml
 	@tools/setup.sh demo
-	@touch $@
+	@touch $@ .venv/.native
 
 .venv/.dev: pyproject.toml
 	@tools/setup.sh dev
-	@touch $@
+	@touch $@ .venv/.native
 
 .venv/.native: $(NATIVE)
 	@tools/setup.sh native

@@ -70,19 +70,20 @@ install() { # packages or options for the installer
     fi
 }
 
-develop() { # options of maturin develop
-    local uv=()
-    command -v uv >/dev/null && uv=(--uv)
-    VIRTUAL_ENV="$PWD/.venv" .venv/bin/maturin develop --release --quiet ${uv[@]+"${uv[@]}"} "$@"
+build() { # what to install besides the package itself, built in release mode and left editable
+    local fresh=()
+    command -v uv >/dev/null && fresh=(--reinstall-package asof)
+    install --no-build-isolation ${fresh[@]+"${fresh[@]}"} "$@"
 }
 
 find_python >/dev/null
 find_compilers
 create_environment
 [ -x .venv/bin/maturin ] || install "maturin>=1.9,<2"
+export PATH="$PWD/.venv/bin:$PATH"
 case "${1:-}" in
-demo) echo "asof: installing the package with the demonstration's dependencies" && develop --extras demo ;;
-dev) echo "asof: installing the package with the development dependencies" && install --group dev && develop ;;
-native) echo "asof: building the native kernel" && develop --skip-install ;;
+demo) echo "asof: installing the package with the demonstration's dependencies" && build --editable '.[demo]' ;;
+dev) echo "asof: installing the package with the development dependencies" && build --editable . --group dev ;;
+native) echo "asof: building the native kernel" && build --no-deps --editable . ;;
 *) echo "usage: tools/setup.sh demo|dev|native" >&2 && exit 2 ;;
 esac
