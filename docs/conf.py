@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
 project = "Asof"
 author = "The Asof developers"
-copyright = "2026, the Asof developers"
+copyright = "2026, the Asof developers"  # noqa: A001 - the name that Sphinx reads
 version = release = asof.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "generated"]
 exclude_patterns = ["_build", "_ext", "generated"]
@@ -22,5 +22,6 @@ autodoc_member_order = "bysource"
 python_use_unqualified_type_names = True
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
+napoleon_use_ivar = True
 html_theme = "furo"
 html_title = f"Asof {version}"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from asof.definitions import EventView, FeatureService, FeatureView, FileSource, StateView
+from asof.definitions import EventView, FeatureService, FeatureView, FileSource, Source, StateView
 
 if TYPE_CHECKING:
     from datetime import datetime
+    from pathlib import Path
 
     import numpy as np
     import polars as pl
@@ -56,19 +58,23 @@ class Comparison:
     delivered: Score
 
 
-def without_availability(service: FeatureService) -> list[FeatureView]:
+def without_availability(service: FeatureService, root: Path) -> list[FeatureView]:
     """Return the service's views as they would be had nobody recorded when a row became known.
 
-    Every source loses its `available_at` or `delay`, so a row counts from its event time on.
+    Every source loses its `available_at` or `delay`, so a row counts from its event time on; paths start at `root`.
     """
     views = dict.fromkeys(view for view, _ in service.features)
-    return [_forgetful(view) for view in views]
+    sources = {view.source.name: _forgetful(view.source, root) for view in views}
+    return [_with_source(view, sources[view.source.name]) for view in views]
 
 
-def _forgetful(view: FeatureView) -> FeatureView:
-    if not isinstance(view.source, FileSource):
-        raise TypeError(f"the demonstration reads files, not {view.source!r}")
-    source = replace(view.source, available_at=None, delay=None)
+def _forgetful(source: Source, root: Path) -> Source:
+    if not isinstance(source, FileSource):
+        raise TypeError(f"the demonstration reads files, not {source!r}")
+    return replace(source, path=str((root / source.path).resolve()), available_at=None, delay=None)
+
+
+def _with_source(view: FeatureView, source: Source) -> FeatureView:
     if isinstance(view, EventView):
         return EventView(view.name, entity=view.entity, source=source, features=view.aggregates)
     if isinstance(view, StateView):
@@ -110,6 +116,8 @@ def _inputs(frame: pl.DataFrame) -> np.ndarray[Any, np.dtype[np.float32]]:
 
 
 def _fit(inputs: np.ndarray[Any, Any], late: np.ndarray[Any, Any]) -> Any:
+    # Waiting threads that spin take the processor from those that work, where other programs want it too.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     return HistGradientBoostingClassifier(max_iter=_ROUNDS, random_state=0).fit(inputs, late)
