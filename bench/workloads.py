@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from measure import CACHE, say
 
-FeatureStore=None
+from asof import FeatureStore
+from measure import CACHE, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -146,7 +146,9 @@ def state_view(name: str, path: Path) -> str:
 def event_view(name: str, directory: Path, functions: list[str]) -> str:
     """Return Python text that defines an event view: these aggregates of `amount` over all five windows."""
     windows = list(WINDOW_DAYS)
-    features = ", ".join(f"{f}(windows={windows})" if f == "Count" else f"{f}('amount', windows={windows})" for f in functions)
+    features = ", ".join(
+        f"{f}(windows={windows})" if f == "Count" else f"{f}('amount', windows={windows})" for f in functions
+    )
     return (
         f"{name} = EventView({name!r}, entity=customer, features=[{features}],\n"
         f"    source=FileSource({name!r}, path={str(directory / '*.parquet')!r}, event_time='ts'))\n"
