@@ -1,4 +1,4 @@
-"""Memory: 50M events x 1M spine rows within a budget of 2 GB; the peak of a process of its own, as the system counts it."""
+"""Memory: 50M events x 1M spine rows in a budget of 2 GB: the peak of a process of its own, by the system's count."""
 
 from __future__ import annotations
 

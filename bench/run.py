@@ -1,4 +1,4 @@
-"""Runs the benchmarks, each in its own process, and prints one table: ours, the peer, how many times better, the target."""
+"""Runs the benchmarks, each in its own process, and prints one table: ours, the peer, the ratio, the target."""
 
 from __future__ import annotations
 
@@ -76,8 +76,8 @@ def main() -> int:
     results = [result for name in options.names or BENCHMARKS for result in run_one(name, quick=options.quick)]
     now = datetime.datetime.now(datetime.UTC)
     versions = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
-    cores = len(os.sched_getaffinity(0))
-    heading = f"{now:%Y-%m-%d}, {'quick sizes, ' if options.quick else ''}{cores} cores, Python {platform.python_version()}, {versions}."
+    machine = f"{len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}"
+    heading = f"{now:%Y-%m-%d}, {'quick' if options.quick else 'full'} sizes, {machine}, {versions}."
     print(f"\n{heading}\n\n{markdown(results)}")
     save(heading, results)
     return int(not options.quick and any(result.met is False for result in results))

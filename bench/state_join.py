@@ -1,4 +1,4 @@
-"""State join: 1M spine rows x 3 views of 1M rows and 15 columns each, from files to one table; Polars and Feast beside."""
+"""State join: 1M spine rows x 3 views of 1M rows and 15 columns each, files to table; Polars and Feast beside."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Windows: aggregates over 1h, 1d, 7d, 30d and 90d of skewed events; DuckDB window frames and Polars prefix sums beside.
+"""Windows: aggregates over 1h, 1d, 7d, 30d and 90d of skewed events; DuckDB frames and Polars prefix sums beside.
 
 All three compute windows with the same boundaries and their answers are compared.
 """

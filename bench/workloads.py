@@ -1,4 +1,4 @@
-"""The data of all benchmarks: made once with NumPy seed 7 as Parquet files under .bench/data, and projects over them."""
+"""The data of all benchmarks: made once with NumPy seed 7 as Parquet under .bench/data, and projects over it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from asof import FeatureStore
+from asof.clock import FixedClock
 from measure import CACHE, say
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ STATE_COLUMNS = [
 ]
 WINDOW_DAYS = {"1h": 1 / 24, "1d": 1, "7d": 7, "30d": 30, "90d": 90}
 EVENT_DAYS = 180
+END_US = START_US + EVENT_DAYS * DAY_US
 
 FILE_PART_ROWS = 5_000_000
 
@@ -54,7 +56,7 @@ def times(values: np.ndarray) -> pa.Array:
 
 
 def state_rows(view: str, rows: int, keys: int = KEYS) -> Path:
-    """Rows of a state view over 90 days: 10 float64, 3 int64 and 2 string columns; every key at least once if it fits."""
+    """Rows of a state view over 90 days: 10 float64, 3 int64 and 2 string columns; every key if it fits."""
 
     def make(path: Path) -> None:
         rng = np.random.default_rng([SEED, *view.encode()])
@@ -123,22 +125,22 @@ def event_spine(rows: int) -> Path:
     return cached(f"event-spine-{rows}.parquet", make)
 
 
-def project(name: str, definitions: str) -> FeatureStore:
-    """Return a store over an empty project with these definitions applied; one of the same name is replaced."""
+def project(name: str, definitions: str, *, now_us: int | None = None) -> FeatureStore:
+    """Return a store over a new project with these definitions applied, its clock standing at `now_us` if given."""
     root = CACHE / "projects" / name
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)
     (root / "asof.toml").write_text(f'project = "{name}"\n')
     (root / "features.py").write_text(definitions)
-    store = FeatureStore(root)
+    store = FeatureStore(root, clock=None if now_us is None else FixedClock(now_us))
     store.apply()
     return store
 
 
-def state_view(name: str, path: Path) -> str:
+def state_view(name: str, path: Path, *, ttl: str | None = f"{TTL_DAYS}d") -> str:
     """Return Python text that defines a state view over all 15 columns."""
     return (
-        f"{name} = StateView({name!r}, entity=customer, ttl='{TTL_DAYS}d', features={STATE_COLUMNS},\n"
+        f"{name} = StateView({name!r}, entity=customer, ttl={ttl!r}, features={STATE_COLUMNS},\n"
         f"    source=FileSource({name!r}, path={str(path)!r}, event_time='event_timestamp'))\n"
     )
 
