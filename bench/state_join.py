@@ -47,7 +47,7 @@ def run(quick: bool, report: Report) -> None:
     what = f"State join, {rows:,} x 3 views"
     programs = environment()
     if programs is None:
-        took = alternate({"ours": lambda: seconds(ours), "polars": lambda: seconds(lambda: by_hand(spine, views))}, 5)
+        took = alternate({"ours": lambda: seconds(ours), "polars": lambda: seconds(lambda: by_hand(spine, views))}, 3)
         report.add(what, "s", took["ours"], peer="Polars join_asof", theirs=took["polars"], target=Target(1, "ratio"))
         report.add(what, "s", took["ours"], peer=f"Feast {VERSION}, DuckDB: not available", target=Target(5, "ratio"))
         return
@@ -58,7 +58,7 @@ def run(quick: bool, report: Report) -> None:
                 "polars": lambda: seconds(lambda: by_hand(spine, views)),
                 "feast": lambda: feast.ask("history"),
             },
-            5,
+            3,
         )
     report.add(what, "s", took["ours"], peer="Polars join_asof", theirs=took["polars"], target=Target(1, "ratio"))
     report.add(
