@@ -21,6 +21,7 @@ from asof.cli import (
     plan,
     prune,
     revisions,
+    serve,
     status,
 )
 from asof.cli.session import Session
@@ -67,6 +68,7 @@ for command in (
     listing.command,
     describe.command,
     status.command,
+    serve.command,
     revisions.command,
     prune.command,
 ):
