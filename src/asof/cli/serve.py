@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import rich_click as click
 
 from asof.cli.session import Session, pass_session
@@ -28,12 +31,12 @@ def command(
         asof serve --port 8080 --workers 4
         curl -d '{"service": "fraud", "keys": {"customer_id": [17]}}' localhost:6566/v1/online-features
     """
+    from asof.config import find_root, load_config
     from asof.server.limits import Limits  # loads the server, which --help does not need
     from asof.server.run import Settings, listen, serve
 
-    root = session.store.config.root
-    session.close()
-    settings = Settings(str(root), host, port, workers, Limits(max_body, max_keys), access_log)
+    root = find_root(Path(session.directory))
+    settings = Settings(load_config(root, os.environ), host, port, workers, Limits(max_body, max_keys), access_log)
     with listen(settings) as bound:
         address, chosen = bound.getsockname()[:2]
         shown = f"[{address}]" if ":" in address else address

@@ -20,7 +20,7 @@ from asof.server.serving import Serving
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
 
-    from asof.store import FeatureStore
+    from asof.server.project import Project
 
 POLL_S = 0.3
 _log = logging.getLogger("asof.server")
@@ -30,10 +30,10 @@ _access = logging.getLogger("asof.access")
 class App:
     """Answers HTTP requests for one project."""
 
-    def __init__(self, store: FeatureStore, limits: Limits | None = None, *, access_log: bool = False) -> None:
+    def __init__(self, project: Project, limits: Limits | None = None, *, access_log: bool = False) -> None:
         """Serve a project; with `access_log`, write a JSON line per request."""
         self._metrics = Metrics()
-        self._serving = Serving(store, self._metrics)
+        self._serving = Serving(project, self._metrics)
         self._online = OnlineRoute(self._serving, self._metrics, limits or Limits())
         self._rest = make_routes(self._serving, self._metrics)
         self._access_log = access_log
@@ -113,7 +113,7 @@ class App:
         following.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await following
-        self._serving.store.close()
+        self._serving.project.close()
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _follow(self) -> None:

@@ -62,14 +62,14 @@ def make_routes(serving: Serving, metrics: Metrics) -> Starlette:
                 why=did_you_mean(name, known),
                 fix=f"GET /v1/registry/{request.path_params['kind']} lists what there is.",
             )
-        store = serving.store
+        project = serving.project
         reference = name if version is None else f"{name}@{version}"
-        found = describe_object(catalog, store.online, reference, project=store.config.project)
+        found = describe_object(catalog, project.online, reference, project=project.name)
         return _json(next(one for one in found if one.kind == kind))
 
     def revisions(request: Request) -> Response:
         limit = _integer(request, "limit", 20)
-        return _json(serving.store.revisions(min(limit or 0, _MOST_REVISIONS)))
+        return _json(serving.project.registry.revisions(min(limit or 0, _MOST_REVISIONS)))
 
     def metrics_text(_: Request) -> Response:
         return Response(metrics.text(), media_type=CONTENT_TYPE)

@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
+from asof.clock import SystemClock
 from asof.errors import ConfigError, InputError
 from asof.server.limits import Limits
 from asof.server.metrics import DIRECTORY
+from asof.server.project import Project
 
 if TYPE_CHECKING:
+    from asof.config import Config
     from asof.server.app import App
 
 _GRACE_S = 30
@@ -30,14 +33,14 @@ class Settings:
     """How to serve.
 
     Attributes:
-        project: The project's directory.
+        config: The project's settings.
         host: The address to listen on; the loopback address is reachable from this machine only.
         port: 0 lets the system choose.
         workers: Processes that share the port.
         access_log: Whether to write a JSON line per request to stdout.
     """
 
-    project: str
+    config: Config
     host: str = "127.0.0.1"
     port: int = 6566
     workers: int = 1
@@ -101,13 +104,13 @@ def serve(settings: Settings, bound: socket.socket) -> None:
 
 def make_app(settings: Settings) -> App:
     """Return a worker's application; runs in the worker."""
-    from asof.server.app import App
-    from asof.store import FeatureStore
+    from asof.server.app import App  # not in the parent of the workers, which only watches them
 
     _log_to_stderr()
     if settings.access_log:
         _log_access()
-    return App(FeatureStore(settings.project), settings.limits, access_log=settings.access_log)
+    project = Project.open(settings.config, SystemClock())
+    return App(project, settings.limits, access_log=settings.access_log)
 
 
 def _log_to_stderr() -> None:

@@ -12,7 +12,7 @@ from asof.services.overview import Status, project_status
 
 if TYPE_CHECKING:
     from asof.server.metrics import Metrics
-    from asof.store import FeatureStore
+    from asof.server.project import Project
 
 _log = logging.getLogger("asof.server")
 
@@ -21,15 +21,15 @@ class Serving:
     """Holds the current revision. A request takes `reader` once, so it never mixes two revisions.
 
     Attributes:
-        store: The project.
+        project: Its stores.
         reader: Reads as of the newest revision seen, or None before the registry was read.
         catalog: Of the same revision.
         problem: Why the registry cannot be read at present; what was read before is served on.
     """
 
-    def __init__(self, store: FeatureStore, metrics: Metrics) -> None:
+    def __init__(self, project: Project, metrics: Metrics) -> None:
         """Serve nothing until the first `refresh`."""
-        self.store = store
+        self.project = project
         self.reader: OnlineReader | None = None
         self.catalog: Catalog | None = None
         self.problem: AsofError | None = None
@@ -38,13 +38,13 @@ class Serving:
     def refresh(self) -> None:
         """Look for a new revision; compile its services aside, then switch to it."""
         try:
-            registry = self.store.registry
+            project = self.project
+            registry = project.registry
             if self.catalog is not None and registry.revision() == self.catalog.revision:
                 self.problem = None
                 return
             catalog = Catalog(registry.snapshot())
-            config = self.store.config
-            reader = OnlineReader(catalog, self.store.online, project=config.project, clock=self.store.clock)
+            reader = OnlineReader(catalog, project.online, project=project.name, clock=project.clock)
         except AsofError as error:
             if self.problem is None:
                 _log.error("the registry cannot be read: %s", error)
@@ -84,8 +84,8 @@ class Serving:
         Raises:
             StoreError: the registry was never read, or the online store does not answer.
         """
-        store = self.store
-        return project_status(self.current_catalog(), store.online, project=store.config.project, clock=store.clock)
+        project = self.project
+        return project_status(self.current_catalog(), project.online, project=project.name, clock=project.clock)
 
 
 def _starting() -> StoreError:
