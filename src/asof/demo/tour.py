@@ -42,6 +42,7 @@ class Tour:
             AsofError: a step failed, or a served value differs from its training row.
         """
         self._project()
+        data.check_packages()
         # Flights without a tail number are told about once, in words.
         with FeatureStore(self._directory) as store, warnings.catch_warnings():
             warnings.simplefilter("ignore", RejectedRowsWarning)
