@@ -42,9 +42,9 @@ def test_clock_times_become_instants_of_the_right_zone(prepared: Path) -> None:
 def test_a_delay_is_known_no_earlier_than_departure_and_within_a_day_and_a_half(prepared: Path) -> None:
     """Landing lies after the scheduled departure, plus what the delay itself adds."""
     flights = pl.read_parquet(prepared / "flights.parquet")
-    wait = flights["known_at"] - flights["scheduled"]
-    assert wait.min() > pl.Series([0]).cast(pl.Duration("us"))[0]
-    assert wait.max() < pl.Series([36 * 3600 * 10**6]).cast(pl.Duration("us"))[0]
+    wait_minutes = sorted((flights["known_at"] - flights["scheduled"]).dt.total_minutes().to_list())
+    assert wait_minutes[0] > 0
+    assert wait_minutes[-1] < 36 * 60
 
 
 def test_arrival_agrees_with_the_recorded_air_time(prepared: Path) -> None:
@@ -53,8 +53,9 @@ def test_arrival_agrees_with_the_recorded_air_time(prepared: Path) -> None:
     flights = pl.read_parquet(prepared / "flights.parquet").with_columns(raw["air_time"], raw["dep_delay"])
     departed = pl.col("scheduled") + pl.duration(minutes="dep_delay")
     ground = (pl.col("known_at") - departed).dt.total_minutes() - pl.col("air_time")
-    minutes = flights.filter(pl.col("air_time").is_not_null()).select(ground.alias("ground"))["ground"]
-    assert 0 < minutes.min() < minutes.max() < 4 * 60
+    minutes = sorted(flights.filter(pl.col("air_time").is_not_null()).select(ground).to_series().to_list())
+    assert minutes[0] > 0
+    assert minutes[-1] < 4 * 60
 
 
 def test_a_cancellation_is_known_an_hour_after_the_scheduled_departure(prepared: Path) -> None:

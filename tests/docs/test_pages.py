@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 from pathlib import Path
@@ -34,7 +35,8 @@ def page(name: str) -> str:
 
 
 def constructors() -> list[str]:
-    return [name for name in asof.__all__ if name in vars(aggregates) and name != "Aggregate"]
+    functions = dict(inspect.getmembers(aggregates, inspect.isfunction))
+    return [name for name in asof.__all__ if name in functions]
 
 
 @pytest.mark.parametrize("key", config.KEYS)

@@ -12,6 +12,7 @@ from click.exceptions import Abort, ClickException, Exit
 from asof import __version__
 from asof.cli import (
     apply,
+    demo,
     describe,
     historical,
     initialize,
@@ -71,6 +72,7 @@ for command in (
     serve.command,
     revisions.command,
     prune.command,
+    demo.command,
 ):
     cli.add_command(command)
 

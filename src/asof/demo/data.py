@@ -139,8 +139,14 @@ def _landed(flights: pl.DataFrame, zone: str) -> pl.DataFrame:
     clock = pl.duration(minutes=pl.col("arr_time") // 100 * 60 + pl.col("arr_time") % 100)
     same_day = departed.dt.truncate("1d") + clock
     local = pl.when(same_day > departed).then(same_day).otherwise(same_day + pl.duration(days=1))
-    instant = local.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null").dt.convert_time_zone("UTC")
+    # One flight landed by a clock that was still to be put forward that night: an hour later by the new time.
+    instant = pl.coalesce(_utc(local, zone), _utc(local + pl.duration(hours=1), zone))
     return flights.with_columns(instant.alias("landed"))
+
+
+def _utc(local: pl.Expr, zone: str) -> pl.Expr:
+    """Return the instant of a local time; null where the clocks of the zone skipped it."""
+    return local.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null").dt.convert_time_zone("UTC")
 
 
 def _weather(weather: pl.DataFrame) -> pl.DataFrame:
