@@ -4,7 +4,7 @@ import os
 
 from hypothesis import HealthCheck, settings
 
-_SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
-settings.register_profile("ci", max_examples=60, deadline=None, print_blob=True, suppress_health_check=_SLOW)
-settings.register_profile("thorough", settings.get_profile("ci"), max_examples=2000)
+_SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
+settings.register_profile("ci", max_examples=20, deadline=None, print_blob=True, suppress_health_check=_SLOW)
+settings.register_profile("thorough", settings.get_profile("ci"), max_examples=1000)
 settings.load_profile(os.environ.get("ASOF_TEST_PROFILE", "ci"))

@@ -380,9 +380,9 @@ AGGREGATES = [
     _around("first is last", "aggregate", _on("first", lambda v: v[-1])),
     _around("last is the largest", "aggregate", _on("last", exact.largest)),
     _around(
-        "last_n is oldest first",
+        "last_n is latest first",
         "aggregate",
-        lambda right: lambda spec, v: v[-spec.n :] if spec.function == "last_n" and v else right(spec, v),
+        lambda right: lambda spec, v: v[: -spec.n - 1 : -1] if spec.function == "last_n" and v else right(spec, v),
     ),
     _around(
         "first_n gives one value too many",

@@ -199,7 +199,7 @@ def test_every_other_aggregate_on_a_short_list() -> None:
     assert value(values, CountDistinct("x", windows=WHOLE)) == 3
     assert value(values, TopK("x", 2, windows=WHOLE)) == [1, 3]
     assert value(values, Percentile("x", 0.6, windows=WHOLE)) == 2.0
-    assert value(values, LastN("x", 2)) == [2, 1]
+    assert value(values, LastN("x", 2)) == [1, 2]
     assert value(values, Last("x")) == 2
     assert identical(value([0.0, -0.0], Min("x", windows=WHOLE)), -0.0)
     assert identical(value([-0.0, 0.0], Max("x", windows=WHOLE)), 0.0)

@@ -22,7 +22,6 @@ from asof.cli import (
     plan,
     prune,
     revisions,
-    serve,
     status,
 )
 from asof.cli.session import Session
@@ -69,7 +68,6 @@ for command in (
     listing.command,
     describe.command,
     status.command,
-    serve.command,
     revisions.command,
     prune.command,
     demo.command,

@@ -95,6 +95,8 @@ def defaults_row(features: Sequence[FeatureSpec]) -> pa.RecordBatch:
 
 
 def _default_array(value: Any, arrow: pa.DataType) -> pa.Array:
-    if isinstance(value, str) and not (pa.types.is_string(arrow) or pa.types.is_binary(arrow)):
-        return pa.array([value]).cast(arrow)
+    leaf = arrow.value_type if pa.types.is_list(arrow) else arrow
+    if value is not None and (pa.types.is_decimal(leaf) or pa.types.is_temporal(leaf)):
+        text = pa.list_(pa.string()) if pa.types.is_list(arrow) else pa.string()
+        return pa.array([value], type=text).cast(arrow)
     return pa.array([value], type=arrow)

@@ -110,7 +110,7 @@ def aggregate(spec: Aggregate, values: Values) -> Any:
     if function == "first_n":
         return list(values[:n]) or None
     if function == "last_n":
-        return list(reversed(values[-n:])) or None
+        return list(values[-n:]) or None
     return _SIMPLE[function](values)
 
 

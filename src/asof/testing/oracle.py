@@ -82,7 +82,7 @@ def history(
     Raises:
         FeatureValueError: a sum that its type cannot hold.
     """
-    facts = usable(view.source, rows, now_us)
+    facts = with_keys(view, usable(view.source, rows, now_us))
     return [answer(view, facts, key, t, predicates or {}) for key, t in questions]
 
 
@@ -99,7 +99,8 @@ def online(
 
     That is history over the rows that were known at `materialized_at`; see `history` for everything else.
     """
-    facts = [fact for fact in usable(view.source, rows, now_us) if fact.available_at <= materialized_at]
+    facts = with_keys(view, usable(view.source, rows, now_us))
+    facts = [fact for fact in facts if fact.available_at <= materialized_at]
     return [answer(view, facts, key, t, predicates or {}) for key, t in questions]
 
 
@@ -114,9 +115,9 @@ def answer(view: FeatureView, facts: Sequence[Fact], key: tuple[Any, ...], t: in
 
 
 def concerns(view: FeatureView, fact: Fact, key: tuple[Any, ...], predicates: Predicates) -> bool:
-    """Return whether the row is about the key, and exists for the view; a null in a key equals nothing."""
+    """Return whether the row is about the key, and exists for the view."""
     its_key = tuple(fact.values[name] for name, _ in view.entity.join_keys)
-    return None not in key and its_key == key and holds(view.where, fact, predicates)
+    return its_key == key and holds(view.where, fact, predicates)
 
 
 def newest(view: StateView, facts: Sequence[Fact], t: int) -> Answer:
@@ -217,6 +218,11 @@ def usable(source: Source, rows: Sequence[Row], now_us: int | None = None) -> li
         deleted = source.deleted is not None and values[source.deleted] is True
         facts.append(Fact(order, event_time, available_at or 0, deleted, values))
     return facts
+
+
+def with_keys(view: FeatureView, facts: Sequence[Fact]) -> list[Fact]:
+    """Return the rows that are not quarantined for want of a key; their ids do not count as arrived."""
+    return [fact for fact in facts if all(fact.values[name] is not None for name, _ in view.entity.join_keys)]
 
 
 def inputs(spec: Aggregate, inside: Sequence[Fact], predicates: Predicates) -> list[Any]:

@@ -1,0 +1,66 @@
+"""Online equals the oracle at every instant from materialization on, and history at the same instant, bit for bit."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hypothesis import assume, given
+from offline import frame_views, history
+from project import open_project, read_online
+
+from asof.clock import from_us
+from asof.errors import FeatureValueError
+from asof.testing import oracle
+from asof.testing.comparison import differences, identical
+from asof.testing.generators import PREDICATES, Case, cases
+
+if TYPE_CHECKING:
+    from asof.testing.oracle import Answer
+
+
+@given(case=cases())
+def test_online_is_the_oracles_and_historys(case: Case) -> None:
+    """Windows age with the clock of the read; what was not known at materialization is not served."""
+    asked = case.later_questions()
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        store, views = open_project(root, case, "parquet")
+        with store:
+            try:
+                exact = {
+                    view.name: oracle.online(
+                        view, case.rows, asked, materialized_at=case.materialized_at, predicates=PREDICATES
+                    )
+                    for view in views
+                }
+            except FeatureValueError:
+                assume(False)
+            store.materialize(at=from_us(case.materialized_at))
+            served = read_online(store, case, views, asked)
+        wrong = [
+            f"question {number}: {line}"
+            for view in views
+            for number, (a, b) in enumerate(zip(exact[view.name], served[view.name], strict=True))
+            for line in differences(view, a, b)
+        ]
+        assert not wrong, "\n".join(wrong)
+        assert_bits(served, past(case, root))
+
+
+def past(case: Case, root: Path) -> dict[str, list[Answer]]:
+    """Return history's answers to the online questions over the rows that were known at materialization."""
+    facts = oracle.usable(case.source(), case.rows)
+    known = [case.rows[fact.order] for fact in facts if fact.available_at <= case.materialized_at]
+    then = replace(case, rows=known, questions=case.later_questions())
+    return history(then, frame_views(then), root=root)
+
+
+def assert_bits(served: dict[str, list[Answer]], trained: dict[str, list[Answer]]) -> None:
+    """Refuse a value that differs in a bit between serving and training, or a status that differs."""
+    for name in served:
+        for online, offline in zip(served[name], trained[name], strict=True):
+            assert online.statuses == offline.statuses
+            assert all(identical(v, offline.values[f]) for f, v in online.values.items()), (online, offline)
