@@ -22,6 +22,7 @@ from asof.cli import (
     plan,
     prune,
     revisions,
+    serve,
     status,
 )
 from asof.cli.session import Session
@@ -68,6 +69,7 @@ for command in (
     listing.command,
     describe.command,
     status.command,
+    serve.command,
     revisions.command,
     prune.command,
     demo.command,

@@ -1,1 +1,1 @@
-"""The HTTP door: online features, registry browsing, health and metrics."""
+"""The HTTP door: online features on a raw ASGI route, the registry and the process's health on the others."""

@@ -1,0 +1,125 @@
+"""The ASGI application of one worker: dispatches, measures, and follows the registry."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from asof.server.answers import JSON, error_body
+from asof.server.limits import Limits
+from asof.server.metrics import Metrics
+from asof.server.online import PATH, OnlineRoute
+from asof.server.routes import make_routes
+from asof.server.serving import Serving
+
+if TYPE_CHECKING:
+    from starlette.types import Message, Receive, Scope, Send
+
+    from asof.server.project import Project
+
+POLL_S = 0.3
+_log = logging.getLogger("asof.server")
+_access = logging.getLogger("asof.access")
+
+
+class App:
+    """Answers HTTP requests for one project."""
+
+    def __init__(self, project: Project, limits: Limits | None = None, *, access_log: bool = False) -> None:
+        """Serve a project; with `access_log`, write a JSON line per request."""
+        self._metrics = Metrics()
+        self._serving = Serving(project, self._metrics)
+        self._online = OnlineRoute(self._serving, self._metrics, limits or Limits())
+        self._rest = make_routes(self._serving, self._metrics)
+        self._access_log = access_log
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one connection event, as ASGI 3 defines it."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif scope["type"] == "http":
+            started = time.perf_counter()
+            if scope["path"] == PATH:
+                route, status = PATH, await self._answer_online(scope, receive, send)
+            else:
+                route, status = await self._answer_rest(scope, receive, send)
+            seconds = time.perf_counter() - started
+            self._metrics.answered(route, status, seconds)
+            if self._access_log:
+                self._log(scope, status, seconds)
+
+    async def _answer_online(self, scope: Scope, receive: Receive, send: Send) -> int:
+        headers: list[tuple[bytes, bytes]] = []
+        try:
+            body, media_type = await self._online.answer(scope, receive)
+            status = 200
+        except Exception as error:  # noqa: BLE001 - the last resort of a request; error_body logs what is unexpected
+            status, code, body = error_body(error)
+            media_type = JSON
+            self._metrics.refused(code)
+            if status == 405:
+                headers.append((b"allow", b"POST"))
+            elif status == 413:
+                headers.append((b"connection", b"close"))
+        headers += [(b"content-type", media_type), (b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+        return status
+
+    async def _answer_rest(self, scope: Scope, receive: Receive, send: Send) -> tuple[str, int]:
+        status = 0
+
+        async def watch(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._rest(scope, receive, watch)
+        except Exception as error:
+            if status:
+                raise
+            status, code, body = error_body(error)
+            self._metrics.refused(code)
+            headers = [(b"content-type", JSON), (b"content-length", b"%d" % len(body))]
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
+        route = scope.get("route")
+        return getattr(route, "path", "other"), status
+
+    def _log(self, scope: Scope, status: int, seconds: float) -> None:
+        line = {
+            "time": time.time(),
+            "method": scope["method"],
+            "path": scope["path"],
+            "status": status,
+            "seconds": round(seconds, 6),
+            "client": scope["client"][0] if scope["client"] else None,
+        }
+        _access.info(msgspec.json.encode(line).decode())
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        await asyncio.to_thread(self._serving.refresh)
+        following = asyncio.create_task(self._follow())
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        following.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await following
+        self._serving.project.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _follow(self) -> None:
+        while True:
+            await asyncio.sleep(POLL_S)
+            try:
+                await asyncio.to_thread(self._serving.refresh)
+            except Exception:  # noqa: BLE001 - a defect here must not end the following for good
+                _log.exception("a new revision could not be compiled; the last one is served on")

@@ -1,0 +1,74 @@
+"""The hot route: `POST /v1/online-features` without a framework in between."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from asof.errors import NotFoundError
+from asof.server.answers import JSON, arrow_bytes
+from asof.server.limits import Limits, MethodNotAllowedError, too_large, too_many_keys
+from asof.server.requests import ARROW, from_arrow, from_json, instant, parsed_keys, wanted
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope
+
+    from asof.server.metrics import Metrics
+    from asof.server.serving import Serving
+
+PATH = "/v1/online-features"
+
+
+class OnlineRoute:
+    """Answers requests for online features."""
+
+    def __init__(self, serving: Serving, metrics: Metrics, limits: Limits) -> None:
+        """Answer from `serving`, within `limits`."""
+        self._serving = serving
+        self._metrics = metrics
+        self._limits = limits
+
+    async def answer(self, scope: Scope, receive: Receive) -> tuple[bytes, bytes]:
+        """Return the body and its media type.
+
+        Raises:
+            AsofError: the request cannot be answered.
+        """
+        if scope["method"] != "POST":
+            raise MethodNotAllowedError(f"{PATH} does not take {scope['method']}", fix="Use POST.")
+        sends_arrow = wants_arrow = False
+        for name, value in scope["headers"]:
+            if name == b"content-type":
+                sends_arrow = value.startswith(ARROW)
+            elif name == b"accept":
+                wants_arrow = ARROW in value
+            elif name == b"content-length" and int(value) > self._limits.body_bytes:
+                raise too_large(self._limits.body_bytes)
+        body = await self._body(receive)
+        request = from_arrow(body, scope["query_string"]) if sends_arrow else from_json(body)
+        features = wanted(request)
+        reader = self._serving.current_reader()
+        count = max((len(column) for column in request.keys.values()), default=0)
+        if count > self._limits.keys:
+            raise too_many_keys(count, self._limits.keys)
+        keys = request.keys if sends_arrow else parsed_keys(reader.plan(features), request.keys)
+        answer = reader.read(features, keys, instant(request))
+        self._metrics.read(count)
+        if wants_arrow:
+            return arrow_bytes(answer, statuses=request.metadata), ARROW
+        return answer.to_json(metadata=request.metadata), JSON
+
+    async def _body(self, receive: Receive) -> bytes:
+        message = await receive()
+        body: bytes = message.get("body", b"")
+        if not message.get("more_body", False):
+            return body
+        parts, size = [body], len(body)
+        while message.get("more_body", False):
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise NotFoundError("The client went away before the request's end")
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            if size > self._limits.body_bytes:
+                raise too_large(self._limits.body_bytes)
+        return b"".join(parts)

@@ -1,0 +1,189 @@
+"""The OpenAPI 3.1 description of every route."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from asof import __version__
+
+_ERRORS = {
+    "400": "The request cannot be used as it is.",
+    "404": "No such service, view or feature.",
+    "409": "A view is not materialized, or not for that instant.",
+    "413": "The body is too long.",
+    "500": "An unexpected error, logged under the id in the body.",
+    "503": "The registry or the online store does not answer.",
+}
+_ARROW = "application/vnd.apache.arrow.stream"
+
+
+def document() -> dict[str, Any]:
+    """Return the document."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Asof",
+            "version": __version__,
+            "description": "Online features of entities, and the registry that defines them.",
+        },
+        "tags": [{"name": "features"}, {"name": "registry"}, {"name": "operations"}],
+        "paths": {
+            "/v1/online-features": {"post": _online()},
+            "/v1/registry/{kind}": {
+                "get": _get("registry", "List the newest version of every object of a kind", "404", _kind())
+            },
+            "/v1/registry/{kind}/{name}": {
+                "get": _get(
+                    "registry",
+                    "Describe one object, with what uses it",
+                    "404",
+                    _kind(),
+                    _parameter("name", "path", {"type": "string"}, "Its name."),
+                    _parameter("version", "query", {"type": "integer"}, "A version. Default: the newest."),
+                )
+            },
+            "/v1/registry/revisions": {
+                "get": _get(
+                    "registry",
+                    "List the newest revisions, newest first",
+                    "400",
+                    _parameter("limit", "query", {"type": "integer", "default": 20}, "How many."),
+                )
+            },
+            "/v1/status": {"get": _get("operations", "How fresh every view is online", "503")},
+            "/health": {"get": _get("operations", "Whether the process answers", None)},
+            "/ready": {
+                "get": _get(
+                    "operations", "Whether registry and online store answer; lists views not materialized", "503"
+                )
+            },
+            "/metrics": {"get": _get("operations", "Metrics in Prometheus's text format", None, media="text/plain")},
+            "/openapi.json": {"get": _get("operations", "This document", None)},
+            "/docs": {"get": _get("operations", "This document, for people", None, media="text/html")},
+        },
+        "components": {"schemas": _schemas()},
+    }
+
+
+def _online() -> dict[str, Any]:
+    example = {"service": "fraud", "keys": {"customer_id": [17, 42]}, "metadata": False}
+    return {
+        "tags": ["features"],
+        "summary": "Read the features of some entities as they are known now",
+        "description": "One result per key, in the keys' order. An entity that was never seen is no error. With an "
+        "Arrow body, its columns are the keys and the query string says what to read; ask for an Arrow answer with "
+        "the Accept header.",
+        "parameters": [
+            _parameter("service", "query", {"type": "string"}, "With an Arrow body: the service."),
+            _parameter(
+                "feature", "query", {"type": "array", "items": {"type": "string"}}, "With an Arrow body: references."
+            ),
+            _parameter("at", "query", {"type": "string", "format": "date-time"}, "With an Arrow body: the instant."),
+            _parameter("metadata", "query", {"type": "boolean"}, "With an Arrow body: add statuses."),
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {"schema": _reference("OnlineRequest"), "example": example},
+                _ARROW: {"schema": {"type": "string", "format": "binary"}},
+            },
+        },
+        "responses": {
+            "200": {
+                "description": "Values in the order of the features, one result per key.",
+                "content": {
+                    "application/json": {"schema": _reference("OnlineAnswer")},
+                    _ARROW: {"schema": {"type": "string", "format": "binary"}},
+                },
+            },
+            **{status: _error(text) for status, text in _ERRORS.items()},
+        },
+    }
+
+
+def _get(
+    tag: str, summary: str, error: str | None, *parameters: dict[str, Any], media: str = "application/json"
+) -> dict[str, Any]:
+    responses: dict[str, Any] = {"200": {"description": "OK", "content": {media: {}}}}
+    if error is not None:
+        responses[error] = _error(_ERRORS[error])
+    return {"tags": [tag], "summary": summary, "parameters": list(parameters), "responses": responses}
+
+
+def _kind() -> dict[str, Any]:
+    kinds = {"type": "string", "enum": ["entities", "sources", "views", "services"]}
+    return _parameter("kind", "path", kinds, "What to look at.")
+
+
+def _parameter(name: str, place: str, schema: dict[str, Any], text: str) -> dict[str, Any]:
+    return {"name": name, "in": place, "required": place == "path", "schema": schema, "description": text}
+
+
+def _error(text: str) -> dict[str, Any]:
+    return {"description": text, "content": {"application/json": {"schema": _reference("Error")}}}
+
+
+def _reference(name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _schemas() -> dict[str, Any]:
+    text = {"type": "string"}
+    return {
+        "OnlineRequest": {
+            "type": "object",
+            "required": ["keys"],
+            "additionalProperties": False,
+            "properties": {
+                "service": {**text, "description": 'A service, as "fraud" or "fraud@2".'},
+                "features": {
+                    "type": "array",
+                    "items": text,
+                    "description": 'Instead of a service: references, as "spend:count_1h".',
+                },
+                "keys": {
+                    "type": "object",
+                    "additionalProperties": {"type": "array"},
+                    "description": "Per join key one value per entity. Dates and timestamps are ISO 8601 text.",
+                },
+                "at": {**text, "format": "date-time", "description": "The instant of the read. Default: now."},
+                "metadata": {
+                    "type": "boolean",
+                    "default": False,
+                    "description": "Add statuses, event times and the versions read.",
+                },
+            },
+        },
+        "OnlineAnswer": {
+            "type": "object",
+            "properties": {
+                "service": {**text, "description": "With its version."},
+                "at": {**text, "format": "date-time"},
+                "features": {"type": "array", "items": text},
+                "results": {
+                    "type": "array",
+                    "items": {
+                        "type": "object",
+                        "properties": {
+                            "values": {"type": "array"},
+                            "statuses": {
+                                "type": "array",
+                                "items": {"enum": ["present", "null", "missing", "expired", "stale", "error"]},
+                            },
+                            "event_times": {"type": "object"},
+                        },
+                    },
+                },
+                "views": {"type": "object", "description": "With metadata: version, generation and instant per view."},
+            },
+        },
+        "Error": {
+            "type": "object",
+            "properties": {
+                "error": {
+                    "type": "object",
+                    "properties": {"code": text, "what": text, "why": text, "fix": text},
+                }
+            },
+        },
+    }

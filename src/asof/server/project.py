@@ -1,0 +1,42 @@
+"""The parts of a project that serving needs: its registry and its online store, without the engines of training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from asof.backends.loading import open_online_store, open_registry
+
+if TYPE_CHECKING:
+    from asof.clock import Clock
+    from asof.config import Config
+    from asof.interfaces import OnlineStore, Registry
+
+
+@dataclass(frozen=True)
+class Project:
+    """An open project.
+
+    Attributes:
+        name: What the online store knows it by.
+    """
+
+    name: str
+    registry: Registry
+    online: OnlineStore
+    clock: Clock
+
+    @classmethod
+    def open(cls, config: Config, clock: Clock) -> Project:
+        """Open the stores of a project.
+
+        Raises:
+            ConfigError, StoreError, CorruptDataError: a store cannot be opened.
+        """
+        registry = open_registry(config.registry, config.root)
+        return cls(config.project, registry, open_online_store(config.online, config.root), clock)
+
+    def close(self) -> None:
+        """Release files and connections."""
+        self.registry.close()
+        self.online.close()

@@ -1,0 +1,176 @@
+"""Reads the body of an online request, JSON or Arrow, into features, key columns and an instant."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from datetime import date
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+import msgspec
+
+from asof.clock import EPOCH, parse_instant
+from asof.errors import InputError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from asof.services.online import ReadPlan
+
+ARROW = b"application/vnd.apache.arrow.stream"
+_QUERY = ("service", "feature", "at", "metadata")
+
+
+class OnlineRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A request for online features, as the body of `POST /v1/online-features`.
+
+    Attributes:
+        keys: Per join key one value per entity; None is an entity without a key.
+        service: A feature service, as "fraud" or "fraud@2".
+        features: Instead of a service: references, as "spend:count_1h".
+        at: The instant of the read, ISO 8601; None is now.
+        metadata: Whether to answer statuses, event times and versions as well.
+    """
+
+    keys: dict[str, list[Any]]
+    service: str | None = None
+    features: list[str] | None = None
+    at: str | None = None
+    metadata: bool = False
+
+
+_decode = msgspec.json.Decoder(OnlineRequest).decode
+
+
+def from_json(body: bytes) -> OnlineRequest:
+    """Read a JSON body.
+
+    Raises:
+        InputError: it is not JSON, or not such an object.
+    """
+    try:
+        return _decode(body)
+    except msgspec.ValidationError as error:
+        raise InputError(
+            "The body is not a request for online features",
+            why=str(error),
+            fix='Send {"service": "fraud", "keys": {"customer_id": [17, 42]}}; /docs shows the rest.',
+        ) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InputError("The body is not JSON", why=str(error), fix="Send a JSON object.") from error
+
+
+def from_arrow(body: bytes, query: bytes) -> OnlineRequest:
+    """Read an Arrow IPC stream of key columns; what to read is in the query string.
+
+    Raises:
+        InputError: the body is no stream of supported columns, or the query has unknown or unusable parameters.
+    """
+    parameters = parse_qs(query.decode("latin-1"), keep_blank_values=True)
+    for name in parameters:
+        if name not in _QUERY:
+            raise InputError(
+                f"There is no parameter {name!r}", why=did_you_mean(name, _QUERY), fix=f"Use {', '.join(_QUERY)}."
+            )
+    metadata = parameters.get("metadata", ["false"])[-1]
+    if metadata not in ("true", "false"):
+        raise InputError(f"metadata is {metadata!r}", fix="Write true or false.")
+    return OnlineRequest(
+        keys=_arrow_columns(body),
+        service=parameters.get("service", [None])[-1],
+        features=parameters.get("feature"),
+        at=parameters.get("at", [None])[-1],
+        metadata=metadata == "true",
+    )
+
+
+def _arrow_columns(body: bytes) -> dict[str, list[Any]]:
+    import pyarrow as pa
+    import pyarrow.types as pt
+
+    try:
+        with pa.ipc.open_stream(body) as stream:
+            table = stream.read_all()
+        columns: dict[str, list[Any]] = {}
+        for name, column in zip(table.column_names, table.columns, strict=True):
+            if pt.is_timestamp(column.type):
+                column = column.cast(pa.timestamp("us", "UTC")).cast(pa.int64())
+            elif pt.is_date(column.type):
+                column = column.cast(pa.date32()).cast(pa.int32())
+            columns[name] = column.to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(
+            "The body is not an Arrow IPC stream of key columns", why=str(error), fix="Send one column per join key."
+        ) from error
+    return columns
+
+
+def wanted(request: OnlineRequest) -> str | list[str]:
+    """Return the service or the references that a request names.
+
+    Raises:
+        InputError: it names both, or neither.
+    """
+    if (request.service is None) == (request.features is None):
+        raise InputError(
+            "A request names either a service or features",
+            why="It names both" if request.service is not None else "It names neither",
+            fix='Give "service": "fraud", or "features": ["spend:count_1h"].',
+        )
+    if request.service is not None:
+        if ":" in request.service:
+            raise InputError(
+                f"{request.service!r} is not a service", fix=f'Give "features": ["{request.service}"] instead.'
+            )
+        return request.service
+    return request.features or []
+
+
+def instant(request: OnlineRequest) -> int | None:
+    """Return the instant asked for, in microseconds, or None.
+
+    Raises:
+        InputError: it is not ISO 8601.
+    """
+    if request.at is None:
+        return None
+    try:
+        return parse_instant(request.at)
+    except ValueError as error:
+        raise InputError(
+            f"at is {request.at!r}", why="That is not ISO 8601", fix='Write "2026-01-31T12:00:00Z".'
+        ) from error
+
+
+def parsed_keys(plan: ReadPlan, keys: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
+    """Return JSON key columns with dates, timestamps and binary in the form that keys are encoded from.
+
+    Raises:
+        InputError: a value is not such a text.
+    """
+    parsed = keys
+    for names, dtypes in plan.entities:
+        for name, dtype in zip(names, dtypes, strict=True):
+            if dtype in _FROM_TEXT and name in keys:
+                if parsed is keys:
+                    parsed = dict(keys)
+                parsed[name] = [_parse(name, dtype, value) for value in keys[name]]  # type: ignore[index]
+    return parsed
+
+
+def _parse(name: str, dtype: str, value: Any) -> Any:
+    if value is None:
+        return None
+    form, parse = _FROM_TEXT[dtype]
+    try:
+        return parse(value)
+    except (ValueError, TypeError, AttributeError, binascii.Error) as error:
+        raise InputError(f"{value!r} is not a {dtype}", why=f"{name} is a {dtype} key", fix=f"Write {form}.") from error
+
+
+_FROM_TEXT: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "timestamp": ("ISO 8601 text", parse_instant),
+    "date": ("ISO 8601 text", lambda text: date.fromisoformat(text).toordinal() - EPOCH.toordinal()),
+    "binary": ("base64 text", lambda text: base64.b64decode(text, validate=True)),
+}
