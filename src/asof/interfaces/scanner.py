@@ -24,7 +24,7 @@ class ColumnRequest:
 
     Attributes:
         name: Its name in the batches.
-        column: The source's column, its NaN read as null; None for a bool column that is true where `where` is.
+        column: The source's column, its NaN read as null; None for a bool column of trues.
         dtype: The dtype to deliver (see `asof.dtypes`); what cannot be converted without loss is refused.
         where: SQL predicate; the value is null where it is not true.
     """

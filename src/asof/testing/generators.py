@@ -241,13 +241,14 @@ def _event_drafts(draw: st.DrawFn) -> EventDraft:
         numeric = column in _NUMBERS
         pairs: list[tuple[str, str | None]] = [(f, column) for f in _FUNCTIONS if numeric or f not in _NUMERIC]
         windows = (*draw(_window_sets(2)), Window(LIFETIME))
-        aggregates = [draw(_aggregates(*pair, pair[0], windows)) for pair in pairs]
+        pairs.append(("count", None))
+        aggregates = [draw(_aggregates(f, c, f if c else "rows", windows)) for f, c in pairs]
     else:
         aggregates = []
         for number in range(draw(st.integers(1, 5))):
             function = draw(st.sampled_from(_FUNCTIONS))
             columns = _NUMBERS if function in _NUMERIC else tuple(_PALETTES)
-            column_or_rows = draw(st.sampled_from((*columns, None) if function == "count" else columns))
+            column_or_rows = draw(st.sampled_from((None, *columns, None) if function == "count" else columns))
             windows = (*draw(_window_sets(2)), Window(LIFETIME))
             aggregates.append(draw(_aggregates(function, column_or_rows, f"a{number}", windows)))
     return EventDraft("e", tuple(aggregates), draw(_predicates(2)))

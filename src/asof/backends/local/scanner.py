@@ -176,9 +176,7 @@ class _Fields:
         ]
 
     def _column(self, column: ColumnRequest) -> str:
-        if column.column is None:
-            return "true" if column.where is None else f"coalesce({predicates.condition(column.where)}, false)"
-        value = self._value(column.column, column.dtype)
+        value = "true" if column.column is None else self._value(column.column, column.dtype)
         return value if column.where is None else f"CASE WHEN {predicates.condition(column.where)} THEN {value} END"
 
     def _value(self, name: str, dtype: str) -> str:

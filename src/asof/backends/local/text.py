@@ -72,6 +72,7 @@ def _types(con: duckdb.DuckDBPyConnection, source: SourceSpec, path: str) -> dic
         found |= {name: declared[name] for name in found if name in declared}
     else:
         found = {name: "VARCHAR" if kind == "JSON" else kind for name, kind in found.items()}
+        found = _without_needless_width(con, source, path, found)
     return _with_roles(source, found)
 
 
@@ -105,6 +106,24 @@ def _sniffed_ndjson(con: duckdb.DuckDBPyConnection, source: SourceSpec, path: st
                         fix="Repair or remove the line.",
                     ) from None
         raise
+
+
+def _without_needless_width(
+    con: duckdb.DuckDBPyConnection, source: SourceSpec, path: str, found: dict[str, str]
+) -> dict[str, str]:
+    """Return types with 64-bit integers where all values fit: one negative number makes DuckDB take 128 bits."""
+    wide = {name: kind.replace("HUGEINT", "BIGINT") for name, kind in found.items() if kind in ("HUGEINT", "HUGEINT[]")}
+    if not wide:
+        return found
+    fits = ", ".join(
+        f"bool_and({quoted(n)} IS NULL OR TRY_CAST({quoted(n)} AS {k}) IS NOT NULL)" for n, k in wide.items()
+    )
+    with translated(source.name, path):
+        answers = (
+            con.execute(f"SELECT {fits} FROM {_reader(source, path, {name: found[name] for name in wide})}").fetchone()
+            or ()
+        )
+    return found | {name: kind for (name, kind), fit in zip(wide.items(), answers, strict=True) if fit is not False}
 
 
 def _is_object(line: bytes) -> bool:
