@@ -32,9 +32,13 @@ def server(project: Path) -> Iterator[int]:
     """
     port = _free_port()
     command = [sys.executable, "-m", "asof.cli", "--project", str(project), "serve", "--port", str(port)]
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)  # noqa: S603 - our own
+    log = project / ".asof" / "serve.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(  # noqa: S603 - our own command
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+        )
     try:
-        _wait_until_ready(process, port)
+        _wait_until_ready(process, port, log)
         yield port
     finally:
         process.terminate()
@@ -76,13 +80,14 @@ def _free_port() -> int:
         return port
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], port: int) -> None:
+def _wait_until_ready(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
     deadline_s = time.monotonic() + _READY_WITHIN_S
     while time.monotonic() < deadline_s:
         if process.poll() is not None:
             raise AsofError(
                 f"The server ended with exit status {process.returncode}",
-                fix="Read its message above; `asof serve` in the project's directory gives it again.",
+                why=log.read_text(encoding="utf-8", errors="replace").strip(),
+                fix=f"`asof --project {log.parents[1]} serve` gives the message again.",
             )
         if _ready(port):
             return

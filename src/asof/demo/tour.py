@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 CUT = datetime(2013, 10, 1, tzinfo=UTC)
 QUICK_CUT = datetime(2013, 3, 1, tzinfo=UTC)
+_AFTERNOON_UTC = (19, 22)
 _KEYS = ("carrier", "tailnum", "origin", "dest")
 _SHOWN = ("airport_delays__arr_delay_mean_3h", "aircraft_delays__arr_delay_mean_1d", "weather__visib")
 
@@ -218,8 +219,10 @@ def _scored(features: str, measured: str, score: learning.Score) -> list[str]:
 
 
 def _busiest_instant(training: pl.DataFrame, cut: datetime) -> datetime:
-    """Return the instant from `cut` on at which the most flights are scheduled to leave, the earliest of several."""
-    counted = training.filter(training["event_timestamp"] >= cut).group_by("event_timestamp").len()
+    """Return the afternoon instant from `cut` on at which the most flights leave, the earliest of several."""
+    moments = training["event_timestamp"]
+    afternoon = (moments >= cut) & moments.dt.hour().is_between(*_AFTERNOON_UTC)
+    counted = training.filter(afternoon).group_by("event_timestamp").len()
     busiest = counted.sort(["len", "event_timestamp"], descending=[True, False])
     instant: datetime = busiest["event_timestamp"][0]
     return instant

@@ -1,0 +1,30 @@
+"""The demonstration runs to its end, and its claims hold."""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import TYPE_CHECKING
+
+import polars as pl
+import pytest
+from rich.console import Console
+
+from asof import demo
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.slow
+def test_the_demonstration_ends_with_equal_vectors(tmp_path: Path) -> None:
+    """Every step runs on the first three months; the served values equal the training rows."""
+    directory = tmp_path / "flights"
+    text = io.StringIO()
+    demo.run(directory, quick=True, console=Console(file=text, width=100))
+    shown = text.getvalue()
+    assert re.search(r"\d\d+ flights x 31 features: all \d+ values equal", shown)
+    spine = pl.read_parquet(directory / "data" / "departures.parquet")
+    training = pl.read_parquet(directory / "training.parquet")
+    assert training.select(spine.columns).equals(spine)
+    assert len(training.columns) - len(spine.columns) == 31
