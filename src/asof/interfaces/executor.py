@@ -22,7 +22,7 @@ class Partitions(Protocol):
         ...
 
     def read(self, part: int) -> pa.Table:
-        """Return the rows of a part in the order in which they came, each column in one chunk."""
+        """Return the rows of a part in the order in which they came."""
         ...
 
     def __enter__(self) -> Partitions:

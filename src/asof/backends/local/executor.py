@@ -111,10 +111,10 @@ class LocalPartitions:
             self._close_writers()
 
     def read(self, part: int) -> pa.Table:
-        """Return the rows of a part in the order in which they came, each column in one chunk."""
+        """Return the rows of a part in the order in which they came."""
         if not self._paths:
             held, self._held = self._held, []
-            return pa.Table.from_batches(held, schema=self._schema).combine_chunks()
+            return pa.Table.from_batches(held, schema=self._schema)
         with pa.memory_map(str(self._paths[part])) as source:
             return pa.ipc.open_stream(source).read_all().combine_chunks()
 
