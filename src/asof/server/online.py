@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from asof.errors import NotFoundError
 from asof.server.answers import JSON, arrow_bytes
 from asof.server.limits import Limits, MethodNotAllowedError, too_large, too_many_keys
-from asof.server.requests import ARROW, from_arrow, from_json, instant, parsed_keys, wanted
+from asof.server.requests import ARROW, decoded_keys, from_arrow, from_json, instant, wanted
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope
@@ -50,7 +50,7 @@ class OnlineRoute:
         count = max((len(column) for column in request.keys.values()), default=0)
         if count > self._limits.keys:
             raise too_many_keys(count, self._limits.keys)
-        keys = request.keys if sends_arrow else parsed_keys(reader.plan(features), request.keys)
+        keys = request.keys if sends_arrow else decoded_keys(reader.plan(features), request.keys)
         answer = reader.read(features, keys, instant(request))
         self._metrics.read(count)
         if wants_arrow:

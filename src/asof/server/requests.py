@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import base64
-import binascii
-from datetime import date
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 import msgspec
 
-from asof.clock import EPOCH, parse_instant
+from asof.clock import parse_instant
 from asof.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from asof.services.online import ReadPlan
 
@@ -95,9 +93,7 @@ def _arrow_columns(body: bytes) -> dict[str, list[Any]]:
         columns: dict[str, list[Any]] = {}
         for name, column in zip(table.column_names, table.columns, strict=True):
             if pt.is_timestamp(column.type):
-                column = column.cast(pa.timestamp("us", "UTC")).cast(pa.int64())
-            elif pt.is_date(column.type):
-                column = column.cast(pa.date32()).cast(pa.int32())
+                column = column.cast(pa.timestamp("us", "UTC"))
             columns[name] = column.to_pylist()
     except (pa.ArrowException, OSError) as error:
         raise InputError(
@@ -143,34 +139,30 @@ def instant(request: OnlineRequest) -> int | None:
         ) from error
 
 
-def parsed_keys(plan: ReadPlan, keys: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
-    """Return JSON key columns with dates, timestamps and binary in the form that keys are encoded from.
+def decoded_keys(plan: ReadPlan, keys: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
+    """Return JSON key columns with base64 text decoded where a key is binary.
 
     Raises:
-        InputError: a value is not such a text.
+        InputError: a value is not base64.
     """
-    parsed = keys
-    for names, dtypes in plan.entities:
-        for name, dtype in zip(names, dtypes, strict=True):
-            if dtype in _FROM_TEXT and name in keys:
-                if parsed is keys:
-                    parsed = dict(keys)
-                parsed[name] = [_parse(name, dtype, value) for value in keys[name]]  # type: ignore[index]
-    return parsed
+    binary = {
+        name
+        for names, dtypes in plan.entities
+        for name, dtype in zip(names, dtypes, strict=True)
+        if dtype == "binary" and name in keys
+    }
+    if not binary:
+        return keys
+    return {
+        name: [_from_base64(name, value) for value in column] if name in binary else column
+        for name, column in keys.items()
+    }
 
 
-def _parse(name: str, dtype: str, value: Any) -> Any:
+def _from_base64(name: str, value: Any) -> bytes | None:
     if value is None:
         return None
-    form, parse = _FROM_TEXT[dtype]
     try:
-        return parse(value)
-    except (ValueError, TypeError, AttributeError, binascii.Error) as error:
-        raise InputError(f"{value!r} is not a {dtype}", why=f"{name} is a {dtype} key", fix=f"Write {form}.") from error
-
-
-_FROM_TEXT: dict[str, tuple[str, Callable[[Any], Any]]] = {
-    "timestamp": ("ISO 8601 text", parse_instant),
-    "date": ("ISO 8601 text", lambda text: date.fromisoformat(text).toordinal() - EPOCH.toordinal()),
-    "binary": ("base64 text", lambda text: base64.b64decode(text, validate=True)),
-}
+        return base64.b64decode(value, validate=True)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{value!r} is not base64", why=f"{name} is a binary key", fix="Encode it.") from error

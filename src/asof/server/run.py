@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import signal
 import socket
 import sys
 import tempfile
@@ -95,6 +96,9 @@ def serve(settings: Settings, bound: socket.socket) -> None:
     )
     _log_to_stderr()
     if settings.workers == 1:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            # Once it has stopped, the server raises the signal again, for whoever handled it before.
+            signal.signal(number, lambda *_: None)
         uvicorn.Server(configuration).run(sockets=[bound])
         return
     with tempfile.TemporaryDirectory(prefix="asof-metrics-") as directory:
