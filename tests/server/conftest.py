@@ -75,11 +75,15 @@ class Server:
     process: subprocess.Popen[str]
     url: str
     log: list[str]
+    collector: threading.Thread
 
     def stop(self) -> int:
         """Ask it to end and return its exit status."""
-        self.process.terminate()
-        return self.process.wait(timeout=60)
+        if self.process.poll() is None:
+            self.process.terminate()
+        status = self.process.wait(timeout=60)
+        self.collector.join(timeout=60)
+        return status
 
 
 def start(project: Path, *options: str) -> Server:
@@ -96,13 +100,15 @@ def start(project: Path, *options: str) -> Server:
 
     def collect() -> None:
         assert process.stderr is not None
-        for line in process.stderr:
-            log.append(line)
-            if found := re.search(r"http://\S+", line):
-                urls.put(found[0])
+        with process.stderr:
+            for line in process.stderr:
+                log.append(line)
+                if found := re.search(r"http://\S+", line):
+                    urls.put(found[0])
 
-    threading.Thread(target=collect, daemon=True).start()
-    server = Server(process, urls.get(timeout=START_S), log)
+    collector = threading.Thread(target=collect, daemon=True)
+    collector.start()
+    server = Server(process, urls.get(timeout=START_S), log, collector)
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
         try:
@@ -147,5 +153,4 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., tuple[Path, Server]]]:
 
     yield begin
     for server in running:
-        if server.process.poll() is None:
-            server.stop()
+        server.stop()

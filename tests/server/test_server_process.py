@@ -108,7 +108,7 @@ def test_a_worker_that_dies_is_replaced(serve: Serve) -> None:
     parent = psutil.Process(server.process.pid)
 
     def workers() -> set[int]:
-        return {child.pid for child in parent.children() if "spawn_main" in " ".join(child.cmdline())}
+        return {child.pid for child in parent.children() if is_worker(child)}
 
     wait_for(lambda: len(workers()) == 2, 60)
     for _ in range(20):
@@ -121,6 +121,13 @@ def test_a_worker_that_dies_is_replaced(serve: Serve) -> None:
     count = next(line for line in text.splitlines() if line.startswith('asof_requests_total{route="/v1/online'))
     assert float(count.split()[-1]) >= 20
     assert server.stop() == 0, "".join(server.log)
+
+
+def is_worker(process: psutil.Process) -> bool:
+    try:
+        return "spawn_main" in " ".join(process.cmdline())
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return False
 
 
 def answers(url: str) -> bool:

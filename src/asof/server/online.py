@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from asof.errors import NotFoundError
+from asof.errors import InputError
 from asof.server.answers import JSON, arrow_bytes
 from asof.server.limits import Limits, MethodNotAllowedError, too_large, too_many_keys
 from asof.server.requests import ARROW, decoded_keys, from_arrow, from_json, instant, wanted
@@ -59,16 +59,13 @@ class OnlineRoute:
 
     async def _body(self, receive: Receive) -> bytes:
         message = await receive()
-        body: bytes = message.get("body", b"")
-        if not message.get("more_body", False):
-            return body
-        parts, size = [body], len(body)
-        while message.get("more_body", False):
+        parts, size = [message.get("body", b"")], len(message.get("body", b""))
+        while size <= self._limits.body_bytes and message.get("more_body", False):
             message = await receive()
             if message["type"] == "http.disconnect":
-                raise NotFoundError("The client went away before the request's end")
+                raise InputError("The client went away before the request's end", fix="Send the whole body.")
             parts.append(message.get("body", b""))
             size += len(parts[-1])
-            if size > self._limits.body_bytes:
-                raise too_large(self._limits.body_bytes)
-        return b"".join(parts)
+        if size > self._limits.body_bytes:
+            raise too_large(self._limits.body_bytes)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
