@@ -30,7 +30,7 @@ check: $(DEV) ## Format, lint, types, layers, documentation
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
-	.venv/bin/lint-imports
+	.venv/bin/lint-imports --no-cache
 	cargo fmt --manifest-path native/Cargo.toml --check
 	cargo clippy --quiet --manifest-path native/Cargo.toml --all-targets -- -D warnings
 	$(MAKE) docs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from asof.definitions import (
@@ -72,7 +73,5 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     if name == "FeatureStore":
-        from asof.store import FeatureStore
-
-        return FeatureStore
+        return import_module("asof.store").FeatureStore
     raise AttributeError(f"module 'asof' has no attribute {name!r}")

@@ -91,7 +91,11 @@ def test_age_exactly_ttl_is_valid() -> None:
 
 def test_a_tombstone_makes_the_entity_missing_until_it_is_written_again() -> None:
     """The row before the tombstone does not come back; a later one does."""
-    rows = [{"at": 1, "x": 1, "gone": False}, {"at": 3, "x": None, "gone": True}, {"at": 5, "x": 2, "gone": None}]
+    rows: list[dict[str, Any]] = [
+        {"at": 1, "x": 1, "gone": False},
+        {"at": 3, "x": None, "gone": True},
+        {"at": 5, "x": 2, "gone": None},
+    ]
     found = [state(rows, t, deleted="gone").statuses["x"] for t in (2, 3, 4, 5)]
     assert found == ["present", "missing", "missing", "present"]
 
