@@ -18,6 +18,7 @@ from asof.errors import StoreFullError
 from asof.testing.conformance.online import OTHER, VIEW, fill, values
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 KEYS = [b"%05d" % n for n in range(3000)]
@@ -58,13 +59,31 @@ print(reads, flush=True)
 """
 
 
-def run(code: str, *arguments: object) -> subprocess.Popen[str]:
+@pytest.fixture
+def run() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Return a function that starts a Python process, which ends with the test however that ends."""
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(code: str, *arguments: object) -> subprocess.Popen[str]:
+        started.append(start(code, *arguments))
+        return started[-1]
+
+    yield begin
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+
+
+def start(code: str, *arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", code, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
 
 
-def test_a_writer_killed_at_any_point_leaves_whole_generations(tmp_path: Path) -> None:
+def test_a_writer_killed_at_any_point_leaves_whole_generations(
+    tmp_path: Path, run: Callable[..., subprocess.Popen[str]]
+) -> None:
     """Readers of another process check every answer throughout; the next writer cleans up and goes on."""
     chance = random.Random(7)
     store = LmdbStore(tmp_path / "online")
