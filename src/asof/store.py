@@ -17,9 +17,9 @@ from asof.backends.local.scanner import LocalScanner
 from asof.backends.local.tables import LocalTableWriter, read_table
 from asof.clock import Clock, SystemClock, parse_instant, to_us
 from asof.config import FILE_NAME, find_root, load_config, parse_size
-from asof.definitions import FeatureSelection, FeatureService, FeatureView
 from asof.definitions.collection import Definitions
 from asof.errors import InputError
+from asof.services import unregistered
 from asof.services.apply import apply_plan, plan_changes
 from asof.services.catalog import Catalog
 from asof.services.grid import grid_spine, known_entities
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from types import TracebackType
 
+    from asof.definitions import FeatureSelection, FeatureService, FeatureView
     from asof.definitions.collection import Definition
     from asof.interfaces import OnlineStore, Registry
     from asof.interfaces.registry import Revision
     from asof.plan.diff import Plan
     from asof.plan.registered import Kind
-    from asof.plan.selection import Selection
     from asof.services.grid import Instants
     from asof.services.online import Keys
     from asof.services.overview import Description, Listed, Status
@@ -236,19 +236,28 @@ class FeatureStore:
 
         Raises:
             NotFoundError: no such service, view or feature.
-            InputError: the spine lacks a key or an instant, or has a column of a feature's name.
+            InputError: the spine lacks a key or an instant, or has a column of a feature's name; or names and
+                definitions are mixed.
         """
-        selection, frames = self._select(features)
+        if (spine is None) == (instants is None) or (spine is not None and entities is not None):
+            raise InputError(
+                "There must be either a spine or instants",
+                why="Entities and instants make a spine where there is none",
+                fix="Give a spine, or instants= with or without entities=.",
+            )
+        definitions = unregistered.collect(features)
         budget = self.config.memory_budget_bytes
         if memory_budget is not None:
             budget = parse_size(memory_budget, "memory_budget")
         executor = LocalExecutor(self._state_dir("tmp"), budget)
-        scanner = self._scanner(frames, budget, executor.threads)
+        scanner = self._scanner(unregistered.frames(definitions) if definitions else {}, budget, executor.threads)
+        if definitions is None:
+            selection = self.catalog().select(features)
+        else:
+            selection = unregistered.select(features, definitions, scanner)
         if isinstance(spine, str | os.PathLike):
             spine = read_table(Path(spine))
-        elif spine is None:
-            if instants is None:
-                raise InputError("There is neither a spine nor instants", fix="Give a spine, or instants=.")
+        elif instants is not None:
             views = [view for view, _ in selection.by_view()]
             spine = grid_spine(known_entities(scanner, views) if entities is None else entities, instants)
         prepared = make_spine(spine, event_time)
@@ -268,12 +277,6 @@ class FeatureStore:
             executor.release()
             raise
         return HistoricalFeatures(prepared, answers, columns, executor, LocalTableWriter())
-
-    def _select(self, features: Features) -> tuple[Selection, dict[str, Any]]:
-        listed = [features] if isinstance(features, FeatureService | FeatureView | FeatureSelection) else features
-        if isinstance(listed, str) or all(isinstance(item, str) for item in listed):
-            return self.catalog().select(features), {}
-        raise NotImplementedError
 
     def _scanner(self, frames: dict[str, Any], budget: int, threads: int) -> LocalScanner:
         quarantine = self.config.root / self.config.offline / "quarantine"

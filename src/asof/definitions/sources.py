@@ -129,7 +129,7 @@ class FrameSource(Source):
     It can be used through a `FeatureStore` in the same process and cannot be applied to a registry.
     """
 
-    frame: Any
+    frame: Any = field(repr=False)
 
 
 def _format_of(path: str) -> str:

@@ -66,6 +66,8 @@ class FeatureView:
     owner: str
     tags: tuple[str, ...]
 
+    __iter__ = None  # else Python would iterate through __getitem__
+
     def feature_names(self) -> tuple[str, ...]:
         """Return the features' names in the order of the definition."""
         raise NotImplementedError
@@ -76,13 +78,13 @@ class FeatureView:
         Raises:
             NotFoundError: the view has no such feature.
         """
-        chosen = (names,) if isinstance(names, str) else tuple(names)
+        chosen = tuple(names) if isinstance(names, list | tuple) else (names,)
         known = self.feature_names()
         for name in chosen:
             if name not in known:
                 raise NotFoundError(
                     f"View {self.name!r} has no feature {name!r}",
-                    why=did_you_mean(name, known),
+                    why=did_you_mean(str(name), known),
                     fix=f"It has {', '.join(known)}.",
                 )
         return FeatureSelection(self, chosen)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from asof.errors import InputError
 from asof.plan.specs import column_name
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from asof.plan.specs import FeatureSpec, ServiceSpec, ViewSpec
 
 
@@ -33,3 +36,22 @@ class Selection:
         for view, feature in self.items:
             groups.setdefault(view.key, (view, []))[1].append(feature)
         return tuple((view, tuple(features)) for view, features in groups.values())
+
+
+def refuse_repeats(items: Iterable[tuple[ViewSpec, FeatureSpec]]) -> None:
+    """Refuse items that would fill a column twice.
+
+    Raises:
+        InputError: names the first of them.
+    """
+    seen: dict[str, ViewSpec] = {}
+    for view, feature in items:
+        column = column_name(view.name, feature.name)
+        if column in seen:
+            other = seen[column]
+            raise InputError(
+                f"The feature {view.name}:{feature.name} is asked for twice",
+                why=f"{other.key} and {view.key} both fill column {column}" if other.key != view.key else "",
+                fix="List it once.",
+            )
+        seen[column] = view

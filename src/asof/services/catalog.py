@@ -11,8 +11,8 @@ from asof.definitions import FeatureSelection, FeatureService, FeatureView
 from asof.errors import InputError, NotFoundError, did_you_mean
 from asof.plan.references import parse_feature, parse_object
 from asof.plan.registered import Newest, Registered, decode_spec
-from asof.plan.selection import Selection
-from asof.plan.specs import AnySpec, EntitySpec, FeatureSpec, ServiceSpec, SourceSpec, ViewSpec, column_name
+from asof.plan.selection import Selection, refuse_repeats
+from asof.plan.specs import AnySpec, EntitySpec, FeatureSpec, ServiceSpec, SourceSpec, ViewSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -149,7 +149,7 @@ class Catalog:
         items = [item for feature in listed for item in self._resolve(feature)]
         if not items:
             raise InputError("No features are asked for", fix='Name a service, or list features: ["spend:count_1h"].')
-        _refuse_repeats(items)
+        refuse_repeats(items)
         return Selection(None, tuple(items))
 
     def _select_service(self, text: str) -> Selection:
@@ -249,17 +249,3 @@ class Catalog:
                 spec = msgspec.structs.replace(spec, version=stored.version)
             self._decoded[key] = spec
         return self._decoded[key]
-
-
-def _refuse_repeats(items: Iterable[tuple[ViewSpec, FeatureSpec]]) -> None:
-    seen: dict[str, ViewSpec] = {}
-    for view, feature in items:
-        column = column_name(view.name, feature.name)
-        if column in seen:
-            other = seen[column]
-            raise InputError(
-                f"The feature {view.name}:{feature.name} is asked for twice",
-                why=f"{other.key} and {view.key} both fill column {column}" if other.key != view.key else "",
-                fix="List it once.",
-            )
-        seen[column] = view

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from asof import _native
 from asof.clock import from_us
+from asof.errors import InputError
 from asof.interfaces.online import ViewKey
 from asof.interfaces.scanner import AVAILABLE_AT, DELETED, EVENT_TIME, RETRACTED_AT, ScanRequest
 from asof.kernel.programs import compile_events, compile_states
@@ -16,7 +18,7 @@ from asof.plan.specs import ServiceSpec, meaning_hash
 from asof.services.history import column, one_batch, optional_column, value_error, warn_rejected
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
 
     import pyarrow as pa
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from asof.clock import Clock
     from asof.interfaces import Executor, OnlineStore, Scanner
     from asof.interfaces.scanner import ColumnRequest
+    from asof.plan.references import ObjectReference
     from asof.plan.specs import ViewSpec
     from asof.services.catalog import Catalog
 
@@ -149,9 +152,11 @@ def choose_views(catalog: Catalog, names: str | Sequence[str] | None) -> list[Vi
 
     Raises:
         NotFoundError: no view of that name or version.
+        InputError: not a name.
     """
     if names is not None:
-        listed = [parse_object(name) for name in ([names] if isinstance(names, str) else names)]
+        several = isinstance(names, Iterable) and not isinstance(names, str)
+        listed = [_reference(name) for name in (names if several else [names])]
         return [catalog.view(reference.name, reference.version) for reference in listed]
     pinned = {
         (feature.view, feature.view_version)
@@ -161,6 +166,14 @@ def choose_views(catalog: Catalog, names: str | Sequence[str] | None) -> list[Vi
     }
     pinned |= {(view.name, view.version) for view in catalog.views()}
     return [catalog.view(name, version) for name, version in sorted(pinned)]
+
+
+def _reference(name: object) -> ObjectReference:
+    if not isinstance(name, str):
+        raise InputError(
+            f"Views are named by text, not by {type(name).__name__}", fix='Write "spend", or pin a version: "spend@3".'
+        )
+    return parse_object(name)
 
 
 class _Counter:

@@ -142,9 +142,13 @@ class OnlineReader:
 
         Raises:
             NotFoundError: no such service, view, version or feature.
+            InputError: `features` are not names.
         """
-        name = features if isinstance(features, str) else tuple(features)
-        plan = self._plans.get(name)
+        try:
+            name = features if isinstance(features, str) else tuple(features)
+            plan = self._plans.get(name)
+        except TypeError as error:
+            raise _not_names(features) from error
         if plan is None:
             plan = self._plans[name] = self._compile(features)
         return plan
@@ -188,6 +192,8 @@ class OnlineReader:
         return at_us
 
     def _compile(self, features: str | Sequence[str]) -> ReadPlan:
+        if objects := [feature for feature in features if not isinstance(feature, str)]:
+            raise _not_names(objects[0])
         selection = self._catalog.select(features)
         views: dict[str, int] = {}
         entities: dict[tuple[tuple[str, ...], tuple[str, ...]], int] = {}
@@ -287,4 +293,12 @@ def _not_materialized(view: ViewSpec) -> NotMaterializedError:
         f"View {view.key} is not in the online store",
         why="It was never materialized",
         fix=f"Run `asof materialize {view.name}`",
+    )
+
+
+def _not_names(features: object) -> InputError:
+    return InputError(
+        f"Online features are named by text, not by {type(features).__name__}",
+        why="The online store holds what is registered, under its name",
+        fix='Give a service, as "fraud", or a list of "view:feature" texts.',
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from asof import dtypes
+from asof.clock import to_us
 from asof.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from asof.plan.specs import EntitySpec
 
 EVENT_TIMESTAMP = "event_timestamp"
+_FIRST_US = to_us(datetime.min)
+_LAST_US = to_us(datetime.max)
+_EXACT = {pa.float16(): 2**11, pa.float32(): 2**24, pa.float64(): 2**53}
 
 
 @dataclass(frozen=True)
@@ -87,9 +92,11 @@ def to_table(frame: Any, what: str) -> pa.Table:
             return pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
         if hasattr(frame, "__arrow_c_stream__"):
             return pa.RecordBatchReader.from_stream(frame).read_all()
-    except (pa.ArrowException, TypeError, ValueError) as error:
+    except (pa.ArrowException, AttributeError, TypeError, ValueError) as error:
         raise InputError(
-            f"{what} cannot be read as a table", why=str(error).splitlines()[0], fix="Give every column one type."
+            f"{what} cannot be read as a table",
+            why="; ".join(str(part) for part in error.args).split("\n")[0],
+            fix="Give it columns of one length, each with a name of its own and values of one type.",
         ) from error
     raise InputError(
         f"{what} is a {type(frame).__name__}, not a table",
@@ -115,11 +122,11 @@ def instants_us(column: pa.ChunkedArray | pa.Array, what: str) -> pa.Array:
     """Return times as int64 microseconds since the epoch; naive ones are UTC, dates are their midnight.
 
     Raises:
-        InputError: not times, some are null, or some cannot be held in whole microseconds.
+        InputError: not times, some are null, between two microseconds, or outside the years 1 to 9999.
     """
-    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    if pa.types.is_dictionary(array.type):
-        array = array.dictionary_decode()
+    array = _one_array(column)
+    if not len(array) and (pa.types.is_null(array.type) or pa.types.is_floating(array.type)):
+        return pa.array([], pa.int64())  # what libraries make of a column without values
     if not (pa.types.is_timestamp(array.type) or pa.types.is_date(array.type)):
         text = pa.types.is_string(array.type) or pa.types.is_large_string(array.type)
         raise InputError(
@@ -136,13 +143,31 @@ def instants_us(column: pa.ChunkedArray | pa.Array, what: str) -> pa.Array:
         )
     zone = array.type.tz if pa.types.is_timestamp(array.type) else None
     try:
-        return array.cast(pa.timestamp("us", zone)).cast(pa.int64())
+        instants = array.cast(pa.timestamp("us", zone)).cast(pa.int64())
     except pa.ArrowInvalid as error:
-        raise InputError(
-            f"{what} has instants that whole microseconds in 64 bits cannot hold",
-            why=str(error).splitlines()[0],
-            fix="Round them down to microseconds, and keep them between the years 1 and 9999.",
-        ) from error
+        raise _out_of_range(what, str(error).splitlines()[0]) from error
+    bounds = pc.min_max(instants).as_py()
+    if len(instants) and (bounds["min"] < _FIRST_US or bounds["max"] > _LAST_US):
+        raise _out_of_range(what, "")
+    return instants
+
+
+def _out_of_range(what: str, why: str) -> InputError:
+    return InputError(
+        f"{what} has instants between two microseconds, or outside the years 1 to 9999",
+        why=why,
+        fix="Round them down to microseconds, and correct those that are out of range.",
+    )
+
+
+def _one_array(column: pa.ChunkedArray | pa.Array) -> pa.Array:
+    """Return a column as one array, a dictionary as its values."""
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if not pa.types.is_dictionary(array.type):
+        return array
+    plain = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}
+    values = array.dictionary
+    return values.cast(plain.get(values.type, values.type)).take(array.indices)
 
 
 def key_array(table: pa.Table, name: str, dtype: str, entity: str) -> pa.Array:
@@ -157,10 +182,7 @@ def key_array(table: pa.Table, name: str, dtype: str, entity: str) -> pa.Array:
             why=did_you_mean(name, table.column_names),
             fix=f"The columns are {', '.join(table.column_names)}.",
         )
-    column = table.column(name)
-    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    if pa.types.is_dictionary(array.type):
-        array = array.dictionary_decode()
+    array = _one_array(table.column(name))
     wanted = dtypes.to_arrow(dtype)
     if array.type == wanted:
         return array
@@ -173,7 +195,7 @@ def key_array(table: pa.Table, name: str, dtype: str, entity: str) -> pa.Array:
         )
     try:
         if whole_floats:
-            array = pc.if_else(pc.is_nan(array), pa.scalar(None, array.type), array)
+            array = _exact_floats(array, name)
         if dtype == "timestamp" and array.type.tz is None:
             array = array.cast(pa.timestamp("us")).cast(pa.int64())
         return array.cast(wanted)
@@ -183,6 +205,19 @@ def key_array(table: pa.Table, name: str, dtype: str, entity: str) -> pa.Array:
             why=str(error).splitlines()[0],
             fix="Correct these values, or make them null.",
         ) from error
+
+
+def _exact_floats(array: pa.Array, name: str) -> pa.Array:
+    """Return floats with null for NaN, refusing those so large that they may stand for several integers."""
+    array = pc.if_else(pc.is_nan(array), pa.scalar(None, array.type), array)
+    exact = _EXACT[array.type]
+    if pc.any(pc.greater(pc.abs(array), pa.scalar(exact, array.type))).as_py():
+        raise InputError(
+            f"Column {name!r} is {array.type} and holds values beyond {exact:,}",
+            why="Floats of that size have lost the integer's last digits",
+            fix="Keep the column an integer; in pandas, one with nulls as Int64.",
+        )
+    return array
 
 
 def check_columns(spine: Spine, columns: Sequence[str]) -> None:

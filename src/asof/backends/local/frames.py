@@ -22,6 +22,11 @@ def to_table(frame: Any, source: str) -> pa.Table:
         SchemaError: it is no frame, or a column mixes types.
     """
     try:
+        if isinstance(frame, pa.RecordBatchReader):
+            raise SchemaError(
+                f"Source {source!r} is a RecordBatchReader, which can be read only once",
+                fix="Give the table that its read_all() returns.",
+            )
         if isinstance(frame, pa.Table):
             table = frame
         elif isinstance(frame, Mapping):
@@ -35,7 +40,7 @@ def to_table(frame: Any, source: str) -> pa.Table:
                 f"Source {source!r} is a {type(frame).__name__}, not a frame",
                 fix="Give an Arrow table, a pandas or Polars frame, or a dict of columns.",
             )
-    except (pa.ArrowException, ValueError) as exc:
+    except (pa.ArrowException, AttributeError, ValueError) as exc:
         raise SchemaError(
             f"Source {source!r} has a column that is no Arrow column",
             why=str(exc),

@@ -1,0 +1,108 @@
+"""Reads definitions that no registry holds: resolved here and now, views with version 0, frames in memory allowed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from asof.definitions import FeatureSelection, FeatureService, FeatureView, FrameSource
+from asof.definitions.collection import Definitions
+from asof.errors import InputError
+from asof.plan.selection import Selection, refuse_repeats
+from asof.services.resolve import resolve_definitions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from asof.interfaces import Scanner
+    from asof.plan.specs import FeatureSpec, ViewSpec
+
+
+def collect(features: Any) -> Definitions | None:
+    """Return the definitions that a read lists, with all that they use; None where it names features instead.
+
+    Args:
+        features: A service, a view, a selection, a list of views and selections; or names.
+
+    Raises:
+        InputError: names and definitions are mixed, a service stands in a list, or an item is neither.
+        DefinitionError: two different definitions of one kind share a name.
+    """
+    if isinstance(features, FeatureService):
+        return Definitions.of([("the features asked for", features)])
+    listed = _listed(features)
+    if all(isinstance(item, str) for item in listed):
+        return None
+    for item in listed:
+        _check(item)
+    views = [item.view if isinstance(item, FeatureSelection) else item for item in listed]
+    return Definitions.of([("the features asked for", views)])
+
+
+def frames(definitions: Definitions) -> dict[str, Any]:
+    """Return the frames in memory by their source's name."""
+    return {source.name: source.frame for source in definitions.sources if isinstance(source, FrameSource)}
+
+
+def select(features: Any, definitions: Definitions, scanner: Scanner) -> Selection:
+    """Return what a read asks for, resolved against its sources as they are now.
+
+    Args:
+        features: What `collect` was given.
+        definitions: What it returned.
+        scanner: Knows the definitions' frames.
+
+    Raises:
+        InputError: a feature is listed twice.
+        SourceError, SchemaError, DefinitionError: as an apply of these definitions would raise.
+    """
+    resolved = resolve_definitions(definitions, scanner)
+    if isinstance(features, FeatureService):
+        pairs = [(view.name, name) for view, name in features.features]
+        service = resolved.services[0]
+    else:
+        pairs = [pair for item in _listed(features) for pair in _pairs(item)]
+        service = None
+    items = tuple(_item(resolved.view(view), name) for view, name in pairs)
+    refuse_repeats(items)
+    return Selection(service, items)
+
+
+def _listed(features: Any) -> list[Any]:
+    if isinstance(features, str | FeatureView | FeatureSelection):
+        return [features]
+    try:
+        return list(features)
+    except TypeError as error:
+        raise _no_feature(features) from error
+
+
+def _check(item: object) -> None:
+    if isinstance(item, str):
+        raise InputError(
+            f"Names and definitions are mixed: {item!r} stands beside definitions",
+            why="Names are read from the registry, definitions as they are here",
+            fix="List either names or definitions.",
+        )
+    if isinstance(item, FeatureService):
+        raise InputError(
+            f"Service {item.name!r} is in a list", fix="Give the service alone, or list its views and selections."
+        )
+    if not isinstance(item, FeatureView | FeatureSelection):
+        raise _no_feature(item)
+
+
+def _no_feature(item: object) -> InputError:
+    return InputError(
+        f"Features are named by text or by definitions, not by {type(item).__name__}",
+        fix='Give a service, or list "view:feature" texts, or list views and selections such as profile["country"].',
+    )
+
+
+def _pairs(item: FeatureView | FeatureSelection) -> Iterable[tuple[str, str]]:
+    if isinstance(item, FeatureSelection):
+        return [(item.view.name, name) for name in item.names]
+    return [(item.name, name) for name in item.feature_names()]
+
+
+def _item(view: ViewSpec, name: str) -> tuple[ViewSpec, FeatureSpec]:
+    return view, next(feature for feature in view.features if feature.name == name)
