@@ -14,7 +14,7 @@ from asof.clock import FixedClock, parse_instant
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from asof import FeatureView
+    from asof.definitions import FeatureView
 
 ORDERS = {
     "customer_id": [1, 1, 2],

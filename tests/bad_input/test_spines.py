@@ -202,7 +202,12 @@ def test_a_spine_or_instants_but_not_both(notebook: Notebook) -> None:
     ):
         with pytest.raises(InputError, match="either a spine or instants"):
             read([notebook.spend], **options)
-    for instants, says in (([], "no instants"), (["soon"], "'soon' is not an instant"), ([None], "None is not an")):
+    wrong: list[tuple[Any, str]] = [
+        ([], "no instants"),
+        (["soon"], "'soon' is not"),
+        ([None], "None is not an instant"),
+    ]
+    for instants, says in wrong:
         with pytest.raises(InputError, match=says):
             read([notebook.spend], instants=instants)
     with pytest.raises(InputError, match="no column 'customer_id'"):
