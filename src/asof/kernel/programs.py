@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from asof import _native, dtypes
-from asof.errors import SchemaError
+from asof.errors import FeatureValueError, SchemaError
 from asof.interfaces.scanner import ColumnRequest
 
 if TYPE_CHECKING:
@@ -86,6 +86,15 @@ def compile_states(view: ViewSpec, features: Sequence[FeatureSpec]) -> StateProg
     defaults = defaults_row(features)
     plan = _native.RowPlan(schema, view.ttl_us, defaults)
     return StateProgram(tuple(features), columns, plan, defaults)
+
+
+def value_error(view: ViewSpec, error: OverflowError) -> FeatureValueError:
+    """Return the user's error for a value that its type cannot hold."""
+    return FeatureValueError(
+        f"A value of view {view.name!r} does not fit its type",
+        why=str(error),
+        fix="Make the column a float or a decimal, or shorten the window.",
+    )
 
 
 def defaults_row(features: Sequence[FeatureSpec]) -> pa.RecordBatch:

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from asof import _native
-from asof.errors import FeatureValueError, RejectedRowsWarning
+from asof.errors import RejectedRowsWarning
 from asof.interfaces.scanner import AVAILABLE_AT, DELETED, EVENT_TIME, RETRACTED_AT, ScanRequest
-from asof.kernel.programs import compile_events, compile_states
+from asof.kernel.programs import compile_events, compile_states, value_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -262,15 +262,6 @@ def _masked(values: pa.Array, found: pa.Array) -> pa.Array:
     """Return a flat array that is null also where `found` is false; its buffers are shared."""
     valid = pc.and_(values.is_valid(), found) if values.null_count else found
     return pa.Array.from_buffers(values.type, len(values), [valid.buffers()[1], *values.buffers()[1:]])
-
-
-def value_error(view: ViewSpec, error: OverflowError) -> FeatureValueError:
-    """Return the user's error for a value that its type cannot hold."""
-    return FeatureValueError(
-        f"A value of view {view.name!r} does not fit its type",
-        why=str(error),
-        fix="Make the column a float or a decimal, or shorten the window.",
-    )
 
 
 def warn_rejected(source: str, rejected: Rejected) -> None:

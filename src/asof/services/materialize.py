@@ -12,10 +12,10 @@ from asof.clock import from_us
 from asof.errors import InputError
 from asof.interfaces.online import ViewKey
 from asof.interfaces.scanner import AVAILABLE_AT, DELETED, EVENT_TIME, RETRACTED_AT, ScanRequest
-from asof.kernel.programs import compile_events, compile_states
+from asof.kernel.programs import compile_events, compile_states, value_error
 from asof.plan.references import parse_object
 from asof.plan.specs import ServiceSpec, meaning_hash
-from asof.services.history import column, one_batch, optional_column, value_error, warn_rejected
+from asof.services.history import column, one_batch, optional_column, warn_rejected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

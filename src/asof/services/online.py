@@ -12,7 +12,7 @@ from asof import _native
 from asof.clock import EPOCH, from_us, iso, parse_instant, to_us
 from asof.errors import InputError, NotMaterializedError, did_you_mean
 from asof.interfaces.online import Generation, ViewKey
-from asof.kernel.programs import compile_events, compile_states
+from asof.kernel.programs import compile_events, compile_states, value_error
 from asof.plan.specs import ServiceSpec, column_name
 
 if TYPE_CHECKING:
@@ -165,6 +165,7 @@ class OnlineReader:
         Raises:
             InputError: keys missing, unknown, of different lengths or of the wrong type.
             NotMaterializedError: a view has no generation, or only one of a later instant than `at_us`.
+            FeatureValueError: an integer sum beyond 64 bits.
         """
         plan = self.plan(features)
         encoded = _encode(plan, keys)
@@ -175,7 +176,7 @@ class OnlineReader:
                 raise _not_materialized(view.view)
             generations.append(found.generation)
         instant = self._instant(plan, generations, at_us)
-        blocks = [view.read(found.values, instant) for view, found in zip(plan.views, reads, strict=True)]
+        blocks = [_block(view, found.values, instant) for view, found in zip(plan.views, reads, strict=True)]
         return OnlineFeatures(plan.shape.answer(blocks), plan, generations, instant)
 
     def _instant(self, plan: ReadPlan, generations: Sequence[Generation], at_us: int | None) -> int:
@@ -218,6 +219,13 @@ class OnlineReader:
 
     def _view_key(self, view: ViewSpec) -> ViewKey:
         return ViewKey(self._project, view.name, view.version)
+
+
+def _block(plan: _ViewPlan, values: Sequence[bytes | None], instant_us: int) -> Any:
+    try:
+        return plan.read(values, instant_us)
+    except OverflowError as error:
+        raise value_error(plan.view, error) from error
 
 
 def _reader(view: ViewSpec) -> Any:
