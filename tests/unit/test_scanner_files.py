@@ -192,7 +192,7 @@ def test_quarantine_holds_the_rows_as_they_were_and_goes_when_they_are_repaired(
 ) -> None:
     write(tmp_path / "a.parquet", k=pa.array([1, None, 3]), ts=us(1, 2, None), note=["x", "y", "z"])
     _, rejected = read(scanner, file("a.parquet"))
-    assert rejected.path == str(tmp_path / "quarantine/events.parquet")
+    assert rejected.path == str(tmp_path / "quarantine/events.k.parquet")
     rows = pq.read_table(rejected.path).to_pylist()
     assert [(row["k"], row["note"], row["__reason"]) for row in rows] == [
         (None, "y", "join key is null"),
@@ -201,6 +201,26 @@ def test_quarantine_holds_the_rows_as_they_were_and_goes_when_they_are_repaired(
     write(tmp_path / "a.parquet", k=[1], ts=us(1))
     read(scanner, file("a.parquet"))
     assert list((tmp_path / "quarantine").iterdir()) == []
+
+
+def test_a_row_without_a_key_is_set_apart_only_where_the_view_wants_it(tmp_path: Path, scanner: LocalScanner) -> None:
+    """A predicate that leaves such rows out has dealt with them; they count for nobody either way."""
+    write(tmp_path / "a.parquet", k=pa.array([1, None, None]), ts=us(1, 2, 3), note=["x", "y", "z"])
+    columns, rejected = read(scanner, file("a.parquet"), where="k IS NOT NULL")
+    assert columns["k"] == [1]
+    assert rejected.counts == {}
+    columns, rejected = read(scanner, file("a.parquet"), where="note <> 'y'")
+    assert columns["k"] == [1]
+    assert rejected.counts == {"join key is null": 1}
+
+
+def test_views_of_different_keys_keep_their_own_quarantine(tmp_path: Path, scanner: LocalScanner) -> None:
+    """A scan by a key that is always there does not delete what a scan by another key set apart."""
+    write(tmp_path / "a.parquet", k=pa.array([1, None]), j=[1, 2], ts=us(1, 2))
+    read(scanner, file("a.parquet"))
+    scan = scanner.scan(ScanRequest(file("a.parquet"), (Column(name="j", dtype="int64"),), ()))
+    assert sum(batch.num_rows for batch in scan.batches) == 2
+    assert [found.name for found in (tmp_path / "quarantine").iterdir()] == ["events.k.parquet"]
 
 
 def test_a_scan_leaves_nothing_behind(tmp_path: Path, scanner: LocalScanner) -> None:

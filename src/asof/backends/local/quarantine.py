@@ -5,12 +5,14 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from asof.backends.local.columns import MAX_US, Time, literal, pick, quoted, time_sql
 from asof.backends.local.faults import lossy, translated
+from asof.backends.local.predicates import condition
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,12 +31,15 @@ class Rules:
         event_time: SQL of the event time.
         available_at: SQL of the available-at column, None where the source has none.
         reasons: Reason and SQL condition, the first that holds counts.
+        keyless: SQL condition of the rows without a join key, which are nobody's; only those that the view's `where`
+            lets through are worth a complaint.
         proven: Whether the files' statistics prove that no row is unusable.
     """
 
     event_time: Time
     available_at: Time | None
     reasons: tuple[tuple[str, str], ...]
+    keyless: str
     proven: bool
 
 
@@ -57,11 +62,7 @@ def rules(relation: Relation, request: ScanRequest) -> Rules:
     required = [(role, name) for role, (name, _) in times.items()]
     if source.event_id is not None:
         required.append(("event id", pick(columns, source.event_id, source.name).name))
-    required += [("join key", pick(columns, key.name, source.name).name) for key in request.keys]
-    reasons = {f"{role} is null": "" for role, _ in required}
-    for role, name in required:
-        held = reasons[f"{role} is null"]
-        reasons[f"{role} is null"] = f"{held} OR {quoted(name)} IS NULL" if held else f"{quoted(name)} IS NULL"
+    reasons = {f"{role} is null": f"{quoted(name)} IS NULL" for role, name in required}
     for role, (_, time) in times.items():
         reasons[f"{role} is out of range"] = time.out_of_range
     us = times["event time"][1].us
@@ -71,10 +72,13 @@ def rules(relation: Relation, request: ScanRequest) -> Rules:
     if horizon is not None:
         reasons["event time is ahead of the clock"] = f"{us} > {horizon}"
     available = times.get("available at")
+    keys = [pick(columns, key.name, source.name).name for key in request.keys]
+    required += [("join key", name) for name in keys]
     return Rules(
         times["event time"][1],
         available and available[1],
         tuple(reasons.items()),
+        " OR ".join(f"{quoted(name)} IS NULL" for name in keys) or "false",
         _proven(relation, [name for _, name in required], {name for name, _ in times.values()}, request),
     )
 
@@ -99,7 +103,7 @@ def _proven(relation: Relation, required: list[str], times: set[str], request: S
 
 
 def set_apart(relation: Relation, request: ScanRequest, rule: Rules, folder: Path, rejected: Rejected) -> str:
-    """Count the unusable rows and write them to the source's quarantine file, or delete that file if there are none.
+    """Count the unusable rows and write them to their quarantine file, or delete that file if there are none.
 
     The file holds the source's own columns and `__reason`; it is replaced in one step.
 
@@ -117,11 +121,17 @@ def set_apart(relation: Relation, request: ScanRequest, rule: Rules, folder: Pat
         SchemaError: a time has more than microseconds.
         StoreFullError: the disk is full.
     """
-    target = folder / f"{request.source.name}.parquet"
-    if rule.proven or not _any(relation, request, rule):
+    target = folder / _file_name(request)
+    if rule.proven:
         target.unlink(missing_ok=True)
         return "true"
-    reason = "CASE " + " ".join(f"WHEN {sql} THEN {literal(why)}" for why, sql in rule.reasons) + " END"
+    usable = f"NOT ({rule.keyless})"
+    keyless = f"({rule.keyless})" + (f" AND {condition(request.where)}" if request.where is not None else "")
+    if not _any(relation, request, rule, keyless):
+        target.unlink(missing_ok=True)
+        return usable
+    listed = " ".join(f"WHEN {sql} THEN {literal(why)}" for why, sql in rule.reasons)
+    reason = f"CASE {listed} WHEN {keyless} THEN 'join key is null' END"
     shown = ", ".join(
         f"CAST({column.sql} AS VARCHAR) AS {column.sql}" if column.duck == "INTERVAL" else column.sql
         for column in relation.columns.values()
@@ -141,11 +151,17 @@ def set_apart(relation: Relation, request: ScanRequest, rule: Rules, folder: Pat
         finally:
             temporary.unlink(missing_ok=True)
     rejected.path = str(target)
-    return f"({reason}) IS NULL"
+    return f"{usable} AND (CASE {listed} END) IS NULL"
 
 
-def _any(relation: Relation, request: ScanRequest, rule: Rules) -> bool:
-    unusable = " OR ".join(f"({sql})" for _, sql in rule.reasons)
+def _file_name(request: ScanRequest) -> str:
+    """Return the file of a source as read by some keys: views of other entities find other rows without a key."""
+    keys = "_".join(key.name for key in request.keys)
+    return quote(f"{request.source.name}.{keys}" if keys else request.source.name, safe="") + ".parquet"
+
+
+def _any(relation: Relation, request: ScanRequest, rule: Rules, keyless: str) -> bool:
+    unusable = " OR ".join(f"({sql})" for sql in (*(sql for _, sql in rule.reasons), keyless))
     roles = ((request.source.event_time, rule.event_time), (request.source.available_at, rule.available_at))
     fine = [(name, time.lossy) for name, time in roles if name is not None and time is not None and time.lossy]
     checks = [f"coalesce(bool_or({unusable}), false)", *(f"coalesce(bool_or({sql}), false)" for _, sql in fine)]
