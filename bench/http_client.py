@@ -52,6 +52,8 @@ def _whole(answer: bytes) -> bool:
     if end < 0:
         return False
     head = answer[:end].lower()
+    if b"transfer-encoding: chunked" in head:
+        return answer.endswith(b"0\r\n\r\n")
     start = head.index(b"content-length:") + 15
     return len(answer) - end - 4 >= int(head[start:].split(b"\r\n", 1)[0])
 
@@ -76,7 +78,10 @@ def load(port: int, messages: list[bytes], server: subprocess.Popen[Any], durati
         while time.perf_counter() - started < duration_s:
             for key, _ in selector.select(1):
                 connection = key.fileobj
-                received = pending.pop(key.fd, b"") + connection.recv(262_144)
+                arrived = connection.recv(262_144)
+                if not arrived:
+                    raise RuntimeError("The server hung up")
+                received = pending.pop(key.fd, b"") + arrived
                 if not _whole(received):
                     pending[key.fd] = received
                     continue

@@ -11,6 +11,7 @@ import random
 import shutil
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 from feast_process import ENVIRONMENT, VERSION, Feast, Redis, environment, free_port, wait_for_port
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 REQUESTS = 500
 ROUNDS = 3
+ANSWERS_WITHIN_S = 120
 FEAST_KEYS = 10_000  # what Feast is given to hold: writing more takes it long and changes nothing in its reads
 
 
@@ -59,6 +61,17 @@ class Side:
     def messages(self, count: int) -> list[bytes]:
         """Return requests for `count` keys each."""
         return [request(self._path, json.dumps(self._body(keys)).encode()) for keys in picks(count)]
+
+    def wait_until_it_answers(self) -> None:
+        """Ask until an answer comes: a port is open before the worker behind it has started."""
+        deadline = time.monotonic() + ANSWERS_WITHIN_S
+        message = self.messages(1)[0]
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError, RuntimeError):
+                ask_once(self.port, message)
+                return
+            time.sleep(0.2)
+        raise RuntimeError("The server does not answer")
 
     def measure(self, messages: list[bytes], duration_s: float) -> float:
         """Return answers per second of the server's processor time."""
@@ -105,7 +118,9 @@ def feast_side() -> Iterator[Side | None]:
         command = [str(programs / "feast"), "-c", str(feast.directory), "serve", *options]
         features = [f"alpha:{column}" for column in STATE_COLUMNS]
         with serving(command, port, ENVIRONMENT) as server:
-            yield Side(port, server, "/get-online-features", lambda keys: {"features": features, "entities": keys})
+            side = Side(port, server, "/get-online-features", lambda keys: {"features": features, "entities": keys})
+            side.wait_until_it_answers()
+            yield side
 
 
 def run(quick: bool, report: Report) -> None:
