@@ -4,11 +4,16 @@ use crate::error::{KernelError, Result};
 
 /// Appends `value` in base 128, least significant group first.
 pub fn put_varint(out: &mut Vec<u8>, mut value: u128) {
-    while value >= 0x80 {
+    while value > u64::MAX.into() {
         out.push(value as u8 | 0x80);
         value >>= 7;
     }
-    out.push(value as u8);
+    let mut low = value as u64;
+    while low >= 0x80 {
+        out.push(low as u8 | 0x80);
+        low >>= 7;
+    }
+    out.push(low as u8);
 }
 
 /// Appends a signed number so that small magnitudes take few bytes.
@@ -37,10 +42,19 @@ impl<'a> Reader<'a> {
         self.rest.is_empty()
     }
 
+    #[inline]
     pub fn byte(&mut self) -> Result<u8> {
         Ok(self.take(1)?[0])
     }
 
+    #[inline]
+    pub fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
+        let (head, rest) = self.rest.split_first_chunk().ok_or_else(|| damaged("they end early"))?;
+        self.rest = rest;
+        Ok(*head)
+    }
+
+    #[inline]
     pub fn take(&mut self, n: usize) -> Result<&'a [u8]> {
         let (head, rest) = self.rest.split_at_checked(n).ok_or_else(|| damaged("they end early"))?;
         self.rest = rest;
@@ -49,6 +63,17 @@ impl<'a> Reader<'a> {
 
     #[inline]
     pub fn varint(&mut self) -> Result<u64> {
+        match self.rest {
+            [byte, rest @ ..] if *byte < 0x80 => {
+                self.rest = rest;
+                Ok(u64::from(*byte))
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    #[inline]
+    fn long_varint(&mut self) -> Result<u64> {
         let mut value = 0u64;
         for (i, &byte) in self.rest.iter().enumerate().take(10) {
             if i == 9 && byte > 1 {
@@ -63,7 +88,18 @@ impl<'a> Reader<'a> {
         Err(damaged("a number is malformed"))
     }
 
+    #[inline]
     pub fn wide_varint(&mut self) -> Result<u128> {
+        match self.rest {
+            [byte, rest @ ..] if *byte < 0x80 => {
+                self.rest = rest;
+                Ok(u128::from(*byte))
+            }
+            _ => self.long_wide_varint(),
+        }
+    }
+
+    fn long_wide_varint(&mut self) -> Result<u128> {
         let mut value = 0u128;
         for (i, &byte) in self.rest.iter().enumerate().take(19) {
             if i == 18 && byte > 3 {
@@ -104,6 +140,7 @@ impl<'a> Reader<'a> {
 }
 
 /// The error for bytes that cannot be read.
+#[cold]
 pub fn damaged(why: &str) -> KernelError {
     KernelError::Corrupt(format!("Stored state bytes are damaged: {why}. Rebuild the state from the offline log."))
 }

@@ -177,33 +177,32 @@ impl<M: Mantissa> ExactSum<M> {
 
     /// Appends the canonical form: equal sums give equal bytes, however they came about.
     pub fn encode(&self, out: &mut Vec<u8>) {
+        match &self.big {
+            None if self.small == M::ZERO => self.put(&[], 0, out),
+            None => {
+                let zeros = self.small.trailing_zeros();
+                let wide = self.small.shr(zeros).to_le_bytes();
+                self.put(minimal(&wide), self.exp + zeros as i32, out);
+            }
+            Some(big) if big.mantissa.sign() == Sign::NoSign => self.put(&[], 0, out),
+            Some(big) => {
+                let zeros = big.mantissa.trailing_zeros().unwrap_or(0);
+                self.put(&(&big.mantissa >> zeros).to_signed_bytes_le(), big.exp + zeros as i32, out);
+            }
+        }
+    }
+
+    /// Appends an odd mantissa in minimal two's complement, nothing for zero, and the infinities.
+    fn put(&self, bytes: &[u8], exp: i32, out: &mut Vec<u8>) {
         let has_inf = u128::from(self.has_inf());
-        let (bytes, exp) = self.canonical();
         put_varint(out, (bytes.len() as u128) << 1 | has_inf);
         if !bytes.is_empty() {
             put_signed(out, exp.into());
-            out.extend_from_slice(&bytes);
+            out.extend_from_slice(bytes);
         }
         if has_inf == 1 {
             put_varint(out, self.pos_inf.into());
             put_varint(out, self.neg_inf.into());
-        }
-    }
-
-    /// The odd mantissa in minimal two's complement, and its exponent; nothing for zero.
-    fn canonical(&self) -> (Vec<u8>, i32) {
-        match &self.big {
-            None if self.small == M::ZERO => (Vec::new(), 0),
-            None => {
-                let zeros = self.small.trailing_zeros();
-                let wide = self.small.shr(zeros).to_le_bytes();
-                (minimal(&wide).to_vec(), self.exp + zeros as i32)
-            }
-            Some(big) if big.mantissa.sign() == Sign::NoSign => (Vec::new(), 0),
-            Some(big) => {
-                let zeros = big.mantissa.trailing_zeros().unwrap_or(0);
-                ((&big.mantissa >> zeros).to_signed_bytes_le(), big.exp + zeros as i32)
-            }
         }
     }
 

@@ -4,6 +4,7 @@
 //! any tiling give the same bits. Removing a value, where a state can, leaves what was there before it came.
 
 pub mod exact;
+pub mod float;
 pub mod histogram;
 pub mod hll;
 pub mod mantissa;
@@ -77,6 +78,7 @@ impl Accumulator {
 
     /// Adds one value of an event at `time` with ingest order `order`. NaN is null: nothing is added.
     /// For a count of events pass any value.
+    #[inline]
     pub fn add(&mut self, value: ValueRef<'_>, time: i64, order: i64) {
         if value.is_nan() {
             return;
@@ -131,8 +133,8 @@ impl Accumulator {
     pub fn merge_encoded(&mut self, shape: Shape, base: i64, reader: &mut Reader<'_>) -> Result<()> {
         match self {
             Self::Moments(moments) => moments.merge_encoded(reader),
-            Self::Min(best) => read_best(shape, reader).map(|v| v.iter().for_each(|v| lower(best, v.as_ref()))),
-            Self::Max(best) => read_best(shape, reader).map(|v| v.iter().for_each(|v| raise(best, v.as_ref()))),
+            Self::Min(best) => read_best(shape, reader).map(|v| v.into_iter().for_each(|v| lower(best, v))),
+            Self::Max(best) => read_best(shape, reader).map(|v| v.into_iter().for_each(|v| raise(best, v))),
             Self::Ends(ends) => ends.merge_encoded(shape, base, reader),
             Self::Values(counts) => counts.merge_encoded(shape, reader),
             Self::Histogram { counts, .. } => counts.merge_encoded(reader),
@@ -164,10 +166,10 @@ fn raise(best: &mut Option<Value>, value: ValueRef<'_>) {
     }
 }
 
-fn read_best(shape: Shape, reader: &mut Reader<'_>) -> Result<Option<Value>> {
+fn read_best<'a>(shape: Shape, reader: &mut Reader<'a>) -> Result<Option<ValueRef<'a>>> {
     match reader.byte()? {
         0 => Ok(None),
-        1 => Value::decode(shape, reader).map(Some),
+        1 => ValueRef::decode(shape, reader).map(Some),
         _ => Err(damaged("a flag is out of range")),
     }
 }

@@ -141,8 +141,9 @@ impl Moments {
     /// # Errors
     /// `Corrupt` if the bytes are damaged.
     pub fn merge_encoded(&mut self, reader: &mut Reader<'_>) -> Result<()> {
-        let count = reader.varint()?;
-        self.count = self.count.checked_add(count).ok_or_else(|| damaged("a count is out of range"))?;
+        let count = self.count.saturating_add(reader.varint()?);
+        self.count =
+            Some(count).filter(|n| i64::try_from(*n).is_ok()).ok_or_else(|| damaged("a count is out of range"))?;
         if self.with_sum {
             self.sum.merge_encoded(reader)?;
         }

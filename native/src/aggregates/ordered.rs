@@ -82,8 +82,7 @@ impl Ends {
             let time = i64::try_from(reader.wide_signed()? + i128::from(base))
                 .map_err(|_| damaged("a time is out of range"))?;
             let order = reader.signed()?;
-            let value = Value::decode(shape, reader)?;
-            self.add(value.as_ref(), time, order);
+            self.add(ValueRef::decode(shape, reader)?, time, order);
         }
         Ok(())
     }

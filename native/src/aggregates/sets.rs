@@ -62,11 +62,11 @@ impl ValueCounts {
     /// `Corrupt` if the bytes are damaged.
     pub fn merge_encoded(&mut self, shape: Shape, reader: &mut Reader<'_>) -> Result<()> {
         for _ in 0..reader.length()? {
-            let value = Value::decode(shape, reader)?;
-            if value.as_ref().is_nan() {
+            let value = ValueRef::decode(shape, reader)?;
+            if value.is_nan() {
                 return Err(damaged("a set holds NaN"));
             }
-            self.add_many(value, reader.varint()?);
+            self.add_many(value.to_owned(), reader.varint()?);
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use arrow_schema::{DataType, TimeUnit};
 
+use super::float::{put_float, read_float};
 use crate::error::{KernelError, Result};
 use crate::wire::{Reader, put_bytes, put_signed};
 
@@ -133,10 +134,24 @@ impl ValueRef<'_> {
     pub fn encode(self, out: &mut Vec<u8>) {
         match self {
             Self::Int(v) => put_signed(out, v.into()),
-            Self::Float(v) => out.extend_from_slice(&v.to_le_bytes()),
+            Self::Float(v) => put_float(out, v),
             Self::Decimal(v) => put_signed(out, v),
             Self::Bytes(v) => put_bytes(out, v),
         }
+    }
+}
+
+impl<'a> ValueRef<'a> {
+    /// # Errors
+    /// `Corrupt` if the bytes are damaged.
+    #[inline]
+    pub fn decode(shape: Shape, reader: &mut Reader<'a>) -> Result<Self> {
+        Ok(match shape {
+            Shape::Int => Self::Int(reader.signed()?),
+            Shape::Float => Self::Float(read_float(reader)?),
+            Shape::Decimal => Self::Decimal(reader.wide_signed()?),
+            Shape::Bytes => Self::Bytes(reader.bytes()?),
+        })
     }
 }
 
@@ -186,19 +201,6 @@ impl Value {
             Self::Decimal(v) => ValueRef::Decimal(*v),
             Self::Bytes(v) => ValueRef::Bytes(v),
         }
-    }
-
-    pub fn decode(shape: Shape, reader: &mut Reader<'_>) -> Result<Self> {
-        Ok(match shape {
-            Shape::Int => Self::Int(reader.signed()?),
-            Shape::Float => {
-                let mut bytes = [0; 8];
-                bytes.copy_from_slice(reader.take(8)?);
-                Self::Float(f64::from_le_bytes(bytes))
-            }
-            Shape::Decimal => Self::Decimal(reader.wide_signed()?),
-            Shape::Bytes => Self::Bytes(reader.bytes()?.into()),
-        })
     }
 }
 

@@ -5,15 +5,16 @@ use std::ops::Range;
 use arrow_array::{Array, BinaryArray, Int64Array, RecordBatch};
 use arrow_buffer::{Buffer, NullBuffer, OffsetBuffer};
 
-use super::format::{Header, fingerprint, put_tile};
-use super::layout::Layout;
+use super::events::put_events;
+use super::format::{Form, Header, fingerprint, put_tile};
+use super::layout::{Cursor, Layout, Zone};
 use crate::aggregates::Accumulator;
 use crate::aggregates::value::ValueRef;
 use crate::error::{KernelError, Result};
 use crate::history::columns::LaneColumn;
 use crate::history::grouping::{Groups, in_parallel, ranges, same_length};
 use crate::plan::WindowPlan;
-use crate::wire::put_varint;
+use crate::wire::{put_bytes, put_varint};
 
 /// Events of some entities. Codes are dense key numbers, -1 for no key; the position of a row is its ingest order.
 #[derive(Clone, Copy, Debug)]
@@ -93,12 +94,6 @@ fn assemble(parts: &[Part]) -> Result<BinaryArray> {
     Ok(BinaryArray::try_new(offsets, Buffer::from_vec(bytes), Some(nulls))?)
 }
 
-/// A tile that is finished, within the buffer of bodies.
-struct Tile {
-    first: i64,
-    body: Range<usize>,
-}
-
 struct Builder<'a> {
     plan: &'a WindowPlan,
     events: &'a EventRows<'a>,
@@ -107,8 +102,9 @@ struct Builder<'a> {
     fingerprint: u16,
     states: Vec<Accumulator>,
     known: Vec<(i64, u32)>,
-    bodies: Vec<u8>,
-    tiles: Vec<Tile>,
+    /// Per tile, from the oldest to the newest, where its events begin within those known.
+    tiles: Vec<usize>,
+    scratch: Vec<u8>,
 }
 
 impl<'a> Builder<'a> {
@@ -121,8 +117,8 @@ impl<'a> Builder<'a> {
             fingerprint: fingerprint(plan),
             states: plan.slots.iter().map(|slot| plan.state(slot)).collect(),
             known: Vec::new(),
-            bodies: Vec::new(),
             tiles: Vec::new(),
+            scratch: Vec::new(),
         }
     }
 
@@ -138,45 +134,100 @@ impl<'a> Builder<'a> {
         if !self.known.is_sorted() {
             self.known.sort_unstable();
         }
-        self.fold();
         let before = self.known.partition_point(|(time, _)| *time < instant);
         let newest = before.checked_sub(1).map(|i| self.known[i].0);
         Header { instant, newest }.put(self.fingerprint, out);
-        put_varint(out, self.tiles.len() as u128);
-        let mut previous = instant;
-        for tile in self.tiles.iter().rev() {
-            put_tile(previous, tile.first, &self.bodies[tile.body.clone()], out);
-            previous = tile.first;
-        }
+        self.cut();
+        let past = self.tiles.partition_point(|start| *start < before);
+        let mut end = self.known.len();
+        self.put_ahead(past, &mut end, out);
+        self.put_past(past, end, out);
     }
 
-    /// Folds the known events into tiles, from the oldest to the newest.
-    fn fold(&mut self) {
-        self.bodies.clear();
+    /// Cuts the known events into tiles.
+    fn cut(&mut self) {
         self.tiles.clear();
-        let mut start = self.known.partition_point(|(time, _)| *time < self.layout.oldest);
+        let oldest = self.layout.oldest();
+        let mut start = self.known.partition_point(|(time, _)| *time < oldest);
         while let Some(&(first, _)) = self.known.get(start) {
+            self.tiles.push(start);
             let cut = self.layout.cut_after(&self.plan.windows, first);
-            let inside = self.known[start..].iter().take_while(|(time, _)| *time < cut || *time == first).count();
-            let body = self.bodies.len();
-            for slot in (0..self.states.len()).filter(|slot| self.layout.holds(*slot, first)) {
-                self.put_slot(slot, start..start + inside);
-            }
-            self.tiles.push(Tile { first, body: body..self.bodies.len() });
-            start += inside;
+            start += self.known[start..].iter().take_while(|(time, _)| *time < cut || *time == first).count();
         }
     }
 
-    fn put_slot(&mut self, slot: usize, events: Range<usize>) {
-        let state = &mut self.states[slot];
-        state.clear();
-        let lane = self.plan.slots[slot].lane.map(|lane| &self.lanes[lane]);
-        for &(time, row) in &self.known[events] {
-            let value = lane.map_or(Some(ValueRef::Int(0)), |lane| lane.value(row as usize));
-            if let Some(value) = value {
-                state.add(value, time, row.into());
-            }
+    /// Appends the tiles at and after the instant, and moves `end` to where their events begin.
+    fn put_ahead(&mut self, past: usize, end: &mut usize, out: &mut Vec<u8>) {
+        let (mut section, mut tile) = (Vec::new(), Vec::new());
+        for i in (past..self.tiles.len()).rev() {
+            let start = std::mem::replace(end, self.tiles[i]);
+            let first = self.known[*end].0;
+            tile.clear();
+            put_tile(first.abs_diff(self.layout.instant), &mut tile, |tile| {
+                self.put_body(&self.layout.zones[0], first, *end..start, tile)
+            });
+            put_bytes(&mut section, &tile);
         }
-        state.encode(self.layout.instant, &mut self.bodies);
+        put_bytes(out, &section);
+    }
+
+    /// Appends the tiles before the instant, whose events end before `end`.
+    fn put_past(&mut self, past: usize, mut end: usize, out: &mut Vec<u8>) {
+        put_varint(out, past as u128);
+        if past == 0 {
+            return;
+        }
+        let mut cursor = Cursor::new(self.layout);
+        for i in (0..past).rev() {
+            let events = self.tiles[i]..end;
+            end = events.start;
+            let distance = cursor.distance_to(self.known[end].0);
+            cursor.back(distance).expect("a tile of known events lies in some window");
+            put_tile(distance, out, |out| self.put_body(cursor.zone(), cursor.time, events, out));
+        }
+    }
+
+    /// Appends the events of a tile or their states, whichever is shorter.
+    fn put_body(&mut self, zone: &Zone, time: i64, events: Range<usize>, out: &mut Vec<u8>) -> Form {
+        let n = events.len();
+        if n > Form::MOST_EVENTS {
+            self.fold(zone, time, events, out);
+            return Form::States;
+        }
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.clear();
+        let gaps = put_events(zone, time, &self.known[events.clone()], self.lanes, &mut scratch);
+        let body = out.len();
+        if n > 1 {
+            self.fold(zone, time, events, out);
+        }
+        let form = if n > 1 && out.len() - body < scratch.len() {
+            Form::States
+        } else {
+            out.truncate(body);
+            if gaps {
+                put_varint(out, n as u128);
+            }
+            out.extend_from_slice(&scratch);
+            if gaps { Form::Gaps } else { Form::Events(n as u8) }
+        };
+        self.scratch = scratch;
+        form
+    }
+
+    /// Appends the states of the slots that a tile holds.
+    fn fold(&mut self, zone: &Zone, time: i64, events: Range<usize>, out: &mut Vec<u8>) {
+        for &slot in &zone.slots {
+            let state = &mut self.states[slot];
+            state.clear();
+            let lane = self.plan.slots[slot].lane.map(|lane| &self.lanes[lane]);
+            for &(event_time, row) in &self.known[events.clone()] {
+                let value = lane.map_or(Some(ValueRef::Int(0)), |lane| lane.value(row as usize));
+                if let Some(value) = value {
+                    state.add(value, event_time, row.into());
+                }
+            }
+            state.encode(time, out);
+        }
     }
 }

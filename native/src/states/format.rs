@@ -1,10 +1,12 @@
 //! The bytes of an entity's state.
 //!
-//! Format byte, fingerprint of the plan (2 bytes), the instant T it was built at, then how long before T the newest
-//! event before T was (a flag byte, then a varint; 0 where there is none), then the number of tiles and the tiles, from
-//! the newest to the oldest.
-//! A tile is the distance of its first event back from the tile before it (from T for the newest; zigzag, since events
-//! after T lie ahead of it), then a length-prefixed body: the states of the slots it holds, in the order of the plan.
+//! Format byte, fingerprint of the plan (2 bytes), the instant T it was built at, how long before T the newest event
+//! before T was (0 where there is none), then the tiles with events at or after T, all of them behind one length and each
+//! behind its own, then the number of the other tiles and these. Both go from the newest to the oldest.
+//!
+//! A tile begins with a number whose low bits are its form and whose high bits are where it stands: microseconds after T,
+//! or units of the grid (see `Cursor`) back from the tile before it. Its body is the values of each of its events, or the
+//! states of the slots it holds in the order of the plan, whichever is shorter.
 
 use crate::aggregates::Kind;
 use crate::error::{KernelError, Result};
@@ -12,7 +14,7 @@ use crate::keys::hash_bytes;
 use crate::plan::{Window, WindowPlan};
 use crate::wire::{Reader, damaged, put_bytes, put_signed, put_varint};
 
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 
 /// A number that differs when stored states of two plans do (with a chance of 1 in 65,536 that it does not).
 pub fn fingerprint(plan: &WindowPlan) -> u16 {
@@ -59,10 +61,7 @@ impl Header {
         out.push(FORMAT);
         out.extend_from_slice(&fingerprint.to_le_bytes());
         put_signed(out, self.instant.into());
-        out.push(self.newest.is_some().into());
-        if let Some(newest) = self.newest {
-            put_varint(out, (i128::from(self.instant) - i128::from(newest)) as u128);
-        }
+        put_varint(out, self.newest.map_or(0, |newest| self.instant.abs_diff(newest).into()));
     }
 
     /// # Errors
@@ -79,49 +78,57 @@ impl Header {
             return Err(damaged("they were written for other features"));
         }
         let instant = reader.signed()?;
-        let newest = match reader.byte()? {
+        let newest = match reader.varint()? {
             0 => None,
-            _ => Some(earlier(instant, reader.varint()?.into())?),
+            ago => Some(instant.checked_sub_unsigned(ago).ok_or_else(|| damaged("a time is out of range"))?),
         };
         Ok(Self { instant, newest })
     }
 }
 
-/// Appends a tile; `before` is the first event time of the tile before it, or the instant.
-pub fn put_tile(before: i64, first: i64, body: &[u8], out: &mut Vec<u8>) {
-    put_signed(out, i128::from(before) - i128::from(first));
-    put_bytes(out, body);
+/// How a tile stores its events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// The states of its slots.
+    States,
+    /// This many events, with a value in every lane.
+    Events(u8),
+    /// Events of which some lack values; how many is stored next.
+    Gaps,
 }
 
-/// The tiles of a state that have not been read yet.
-#[derive(Clone, Debug)]
-pub struct Tiles<'a> {
-    reader: Reader<'a>,
-    left: usize,
-    before: i64,
-}
+const FORM_BITS: u32 = 3;
+const GAPS: u8 = (1 << FORM_BITS) - 1;
 
-impl<'a> Tiles<'a> {
-    pub fn new(header: &Header, mut reader: Reader<'a>) -> Result<Self> {
-        Ok(Self { left: reader.length()?, before: header.instant, reader })
-    }
+impl Form {
+    /// Tiles of more events hold states.
+    pub const MOST_EVENTS: usize = GAPS as usize - 1;
 
-    /// The first event time and the body of the next tile, if there is one.
-    #[inline]
-    pub fn next(&mut self) -> Result<Option<(i64, &'a [u8])>> {
-        if self.left == 0 {
-            return Ok(None);
+    fn code(self) -> u8 {
+        match self {
+            Self::States => 0,
+            Self::Events(n) => n,
+            Self::Gaps => GAPS,
         }
-        self.left -= 1;
-        self.before = earlier(self.before, self.reader.wide_signed()?)?;
-        Ok(Some((self.before, self.reader.bytes()?)))
     }
 }
 
+/// Appends a tile: where it stands, then the body, whose form becomes known as it is written.
+pub fn put_tile(place: u64, out: &mut Vec<u8>, put_body: impl FnOnce(&mut Vec<u8>) -> Form) {
+    let head = out.len();
+    put_varint(out, u128::from(place) << FORM_BITS);
+    out[head] |= put_body(out).code();
+}
+
+/// Where the next tile stands, and its form.
 #[inline]
-fn earlier(from: i64, distance: i128) -> Result<i64> {
-    i128::from(from)
-        .checked_sub(distance)
-        .and_then(|time| time.try_into().ok())
-        .ok_or_else(|| damaged("a time is out of range"))
+pub fn read_tile(reader: &mut Reader<'_>) -> Result<(u64, Form)> {
+    let head = reader.wide_varint()?;
+    let place = u64::try_from(head >> FORM_BITS).map_err(|_| damaged("a time is out of range"))?;
+    let form = match head as u8 & GAPS {
+        0 => Form::States,
+        GAPS => Form::Gaps,
+        n => Form::Events(n),
+    };
+    Ok((place, form))
 }

@@ -2,9 +2,11 @@
 //!
 //! Events are folded into tiles. Two neighbouring events share one only if no window can ever begin between them: window
 //! tails move over multiples of their hop, from where they are at the instant of the build. Events at or after that
-//! instant keep their own times, because the head of a window is exact.
+//! instant keep their own times, because the head of a window is exact. A tile of few events holds their values, which is
+//! shorter than the states of many slots and as fast to read.
 
 mod build;
+mod events;
 mod format;
 mod layout;
 mod read;

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 
-use super::format::{Header, Tiles, fingerprint};
-use super::layout::Layout;
+use super::events::add_events;
+use super::format::{Form, Header, fingerprint, read_tile};
+use super::layout::{Cursor, Layout, Zone};
 use super::sink::CellSink;
 use crate::aggregates::Accumulator;
 use crate::aggregates::value::Shape;
@@ -25,6 +26,7 @@ pub struct StateReader {
     fingerprint: u16,
     /// Per window, its features.
     features: Vec<Vec<usize>>,
+    /// Per slot, the shape of its values.
     shapes: Vec<Shape>,
 }
 
@@ -53,10 +55,11 @@ impl StateReader {
     /// sum that does not fit its type.
     pub fn read<'a>(&self, values: impl ExactSizeIterator<Item = Option<&'a [u8]>>, instant: i64) -> Result<Block> {
         let mut pass = Pass::new(self, instant);
+        let mut layout = Layout::new(&self.plan, instant);
         let mut block = BlockBuilder::new(&self.columns, &self.defaults, values.len());
         for value in values {
             match value {
-                Some(bytes) => pass.read(bytes, &mut block)?,
+                Some(bytes) => pass.read(bytes, &mut layout, &mut block)?,
                 None => self.empty(&mut block.row(status::MISSING, None))?,
             }
         }
@@ -88,7 +91,8 @@ struct Pass<'a> {
     tails: Vec<(i64, usize)>,
     /// Running states: all windows share the head, so each window is a snapshot where its tail is reached.
     states: Vec<Accumulator>,
-    layout: Layout,
+    /// How many of the windows are finalized for the key at hand.
+    done: usize,
 }
 
 impl<'a> Pass<'a> {
@@ -98,10 +102,11 @@ impl<'a> Pass<'a> {
         let mut tails: Vec<_> = windows.map(|(i, window)| (window.tail(instant), i)).collect();
         tails.sort_unstable_by_key(|(tail, _)| std::cmp::Reverse(*tail));
         let states = plan.slots.iter().map(|slot| plan.state(slot)).collect();
-        Self { reader, instant, tails, states, layout: Layout::new(plan, instant) }
+        Self { reader, instant, tails, states, done: 0 }
     }
 
-    fn read(&mut self, bytes: &[u8], block: &mut BlockBuilder<'_>) -> Result<()> {
+    /// Reads one state; `layout` is that of the state before it and becomes its own.
+    fn read(&mut self, bytes: &[u8], layout: &mut Layout, block: &mut BlockBuilder<'_>) -> Result<()> {
         let mut reader = Reader::new(bytes);
         let header = Header::read(self.reader.fingerprint, &mut reader)?;
         if self.instant < header.instant {
@@ -110,56 +115,76 @@ impl<'a> Pass<'a> {
                 header.instant, self.instant
             )));
         }
-        if self.layout.instant != header.instant {
-            self.layout = Layout::new(&self.reader.plan, header.instant);
+        if layout.instant != header.instant {
+            *layout = Layout::new(&self.reader.plan, header.instant);
         }
-        let mut tiles = Tiles::new(&header, reader)?;
-        let mut tile = tiles.next()?;
-        while tile.is_some_and(|(first, _)| first >= self.instant) {
-            tile = tiles.next()?;
+        let mut ahead = Ahead { instant: header.instant, section: Reader::new(reader.bytes()?) };
+        let mut tile = ahead.next()?;
+        while tile.as_ref().is_some_and(|tile| tile.time >= self.instant) {
+            tile = ahead.next()?;
         }
-        let ahead = tile.map(|(first, _)| first).filter(|first| *first >= header.instant);
-        let newest = ahead.or(header.newest);
-        match newest {
-            Some(_) => self.merge(tile, tiles, &mut block.row(status::PRESENT, newest)),
-            None => self.reader.empty(&mut block.row(status::MISSING, None)),
+        let newest = tile.as_ref().map(|tile| tile.time).or(header.newest);
+        if newest.is_none() {
+            return self.reader.empty(&mut block.row(status::MISSING, None));
         }
+        let mut row = block.row(status::PRESENT, newest);
+        self.states.iter_mut().for_each(Accumulator::clear);
+        self.done = 0;
+        while let Some(AheadTile { time, form, mut body }) = tile
+            && self.reaches(time, &mut row)?
+        {
+            self.add(&layout.zones[0], time, form, &mut body)?;
+            all_read(&body)?;
+            tile = ahead.next()?;
+        }
+        self.add_past(layout, &mut reader, &mut row)?;
+        (self.done..self.tails.len()).try_for_each(|i| self.finalize(self.tails[i].1, &mut row))
     }
 
-    /// Walks over the tiles from the newest to the oldest, once, and finalizes each window where its tail is passed.
-    fn merge<'b>(
-        &mut self,
-        mut tile: Option<(i64, &'b [u8])>,
-        mut tiles: Tiles<'b>,
-        row: &mut RowBuilder<'_>,
-    ) -> Result<()> {
-        self.states.iter_mut().for_each(Accumulator::clear);
-        let mut open = 0;
-        while let Some((first, body)) = tile {
-            while self.tails.get(open).is_some_and(|(tail, _)| first < *tail) {
-                self.finalize(self.tails[open].1, row)?;
-                open += 1;
-            }
-            if open == self.tails.len() {
+    /// Walks over the tiles before the state's instant, from the newest to the oldest, as far as a window reaches.
+    fn add_past(&mut self, layout: &Layout, reader: &mut Reader<'_>, row: &mut RowBuilder<'_>) -> Result<()> {
+        if self.done == self.tails.len() {
+            return Ok(());
+        }
+        let mut cursor = Cursor::new(layout);
+        for _ in 0..reader.length()? {
+            let (distance, form) = read_tile(reader)?;
+            cursor.back(distance)?;
+            if !self.reaches(cursor.time, row)? {
                 return Ok(());
             }
-            self.add_tile(first, body)?;
-            tile = tiles.next()?;
+            self.add(cursor.zone(), cursor.time, form, reader)?;
         }
-        for i in open..self.tails.len() {
-            self.finalize(self.tails[i].1, row)?;
-        }
-        Ok(())
+        all_read(reader)
     }
 
-    fn add_tile(&mut self, first: i64, body: &[u8]) -> Result<()> {
-        let mut reader = Reader::new(body);
-        for (slot, state) in self.states.iter_mut().enumerate() {
-            if self.layout.holds(slot, first) {
-                state.merge_encoded(self.reader.shapes[slot], self.layout.instant, &mut reader)?;
+    /// Finalizes the windows that begin after `time`; returns whether there are others.
+    #[inline]
+    fn reaches(&mut self, time: i64, row: &mut RowBuilder<'_>) -> Result<bool> {
+        while let Some(&(tail, window)) = self.tails.get(self.done) {
+            if tail <= time {
+                return Ok(true);
             }
+            self.finalize(window, row)?;
+            self.done += 1;
         }
-        if reader.is_empty() { Ok(()) } else { Err(damaged("a tile goes on after its last state")) }
+        Ok(false)
+    }
+
+    /// Adds the body of a tile to the states.
+    #[inline]
+    fn add(&mut self, zone: &Zone, time: i64, form: Form, body: &mut Reader<'_>) -> Result<()> {
+        match form {
+            Form::Events(n) => add_events(zone, time, n.into(), false, body, &mut self.states),
+            Form::Gaps => {
+                let n = body.length()?;
+                add_events(zone, time, n, true, body, &mut self.states)
+            }
+            Form::States => zone
+                .slots
+                .iter()
+                .try_for_each(|&slot| self.states[slot].merge_encoded(self.reader.shapes[slot], time, body)),
+        }
     }
 
     fn finalize(&self, window: usize, row: &mut RowBuilder<'_>) -> Result<()> {
@@ -171,4 +196,32 @@ impl<'a> Pass<'a> {
         }
         Ok(())
     }
+}
+
+/// The tiles of a state at or after its instant.
+struct Ahead<'b> {
+    instant: i64,
+    section: Reader<'b>,
+}
+
+struct AheadTile<'b> {
+    time: i64,
+    form: Form,
+    body: Reader<'b>,
+}
+
+impl<'b> Ahead<'b> {
+    fn next(&mut self) -> Result<Option<AheadTile<'b>>> {
+        if self.section.is_empty() {
+            return Ok(None);
+        }
+        let mut body = Reader::new(self.section.bytes()?);
+        let (after, form) = read_tile(&mut body)?;
+        let time = self.instant.checked_add_unsigned(after).ok_or_else(|| damaged("a time is out of range"))?;
+        Ok(Some(AheadTile { time, form, body }))
+    }
+}
+
+fn all_read(reader: &Reader<'_>) -> Result<()> {
+    if reader.is_empty() { Ok(()) } else { Err(damaged("they go on after their end")) }
 }
