@@ -61,7 +61,7 @@ impl<'a> Reader<'a> {
         Ok(head)
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn varint(&mut self) -> Result<u64> {
         match self.rest {
             [byte, rest @ ..] if *byte < 0x80 => {
@@ -72,8 +72,23 @@ impl<'a> Reader<'a> {
         }
     }
 
-    #[inline]
+    /// A number of several bytes: all at once where it ends within the next 8.
+    #[inline(always)]
     fn long_varint(&mut self) -> Result<u64> {
+        if let Some(chunk) = self.rest.first_chunk() {
+            let word = u64::from_le_bytes(*chunk);
+            let ends = !word & 0x8080_8080_8080_8080;
+            if ends != 0 {
+                let bits = ends.trailing_zeros() + 1;
+                self.rest = &self.rest[bits as usize / 8..];
+                return Ok(join_groups(word & (u64::MAX >> (64 - bits))));
+            }
+        }
+        self.longest_varint()
+    }
+
+    #[cold]
+    fn longest_varint(&mut self) -> Result<u64> {
         let mut value = 0u64;
         for (i, &byte) in self.rest.iter().enumerate().take(10) {
             if i == 9 && byte > 1 {
@@ -139,6 +154,14 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Joins the low 7 bits of each of 8 bytes, in pairs, then pairs of pairs, then those.
+#[inline]
+fn join_groups(word: u64) -> u64 {
+    let pairs = (word & 0x007f_007f_007f_007f) | (word & 0x7f00_7f00_7f00_7f00) >> 1;
+    let fours = (pairs & 0x0000_3fff_0000_3fff) | (pairs & 0x3fff_0000_3fff_0000) >> 2;
+    (fours & 0x0fff_ffff) | (fours & 0x0fff_ffff_0000_0000) >> 4
+}
+
 /// The error for bytes that cannot be read.
 #[cold]
 pub fn damaged(why: &str) -> KernelError {
@@ -168,6 +191,22 @@ mod tests {
         let mut reader = Reader::new(&out);
         assert_eq!(reader.signed(), Ok(i64::MIN));
         assert_eq!(reader.varint(), Ok(u64::MAX));
+    }
+
+    #[test]
+    fn numbers_of_every_length_survive_whatever_follows() {
+        for bits in 0..64 {
+            for value in [1u64 << bits, u64::MAX >> bits] {
+                for follow in [0, 1, 9] {
+                    let mut out = Vec::new();
+                    put_varint(&mut out, value.into());
+                    out.resize(out.len() + follow, 0xff);
+                    let mut reader = Reader::new(&out);
+                    assert_eq!(reader.varint(), Ok(value));
+                    assert_eq!(reader.rest.len(), follow);
+                }
+            }
+        }
     }
 
     #[test]

@@ -49,15 +49,22 @@ pub fn put_float(out: &mut Vec<u8>, x: f64) {
 
 /// # Errors
 /// `Corrupt` if the bytes are damaged.
-#[inline]
+#[inline(always)]
 pub fn read_float(reader: &mut Reader<'_>) -> Result<f64> {
     let head = reader.varint()?;
     let zigzag = head >> TAG_BITS;
-    Ok(match head & ((1 << TAG_BITS) - 1) {
-        NARROW => f32::from_le_bytes(reader.array()?).into(),
-        WIDE => f64::from_le_bytes(reader.array()?),
-        digits => ((zigzag >> 1) as i64 ^ -((zigzag & 1) as i64)) as f64 / POWERS[digits as usize],
-    })
+    match POWERS.get((head & ((1 << TAG_BITS) - 1)) as usize) {
+        Some(power) => Ok(((zigzag >> 1) as i64 ^ -((zigzag & 1) as i64)) as f64 / power),
+        None => read_bits(head, reader),
+    }
+}
+
+fn read_bits(head: u64, reader: &mut Reader<'_>) -> Result<f64> {
+    if head == NARROW {
+        reader.array().map(|b| f32::from_le_bytes(b).into())
+    } else {
+        reader.array().map(f64::from_le_bytes)
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@
 
 use super::layout::Zone;
 use crate::aggregates::Accumulator;
-use crate::aggregates::value::ValueRef;
+use crate::aggregates::float::read_float;
+use crate::aggregates::value::{Shape, ValueRef};
 use crate::error::Result;
 use crate::history::columns::LaneColumn;
 use crate::wire::{Reader, damaged, put_varint};
@@ -64,6 +65,10 @@ fn value<'a>(column: &LaneColumn<'a>, row: u32) -> Option<ValueRef<'a>> {
     column.value(row as usize).filter(|value| !value.is_nan())
 }
 
+fn read_time(time: i64, reader: &mut Reader<'_>) -> Result<i64> {
+    time.checked_add_unsigned(reader.varint()?).ok_or_else(|| damaged("a time is out of range"))
+}
+
 /// Adds stored events to the states.
 ///
 /// # Errors
@@ -77,12 +82,16 @@ pub fn add_events(
     states: &mut [Accumulator],
 ) -> Result<()> {
     for order in 0..n as i64 {
-        let after = if zone.timed { reader.varint()? } else { 0 };
-        let event_time = time.checked_add_unsigned(after).ok_or_else(|| damaged("a time is out of range"))?;
+        let event_time = if zone.timed { read_time(time, reader)? } else { time };
         let bits = if gaps { reader.take(zone.lanes.len().div_ceil(8))? } else { &[] };
         zone.counts.iter().for_each(|slot| states[*slot].add(ValueRef::Int(0), event_time, order));
         for (i, held) in zone.lanes.iter().enumerate() {
             if gaps && bits[i / 8] & (1 << (i % 8)) == 0 {
+                continue;
+            }
+            if held.valued && held.shape == Shape::Float {
+                let x = read_float(reader)?;
+                held.slots.iter().for_each(|slot| states[*slot].add_float(x, event_time, order));
                 continue;
             }
             let value = if held.valued { ValueRef::decode(held.shape, reader)? } else { ValueRef::Int(0) };
