@@ -71,7 +71,10 @@ def find_root(start: Path) -> Path:
     Raises:
         NotFoundError: there is none.
     """
-    start = start.resolve()
+    try:
+        start = start.resolve()
+    except FileNotFoundError as error:
+        raise NotFoundError("The working directory was deleted", fix="Change into one that exists.") from error
     for directory in (start, *start.parents):
         if (directory / FILE_NAME).is_file():
             return directory

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,7 +17,6 @@ from asof.plan.specs import ServiceSpec, column_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime
 
     import pyarrow as pa
 
@@ -250,7 +249,7 @@ def _encode(plan: ReadPlan, keys: Keys) -> list[list[bytes | None]]:
         try:
             values = [_normalise(dtype, columns[name]) for name, dtype in zip(names, types, strict=True)]
             encoded.append(_native.encode_keys_py(types, values))
-        except (AttributeError, TypeError, ValueError, OverflowError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise InputError(
                 f"A value of {' or '.join(names)} is not a key",
                 why=str(error),
@@ -259,20 +258,39 @@ def _encode(plan: ReadPlan, keys: Keys) -> list[list[bytes | None]]:
     return encoded
 
 
-def _normalise(dtype: str, values: Sequence[Any]) -> list[Any]:
-    """Return times as the integers that keys hold; other values as they are, for the kernel to check."""
+def _normalise(dtype: str, values: Any) -> list[Any]:
+    """Return a list of Python values, times as the integers that keys hold; the kernel checks the rest."""
+    if not isinstance(values, list):
+        convert = getattr(values, "to_pylist", None) or getattr(values, "tolist", None)
+        values = list(convert() if convert else values)
     if dtype == "timestamp":
-        return [None if v is None else parse_instant(v) if isinstance(v, str) else to_us(v) for v in values]
+        return [None if v is None else _timestamp_us(v) for v in values]
     if dtype == "date":
-        days = [date.fromisoformat(v) if isinstance(v, str) else v for v in values]
-        return [None if v is None else (v - EPOCH.date()).days for v in days]
-    return values if isinstance(values, list) else list(values)
+        return [None if v is None else _date_days(v) for v in values]
+    listed: list[Any] = values
+    return listed
+
+
+def _timestamp_us(value: Any) -> int:
+    if isinstance(value, str):
+        return parse_instant(value)
+    if isinstance(value, datetime):
+        return to_us(value)
+    raise TypeError(f"expected a datetime or ISO 8601 text, got {value!r}")
+
+
+def _date_days(value: Any) -> int:
+    if isinstance(value, str):
+        value = date.fromisoformat(value)
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return (value - EPOCH.date()).days
+    raise TypeError(f"expected a date or ISO 8601 text, got {value!r}")
 
 
 def _columns(keys: Any) -> dict[str, list[Any]]:
     if hasattr(keys, "items"):
         return {name: list(values) for name, values in keys.items()}
-    rows = list(keys)
+    rows = list(keys) if hasattr(keys, "__iter__") else []
     if not rows or not all(hasattr(row, "items") for row in rows):
         raise InputError(
             f"Keys are a {type(keys).__name__}",
