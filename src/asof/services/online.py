@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from asof.plan.specs import ViewSpec
     from asof.services.catalog import Catalog
 
-    Keys = Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Any]]
+    Keys = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
