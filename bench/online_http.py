@@ -114,7 +114,7 @@ def feast_side() -> Iterator[Side | None]:
     with Redis() as redis, Feast(programs, {"alpha": path}, redis=redis.port) as feast:
         feast.ask("materialize")
         port = free_port()
-        options = ["-h", "127.0.0.1", "-p", str(port), "-w", "1", "--no-access-log"]
+        options = ["-h", "127.0.0.1", "-p", str(port), "-w", "1", "--no-access-log", "--max-requests", "0"]
         command = [str(programs / "feast"), "-c", str(feast.directory), "serve", *options]
         features = [f"alpha:{column}" for column in STATE_COLUMNS]
         with serving(command, port, ENVIRONMENT) as server:
