@@ -11,12 +11,12 @@ import pytest
 import asof
 from asof import Count, Entity, EventView, FeatureService, FileSource, FrameSource
 from asof.errors import DefinitionError, InputError, NotFoundError, SchemaError
-from bad_input.conftest import orders
+from tests.bad_input.conftest import orders
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bad_input.conftest import Notebook
+    from tests.bad_input.conftest import Notebook
 
 SPINE = pd.DataFrame({"customer_id": [2, 9, 1], "event_timestamp": pd.to_datetime(["2026-01-03"] * 3), "label": "abc"})
 

@@ -16,7 +16,7 @@ from asof.errors import AsofError, InputError, NotFoundError, SourceError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bad_input.conftest import Notebook
+    from tests.bad_input.conftest import Notebook
 
 DAY = datetime(2026, 1, 3)
 SPINE = pd.DataFrame({"customer_id": [1, 2, 3], "event_timestamp": pd.to_datetime([DAY] * 3)})

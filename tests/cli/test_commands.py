@@ -14,7 +14,7 @@ from asof.cli import cli, main
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cli.conftest import Project
+    from tests.cli.conftest import Project
 
 
 def test_apply_writes_a_revision_and_says_what_comes_next(project: Project) -> None:

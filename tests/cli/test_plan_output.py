@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from cli.conftest import Project
+    from tests.cli.conftest import Project
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from cli.conftest import Project
+    from tests.cli.conftest import Project
 
 SPINE = (
     "customer_id,event_timestamp,label\n7,2025-01-03T00:00:00Z,1\n8,2025-01-03T00:00:00Z,0\n7,2025-02-01T00:00:00Z,1\n"

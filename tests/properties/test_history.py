@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, TypeVar
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from offline import frame_views, history
 
 from asof.errors import FeatureValueError
 from asof.testing import oracle
 from asof.testing.comparison import differences, identical
 from asof.testing.generators import PREDICATES, Case, EventDraft, StateDraft, cases
+from tests.properties.offline import frame_views, history
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
-from offline import frame_views, history
-from project import open_project, read_online
 
 from asof.clock import from_us
 from asof.errors import FeatureValueError
 from asof.testing import oracle
 from asof.testing.comparison import differences, identical
 from asof.testing.generators import PREDICATES, Case, cases
+from tests.properties.offline import frame_views, history
+from tests.properties.project import open_project, read_online
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

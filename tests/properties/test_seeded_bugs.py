@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
-from seeded_bugs import BUGS, Bug
 
 from asof.errors import FeatureValueError
 from asof.testing import oracle
 from asof.testing.comparison import differences
 from asof.testing.generators import PREDICATES, Case, cases
+from tests.properties.seeded_bugs import BUGS, Bug
 
 if TYPE_CHECKING:
     from asof.definitions import FeatureView

@@ -7,14 +7,14 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from offline import as_answers, spine_table
-from project import open_project, read_online
 
 from asof.clock import from_us
 from asof.definitions import Aggregate, Entity, Feature, Window
 from asof.testing import oracle
 from asof.testing.comparison import differences
 from asof.testing.generators import PREDICATES, Case, EventDraft, StateDraft
+from tests.properties.offline import as_answers, spine_table
+from tests.properties.project import open_project, read_online
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
-from conftest import FEATURES, KEYS, VALUES
+
+from tests.server.conftest import FEATURES, KEYS, VALUES
 
 if TYPE_CHECKING:
     import httpx

@@ -6,9 +6,9 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import KEYS
 
 from asof.server.openapi import document
+from tests.server.conftest import KEYS
 
 if TYPE_CHECKING:
     import httpx

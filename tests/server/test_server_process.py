@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import psutil
-from conftest import DEFINITIONS, KEYS, VALUES
 
 from asof.store import FeatureStore
+from tests.server.conftest import DEFINITIONS, KEYS, VALUES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from conftest import Server
+    from tests.server.conftest import Server
 
     Serve = Callable[..., tuple[Path, Server]]
 
