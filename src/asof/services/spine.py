@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from asof import dtypes
-from asof.clock import to_us
+from asof.clock import FIRST_US, LAST_US
 from asof.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
     from asof.plan.specs import EntitySpec
 
 EVENT_TIMESTAMP = "event_timestamp"
-_FIRST_US = to_us(datetime.min)
-_LAST_US = to_us(datetime.max)
 _EXACT = {pa.float16(): 2**11, pa.float32(): 2**24, pa.float64(): 2**53}
 
 
@@ -147,7 +144,7 @@ def instants_us(column: pa.ChunkedArray | pa.Array, what: str) -> pa.Array:
     except pa.ArrowInvalid as error:
         raise _out_of_range(what, str(error).splitlines()[0]) from error
     bounds = pc.min_max(instants).as_py()
-    if len(instants) and (bounds["min"] < _FIRST_US or bounds["max"] > _LAST_US):
+    if len(instants) and (bounds["min"] < FIRST_US or bounds["max"] > LAST_US):
         raise _out_of_range(what, "")
     return instants
 

@@ -14,7 +14,7 @@ from asof.errors import SchemaError, did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-MAX_US = 2**63 - 1
+_FIRST, _LAST = "0001-01-01 00:00:00", "9999-12-31 23:59:59.999999"
 _DUCK = {
     "bool": "BOOLEAN",
     "int8": "TINYINT",
@@ -66,7 +66,7 @@ class SourceColumn:
 
 @dataclass(frozen=True)
 class Time:
-    """SQL of a time column: microseconds since the epoch, where it is out of range, where precision would be lost."""
+    """SQL of a time column: microseconds since the epoch, where it is outside the years 1 to 9999, or between them."""
 
     us: str
     out_of_range: str
@@ -120,12 +120,12 @@ def time_sql(column: SourceColumn, source: str, role: str) -> Time:
     """
     x = column.sql
     if column.duck in ("TIMESTAMP", "TIMESTAMP WITH TIME ZONE"):
-        return Time(f"epoch_us({x})", f"NOT isfinite({x})")
+        zone = "+00" if column.duck != "TIMESTAMP" else ""
+        return Time(f"epoch_us({x})", f"{x} < {column.duck} '{_FIRST}{zone}' OR {x} > {column.duck} '{_LAST}{zone}'")
     if column.duck in ("TIMESTAMP_NS", "TIMESTAMPTZ_NS"):
         return Time(f"epoch_ns({x}) // 1000", "false", f"epoch_ns({x}) % 1000 <> 0")
     if column.duck == "DATE":
-        cast = f"TRY_CAST({x} AS TIMESTAMP)"
-        return Time(f"epoch_us({cast})", f"({cast} IS NULL OR NOT isfinite({cast}))")
+        return Time(f"epoch_us(TRY_CAST({x} AS TIMESTAMP))", f"{x} < DATE '0001-01-01' OR {x} > DATE '9999-12-31'")
     raise SchemaError(
         f"Column {column.name!r} of source {source!r} is {column.duck}, not a time",
         why=f"It is the source's {role}",

@@ -10,9 +10,10 @@ from urllib.parse import quote
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from asof.backends.local.columns import MAX_US, Time, literal, pick, quoted, time_sql
+from asof.backends.local.columns import Time, literal, pick, quoted, time_sql
 from asof.backends.local.faults import lossy, translated
 from asof.backends.local.predicates import condition
+from asof.clock import FIRST_US, LAST_US
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,8 +67,6 @@ def rules(relation: Relation, request: ScanRequest) -> Rules:
     for role, (_, time) in times.items():
         reasons[f"{role} is out of range"] = time.out_of_range
     us = times["event time"][1].us
-    if source.delay_us:
-        reasons["event time is out of range"] += f" OR {us} > {MAX_US - source.delay_us}"
     horizon = _horizon(request)
     if horizon is not None:
         reasons["event time is ahead of the clock"] = f"{us} > {horizon}"
@@ -85,7 +84,7 @@ def rules(relation: Relation, request: ScanRequest) -> Rules:
 
 def _horizon(request: ScanRequest) -> int | None:
     skew = request.source.max_skew_us
-    return None if skew is None or request.now_us is None else min(request.now_us + skew, MAX_US)
+    return None if skew is None or request.now_us is None else request.now_us + skew
 
 
 def _proven(relation: Relation, required: list[str], times: set[str], request: ScanRequest) -> bool:
@@ -94,7 +93,7 @@ def _proven(relation: Relation, required: list[str], times: set[str], request: S
         return False
     for name in times:
         found = footers.range_us(name)
-        if found is None or found[0] <= -MAX_US or found[1] >= MAX_US - request.source.delay_us:
+        if found is None or found[0] < FIRST_US or found[1] > LAST_US:
             return False
         horizon = _horizon(request)
         if name == request.source.event_time and horizon is not None and found[1] > horizon:

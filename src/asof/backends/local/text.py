@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from asof.backends.local.columns import duck_type, literal, quoted
-from asof.backends.local.faults import translated
+from asof.backends.local.faults import lossy, translated
 from asof.backends.local.files import csv_header, opener
 from asof.backends.local.parquet import drift
 from asof.errors import SourceError
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from asof.plan.specs import SourceSpec
 
 _TIMES = ("DATE", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE")
+_INTEGERS = frozenset(
+    {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "HUGEINT"}
+)
 _INTEGER = re.compile(r"-?(0|[1-9]\d{0,17})")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 
@@ -35,7 +38,8 @@ def load(con: duckdb.DuckDBPyConnection, source: SourceSpec, files: Files, *, ro
 
     Raises:
         SourceError: a file cannot be parsed; the message names the line where the parser knows it.
-        SchemaError: two files have types for one column that no type holds.
+        SchemaError: two files have types for one column that no type holds; or a text has more digits after the point
+            than its column's type.
     """
     found = [(path, _types(con, source, path)) for path in files.paths]
     folders = _folder_types(files) if files.hive else {}
@@ -59,6 +63,41 @@ def load(con: duckdb.DuckDBPyConnection, source: SourceSpec, files: Files, *, ro
         fields = ", ".join([*(quoted(name) for name in types if name not in folders), *parts])
         with translated(source.name, path):
             con.execute(f"INSERT INTO raw BY NAME SELECT {fields} FROM {_reader(source, path, types)}")
+            _refuse_cut(con, source, path, {name: kind for name, kind in types.items() if name not in folders})
+
+
+def _refuse_cut(con: duckdb.DuckDBPyConnection, source: SourceSpec, path: str, types: dict[str, str]) -> None:
+    """Refuse texts of which DuckDB drops a part without a word: of a second, a day, an integer, a decimal.
+
+    Raises:
+        SchemaError: names the column and the first such text.
+    """
+    dropped = {name: pattern for name, kind in types.items() if (pattern := _dropped(source, kind)) is not None}
+    if not dropped:
+        return
+    texts = _reader(source, path, dict.fromkeys(types if source.format == "csv" else dropped, "VARCHAR"))
+    cut = ", ".join(
+        f"first({quoted(name)}) FILTER (regexp_matches({quoted(name)}, {literal(pattern)}))"
+        for name, pattern in dropped.items()
+    )
+    for name, text in zip(dropped, con.execute(f"SELECT {cut} FROM {texts}").fetchall()[0], strict=True):
+        if text is not None:
+            kind = "timestamp (microseconds)" if types[name] in _TIMES[1:] else types[name].lower()
+            raise lossy(source.name, name, "text", kind, f"{text!r} in {path} has more digits than that")
+
+
+def _dropped(source: SourceSpec, kind: str) -> str | None:
+    """Return a pattern of the texts that a type holds only in part, or None where there are none."""
+    if kind in _TIMES[1:] or kind == "TIME":
+        return r"[.]\d{6}\d*[1-9]"
+    if source.format == "ndjson":  # its numbers are no text, and its types those of all its rows
+        return None
+    if kind == "DATE":
+        return r"[T ].*[1-9]"
+    decimal = re.fullmatch(r"DECIMAL\(\d+,\s*(\d+)\)", kind)
+    if decimal is None and kind not in _INTEGERS:
+        return None
+    return rf"[.]\d{{{decimal[1] if decimal else 0}}}\d*[1-9]|[0-9][eE]-"
 
 
 def _types(con: duckdb.DuckDBPyConnection, source: SourceSpec, path: str) -> dict[str, str]:
@@ -154,8 +193,15 @@ def _sniffed_csv(con: duckdb.DuckDBPyConnection, source: SourceSpec, path: str) 
 
 
 def _with_roles(source: SourceSpec, types: dict[str, str]) -> dict[str, str]:
-    roles = {source.event_time: _TIMES[-1], source.available_at: _TIMES[-1], source.deleted: "BOOLEAN"}
-    return {name: roles.get(name, kind) if kind in ("VARCHAR", '"NULL"') else kind for name, kind in types.items()}
+    """Return types with zoned times, naive ones being UTC, and with those that roles ask of columns that have none."""
+    times = (source.event_time, source.available_at)
+    roles = {**dict.fromkeys(times, _TIMES[-1]), source.deleted: "BOOLEAN"}
+    zoned = {name: _TIMES[-1] if kind == "TIMESTAMP" else kind for name, kind in types.items()}
+    unsettled = {"VARCHAR", '"NULL"'}
+    return {
+        name: roles.get(name, kind) if kind in unsettled or (name in times and kind == "DATE") else kind
+        for name, kind in zoned.items()
+    }
 
 
 def _merged(source: SourceSpec, found: Iterable[tuple[str, dict[str, str]]]) -> dict[str, str]:
