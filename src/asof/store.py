@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from asof.interfaces.registry import Revision
     from asof.plan.diff import Plan
     from asof.plan.registered import Kind
+    from asof.plan.selection import Selection
     from asof.services.grid import Instants
     from asof.services.online import Keys
     from asof.services.overview import Description, Listed, Status
@@ -256,7 +257,7 @@ class FeatureStore:
         else:
             selection = unregistered.select(features, definitions, scanner)
         if isinstance(spine, str | os.PathLike):
-            spine = read_table(Path(spine))
+            spine = read_table(Path(spine), _text_keys(selection))
         elif instants is not None:
             views = [view for view, _ in selection.by_view()]
             spine = grid_spine(known_entities(scanner, views) if entities is None else entities, instants)
@@ -361,6 +362,10 @@ class FeatureStore:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _text_keys(selection: Selection) -> set[str]:
+    return {key.name for view, _ in selection.by_view() for key in view.entity.join_keys if key.dtype == "string"}
 
 
 def as_us(instant: Instant) -> int:

@@ -11,6 +11,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+from asof import Count, Entity, EventView, FrameSource
 from asof.errors import AsofError, InputError, NotFoundError, SourceError
 
 if TYPE_CHECKING:
@@ -247,3 +248,24 @@ def test_a_spine_file_that_cannot_be_used_is_named(
     with pytest.raises(kind, match=says) as caught:
         notebook.counts(tmp_path / name)
     assert caught.value.fix
+
+
+def test_keys_that_are_text_keep_their_zeros_in_a_csv_spine(notebook: Notebook, tmp_path: Path) -> None:
+    shops = pa.table({"shop": ["007", "7"], "ts": pa.array([0, 0], pa.timestamp("us"))})
+    source = FrameSource("shops", event_time="ts", frame=shops)
+    view = EventView("visits", entity=Entity("shop", join_key="shop"), source=source, features=[Count(windows=["1d"])])
+    (tmp_path / "a.csv").write_text("shop,t\n007,1970-01-01T01:00:00Z\n08,1970-01-01T01:00:00Z\n", encoding="utf-8")
+    found = notebook.store.get_historical_features(view, tmp_path / "a.csv").to_arrow()
+    assert found["shop"].to_pylist() == ["007", "08"]
+    assert found["visits__count_1d"].to_pylist() == [1, 0]
+
+
+def test_a_csv_spines_integers_are_exact_or_refused(notebook: Notebook, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    for value, fine in (("9223372036854775807", True), ("9223372036854775808", False), ("1e300", True), ("0.5", True)):
+        path.write_text(f"customer_id,event_timestamp,n\n1,2026-01-03T00:00:00Z,{value}\n", encoding="utf-8")
+        if fine:
+            assert notebook.counts(path) == [2]
+        else:
+            with pytest.raises(SourceError, match="'n' .*integers that neither int64 nor float64"):
+                notebook.counts(path)

@@ -13,8 +13,10 @@ import pyarrow as pa
 from asof.errors import InputError, NotFoundError, SourceError, StoreError, StoreFullError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from pathlib import Path
+
+_EXACT = 2.0**53  # from here on a float64 may stand for several integers
 
 
 class LocalTableWriter:
@@ -38,8 +40,12 @@ class LocalTableWriter:
             raise disk_error(target, error) from error
 
 
-def read_table(path: Path) -> pa.Table:
+def read_table(path: Path, texts: Collection[str] = ()) -> pa.Table:
     """Read a Parquet, CSV, NDJSON or Arrow file, or a Delta table, as one table.
+
+    Args:
+        path: Where it is; its ending names the format.
+        texts: Columns that are text in CSV, whatever they look like: 007 keeps its zeros.
 
     Raises:
         NotFoundError: there is nothing at `path`.
@@ -58,9 +64,7 @@ def read_table(path: Path) -> pa.Table:
 
             return pq.read_table(path)
         if path.suffix == ".csv":
-            import pyarrow.csv as pa_csv
-
-            return pa_csv.read_csv(path)
+            return _read_csv(path, texts)
         if path.suffix in (".ndjson", ".jsonl"):
             import pyarrow.json as pa_json
 
@@ -74,6 +78,25 @@ def read_table(path: Path) -> pa.Table:
     raise InputError(
         f"There is no format for {path.name!r}", fix="Give a .parquet, .csv, .ndjson or .arrow file, or a Delta table."
     )
+
+
+def _read_csv(path: Path, texts: Collection[str]) -> pa.Table:
+    import pyarrow.compute as pc
+    import pyarrow.csv as pa_csv
+
+    types = dict.fromkeys(texts, pa.string())
+    table = pa_csv.read_csv(path, convert_options=pa_csv.ConvertOptions(column_types=types))
+    for field in table.schema:
+        if field.type != pa.float64() or not pc.any(pc.greater(pc.abs(table[field.name]), _EXACT)).as_py():
+            continue
+        options = pa_csv.ConvertOptions(include_columns=[field.name], column_types={field.name: pa.string()})
+        written = pa_csv.read_csv(path, convert_options=options)[field.name]
+        if pc.any(pc.match_substring_regex(written, r"^\s*[-+]?\d+\s*$")).as_py():
+            raise SourceError(
+                f"Column {field.name!r} of {path} holds integers that neither int64 nor float64 keeps exactly",
+                fix="Write the column as text, in quotes, or as Parquet.",
+            )
+    return table
 
 
 def _write_file(target: Path, chosen: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:

@@ -46,7 +46,7 @@ def load(con: duckdb.DuckDBPyConnection, source: SourceSpec, files: Files, *, ro
     table = _merged(source, found) | folders
     if source.format == "ndjson":
         table = _declared(source) | table
-    if not table:
+    if not table or (source.format == "csv" and not source.columns and not _any_row(con, source, files)):
         raise SourceError(
             f"Source {source.name!r}: {source.path} has no rows, so its columns are not known",
             fix="Add the first row, or take the source out of the definitions until there is one.",
@@ -64,6 +64,15 @@ def load(con: duckdb.DuckDBPyConnection, source: SourceSpec, files: Files, *, ro
         with translated(source.name, path):
             con.execute(f"INSERT INTO raw BY NAME SELECT {fields} FROM {_reader(source, path, types)}")
             _refuse_cut(con, source, path, {name: kind for name, kind in types.items() if name not in folders})
+
+
+def _any_row(con: duckdb.DuckDBPyConnection, source: SourceSpec, files: Files) -> bool:
+    for path in files.paths:
+        texts = _reader(source, path, dict.fromkeys(csv_header(source.name, path).names, "VARCHAR"))
+        with translated(source.name, path):
+            if con.execute(f"SELECT 1 FROM {texts} LIMIT 1").fetchone() is not None:
+                return True
+    return False
 
 
 def _refuse_cut(con: duckdb.DuckDBPyConnection, source: SourceSpec, path: str, types: dict[str, str]) -> None:
