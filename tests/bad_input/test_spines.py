@@ -267,5 +267,5 @@ def test_a_csv_spines_integers_are_exact_or_refused(notebook: Notebook, tmp_path
         if fine:
             assert notebook.counts(path) == [2]
         else:
-            with pytest.raises(SourceError, match="'n' .*integers that neither int64 nor float64"):
+            with pytest.raises(SourceError, match=r"'n' .*integers that neither int64 nor float64"):
                 notebook.counts(path)
