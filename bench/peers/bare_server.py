@@ -1,4 +1,4 @@
-"""The least a server on this stack can do: decode the request, answer a JSON that is ready. Usage: PORT FILE."""
+"""The least a server on this stack can do: decode the request, encode the same answer. Usage: PORT FILE."""
 
 from __future__ import annotations
 
@@ -18,12 +18,7 @@ class Request(msgspec.Struct):
 
 
 DECODER = msgspec.json.Decoder(Request)
-ANSWER = Path(sys.argv[2]).read_bytes()
-HEAD = {
-    "type": "http.response.start",
-    "status": 200,
-    "headers": [(b"content-type", b"application/json"), (b"content-length", str(len(ANSWER)).encode())],
-}
+ANSWER = msgspec.json.decode(Path(sys.argv[2]).read_bytes())
 
 
 async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -35,8 +30,10 @@ async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
         body += message["body"]
         more = message.get("more_body", False)
     DECODER.decode(body)
-    await send(HEAD)
-    await send({"type": "http.response.body", "body": ANSWER})
+    answer = msgspec.json.encode(ANSWER)
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(answer))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": answer})
 
 
 if __name__ == "__main__":

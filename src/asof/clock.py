@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Protocol
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -61,8 +62,14 @@ def from_us(us: int) -> datetime:
 
 def iso(us: int) -> str:
     """Return `us` as ISO 8601 with a `Z`, without trailing zero fractions."""
-    text = from_us(us).isoformat(timespec="microseconds").removesuffix("+00:00")
-    return text.rstrip("0").rstrip(".") + "Z"
+    second, fraction = divmod(us, 1_000_000)
+    text = _iso_second(second)
+    return f"{text}Z" if fraction == 0 else f"{text}.{fraction:06}".rstrip("0") + "Z"
+
+
+@lru_cache(maxsize=256)
+def _iso_second(second: int) -> str:
+    return from_us(second * 1_000_000).isoformat().removesuffix("+00:00")
 
 
 def parse_instant(text: str) -> int:

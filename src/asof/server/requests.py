@@ -145,12 +145,7 @@ def decoded_keys(plan: ReadPlan, keys: Mapping[str, Sequence[Any]]) -> Mapping[s
     Raises:
         InputError: a value is not base64.
     """
-    binary = {
-        name
-        for names, dtypes in plan.entities
-        for name, dtype in zip(names, dtypes, strict=True)
-        if dtype == "binary" and name in keys
-    }
+    binary = plan.binary_keys
     if not binary:
         return keys
     return {

@@ -45,6 +45,8 @@ class ReadPlan:
     Attributes:
         views: In order of first use; each is read once, with all its features.
         entities: Join key names and types per distinct entity.
+        binary_keys: The join keys of type binary, which JSON cannot hold as they are.
+        head: How every JSON answer begins.
         shape: The answer's: which feature of which view every output column is.
     """
 
@@ -52,6 +54,8 @@ class ReadPlan:
     views: tuple[_ViewPlan, ...]
     entities: tuple[tuple[tuple[str, ...], list[str]], ...]
     key_names: frozenset[str]
+    binary_keys: frozenset[str]
+    head: bytes
     shape: _native.AnswerPlan
 
 
@@ -114,15 +118,14 @@ class OnlineFeatures:
 
     def to_json(self, *, metadata: bool = False) -> bytes:
         """Return the HTTP answer; `metadata` adds statuses, event times, and the views' versions."""
-        head: dict[str, Any] = {"at": iso(self._at_us)}
-        if self._plan.service is not None:
-            head = {"service": self._plan.service.key, **head}
+        head = b'%s"at":"%s",' % (self._plan.head, iso(self._at_us).encode())
         if metadata:
-            head["views"] = {
+            views = {
                 name: {**version, "instant": iso(generation.instant_us)}
                 for (name, version), generation in zip(self.versions.items(), self._generations, strict=True)
             }
-        return self._answer.to_json(msgspec.json.encode(head)[:-1] + b",", metadata)
+            head += b'"views":%s,' % msgspec.json.encode(views)
+        return self._answer.to_json(head, metadata)
 
 
 class OnlineReader:
@@ -213,11 +216,20 @@ class OnlineReader:
             views=tuple(plans),
             entities=tuple((names, list(dtypes)) for names, dtypes in entities),
             key_names=frozenset(name for names, _ in entities for name in names),
+            binary_keys=frozenset(
+                name for names, dtypes in entities for name, t in zip(names, dtypes, strict=True) if t == "binary"
+            ),
+            head=b"{"
+            + (b'"service":%s,' % msgspec.json.encode(service.key) if (service := selection.service) else b""),
             shape=_native.AnswerPlan([plan.view.name for plan in plans], picks),
         )
 
     def _view_key(self, view: ViewSpec) -> ViewKey:
         return ViewKey(self._project, view.name, view.version)
+
+
+def _head(service: ServiceSpec | None) -> bytes:
+    return b"{" if service is None else b'{"service":%s,' % msgspec.json.encode(service.key)
 
 
 def _block(plan: _ViewPlan, values: Sequence[bytes | None], instant_us: int) -> Any:
@@ -236,8 +248,8 @@ def _reader(view: ViewSpec) -> Any:
 
 def _encode(plan: ReadPlan, keys: Keys) -> list[list[bytes | None]]:
     columns = keys if isinstance(keys, dict) else _columns(keys)
-    lengths = {len(values) for name, values in columns.items() if not isinstance(values, str)}
-    if len(lengths) != 1 or any(isinstance(values, str) for values in columns.values()):
+    lengths = {-1 if isinstance(values, str) else len(values) for values in columns.values()}
+    if len(lengths) != 1 or -1 in lengths:
         raise InputError(
             "Keys are not columns of one length",
             fix='Give per join key a list with one value per entity, as {"customer_id": [17, 42]}.',

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import resource
 import shutil
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import lmdb
@@ -13,8 +12,8 @@ import lmdb
 from asof.errors import CorruptDataError, StoreError, StoreFullError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
+    from types import TracebackType
 
 _CORRUPT = (
     lmdb.CorruptedError,
@@ -27,22 +26,32 @@ _ROOM_BYTES = 256 * 2**20
 _FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
 
 
-@contextmanager
-def translated(path: Path, doing: str) -> Iterator[None]:
-    """Raise the contract's errors for driver errors of the block.
+class translated:
+    """Raises the contract's errors for driver errors of its block."""
 
-    Args:
-        path: The store's directory, for the message.
-        doing: What fails, as "be written".
-    """
-    try:
-        yield
-    except lmdb.Error as error:
-        raise _from_driver(path, doing, error) from error
-    except OSError as error:
-        if isinstance(error, StoreError):
-            raise
-        raise _from_system(path, doing, error) from error
+    __slots__ = ("_doing", "_path")
+
+    def __init__(self, path: Path, doing: str) -> None:
+        """Guard a block.
+
+        Args:
+            path: The store's directory, for the message.
+            doing: What fails, as "be written".
+        """
+        self._path = path
+        self._doing = doing
+
+    def __enter__(self) -> None:
+        """Begin the block."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Translate what left the block."""
+        if isinstance(error, lmdb.Error):
+            raise _from_driver(self._path, self._doing, error) from error
+        if isinstance(error, OSError) and not isinstance(error, StoreError):
+            raise _from_system(self._path, self._doing, error) from error
 
 
 def _from_driver(path: Path, doing: str, error: lmdb.Error) -> Exception:

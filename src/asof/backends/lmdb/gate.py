@@ -15,21 +15,22 @@ class Gate:
 
     def __init__(self) -> None:
         """Start open."""
-        self._state = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
+        self._state = threading.Condition(self._lock)
         self._inside = 0
         self._waiting = 0
         self._held = False
 
     def enter(self) -> None:
         """Wait until nobody has or wants the gate alone, then count as inside."""
-        with self._state:
+        with self._lock:
             while self._waiting:
                 self._state.wait()
             self._inside += 1
 
     def leave(self) -> None:
         """Undo one `enter`."""
-        with self._state:
+        with self._lock:
             self._inside -= 1
             if self._waiting:
                 self._state.notify_all()
