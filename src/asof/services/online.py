@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     Keys = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
 
+_MAX_PLANS = 1024
+
+
 @dataclass(frozen=True)
 class _ViewPlan:
     """One view of a read: where its values are, which keys it takes, and what decodes it."""
@@ -152,6 +155,8 @@ class OnlineReader:
         except TypeError as error:
             raise _not_names(features) from error
         if plan is None:
+            if len(self._plans) >= _MAX_PLANS:  # feature lists come from requests, so their number has no bound
+                self._plans.clear()
             plan = self._plans[name] = self._compile(features)
         return plan
 
