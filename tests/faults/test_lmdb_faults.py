@@ -40,6 +40,30 @@ for number in itertools.count(int(sys.argv[2])):
     print(number, flush=True)
 """
 
+THREADS = """
+import sys, threading
+from pathlib import Path
+import pyarrow as pa
+from asof.backends.lmdb import LmdbStore
+from asof.interfaces.online import ViewKey
+view = ViewKey("shop", "spend", 1)
+keys = pa.array([b"%05d" % n for n in range(500)], pa.binary())
+def work():
+    for _ in range(20):
+        store = LmdbStore(Path(sys.argv[1]))
+        with store.write(view) as generation:
+            generation.put(keys, pa.array([b"x" * 200] * 500, pa.binary()))
+            generation.commit(1, 1, "meaning")
+        assert store.read([(view, [b"00001"])])[0].values == [b"x" * 200]
+        store.close()
+threads = [threading.Thread(target=work) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(LmdbStore(Path(sys.argv[1])).generations("shop")[view].number)
+"""
+
 READER = """
 import sys
 from pathlib import Path
@@ -117,6 +141,14 @@ def test_a_writer_killed_at_any_point_leaves_whole_generations(
         names = [key for key in cursor.iternext(values=False) if key != b"meta"]
     assert len(names) == 2, "only the current generations are left"
     store.close()
+
+
+def test_threads_that_open_write_and_close_one_store_at_once_neither_wait_forever_nor_fail(tmp_path: Path) -> None:
+    """A writer that removes old storage needs the file alone, while others wait for their turn to write."""
+    command = [sys.executable, "-c", THREADS, str(tmp_path / "online")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "80\n"
 
 
 def fill_under_limit(path: Path) -> int:

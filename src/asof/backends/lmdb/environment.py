@@ -70,6 +70,7 @@ class Environment:
     def _start(self) -> None:
         self._gate = Gate()
         self._opening = threading.Lock()
+        self._writing = threading.Lock()
         with translated(self.path, "be opened"):
             self._open_or_create()
         self._forked = False
@@ -183,14 +184,17 @@ class Environment:
         """
         self._become_writable()
         for _ in range(_RETRIES):
-            self._gate.enter()
-            try:
-                with self._env.begin(write=True) as txn:
-                    return work(txn)
-            except (MissingHandleError, lmdb.MapFullError, lmdb.MapResizedError, lmdb.PanicError) as error:
-                problem = error
-            finally:
-                self._gate.leave()
+            # Writers of this process queue here, not inside the gate: who is inside keeps the running one from
+            # ever having it alone.
+            with self._writing:
+                self._gate.enter()
+                try:
+                    with self._env.begin(write=True) as txn:
+                        return work(txn)
+                except (MissingHandleError, lmdb.MapFullError, lmdb.MapResizedError, lmdb.PanicError) as error:
+                    problem = error
+                finally:
+                    self._gate.leave()
             self._recover(problem)
         raise self._unsettled("written")
 
@@ -251,7 +255,7 @@ class Environment:
             self._open_handle(error.name)
             return
         if isinstance(error, lmdb.ReadersFullError):
-            self._env.reader_check()
+            self.check_readers()
             return
         with self._gate.alone():
             if isinstance(error, lmdb.PanicError):
@@ -272,7 +276,12 @@ class Environment:
 
     def check_readers(self) -> None:
         """Free the reader slots of processes that died; their snapshots would keep old pages from being reused."""
-        self._env.reader_check()
+        self._restart_if_forked()
+        self._gate.enter()
+        try:
+            self._env.reader_check()
+        finally:
+            self._gate.leave()
 
     def close(self) -> None:
         """Wait for running transactions and unmap the file."""

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from asof.backends.local.tables import disk_error
+from asof.backends.local.temporary import alive
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -179,15 +180,5 @@ def remove_leftovers(directory: Path) -> None:
         return
     for found in directory.iterdir():
         pid = found.name.partition("-")[0]
-        if pid.isdigit() and not _alive(int(pid)):
+        if pid.isdigit() and not alive(int(pid)):
             shutil.rmtree(found, ignore_errors=True)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

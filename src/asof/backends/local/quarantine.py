@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -13,6 +12,7 @@ import pyarrow.parquet as pq
 from asof.backends.local.columns import Time, literal, pick, quoted, time_sql
 from asof.backends.local.faults import lossy, translated
 from asof.backends.local.predicates import condition
+from asof.backends.local.temporary import replacing
 from asof.clock import FIRST_US, LAST_US
 
 if TYPE_CHECKING:
@@ -138,17 +138,12 @@ def set_apart(relation: Relation, request: ScanRequest, rule: Rules, folder: Pat
     rows = relation.con.sql(
         f"SELECT {shown}, {reason} AS {quoted(REASON)} FROM src WHERE {quoted(REASON)} IS NOT NULL"
     ).to_arrow_reader(100_000)
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
     with translated(request.source.name, str(target)):
         folder.mkdir(parents=True, exist_ok=True)
-        try:
-            with pq.ParquetWriter(temporary, rows.schema) as writer:
-                for batch in rows:
-                    writer.write_batch(batch)
-                    _count(batch.column(REASON), rejected.counts)
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with replacing(target) as temporary, pq.ParquetWriter(temporary, rows.schema) as writer:
+            for batch in rows:
+                writer.write_batch(batch)
+                _count(batch.column(REASON), rejected.counts)
     rejected.path = str(target)
     return f"{usable} AND (CASE {listed} END) IS NULL"
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import uuid
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from asof.backends.local.temporary import replacing
 from asof.errors import InputError, NotFoundError, SourceError, StoreError, StoreFullError
 
 if TYPE_CHECKING:
@@ -100,17 +100,12 @@ def _read_csv(path: Path, texts: Collection[str]) -> pa.Table:
 
 
 def _write_file(target: Path, chosen: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with temporary.open("wb") as sink:
-            with _open_writer(sink, chosen, schema) as writer:
-                for batch in batches:
-                    writer.write_batch(batch)
-            sink.flush()
-            os.fsync(sink.fileno())
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(target) as temporary, temporary.open("wb") as sink:
+        with _open_writer(sink, chosen, schema) as writer:
+            for batch in batches:
+                writer.write_batch(batch)
+        sink.flush()
+        os.fsync(sink.fileno())
 
 
 def _open_writer(sink: Any, chosen: str, schema: pa.Schema) -> Any:
@@ -142,7 +137,8 @@ def _write_delta(target: Path, schema: pa.Schema, batches: Iterable[pa.RecordBat
 
 
 def _errno_of(message: str) -> int:
-    return errno.ENOSPC if "No space left" in message else errno.EIO
+    full = any(text in message for text in ("No space left", "File too large", "quota exceeded"))
+    return errno.ENOSPC if full else errno.EIO
 
 
 def disk_error(target: Path, error: OSError) -> StoreError:

@@ -1,0 +1,44 @@
+"""Names of files that are being written, and the removal of those whose writer died."""
+
+from __future__ import annotations
+
+import glob
+import os
+import platform
+import uuid
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """Give a path to write to, which takes the place of `target` in one step when the block ends without an error.
+
+    What writers of the same target on this machine left behind when they died is deleted first.
+    """
+    writer = f"{platform.node()}-{os.getpid()}"
+    for found in target.parent.glob(glob.escape(f".{target.name}.{platform.node()}-") + "*.tmp"):
+        pid = found.name.removesuffix(".tmp").rpartition(".")[0].rpartition("-")[2]
+        if pid.isdigit() and not alive(int(pid)):
+            found.unlink(missing_ok=True)
+    temporary = target.with_name(f".{target.name}.{writer}.{uuid.uuid4().hex}.tmp")
+    try:
+        yield temporary
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def alive(pid: int) -> bool:
+    """Return whether a process of this machine runs."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
