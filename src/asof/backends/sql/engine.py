@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _BUSY_TIMEOUT_S = 10
+_ROOM_BYTES = 2**20
 _SCHEME = "sqlite:///"
 _WRITES = "asof_writes"
 _SQLITE_ERRORS: dict[int, tuple[type[AsofError], str]] = {
@@ -96,6 +98,8 @@ def transaction(engine: sa.Engine, file: Path, *, writes: bool = False) -> Itera
 
 
 def _explain(error: BaseException | None, file: Path) -> AsofError:
-    code = getattr(error, "sqlite_errorcode", None) or 0
-    kind, fix = _SQLITE_ERRORS.get(code & 0xFF, (StoreError, "Check the file, then repeat."))
+    code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+    if code == sqlite3.SQLITE_IOERR and shutil.disk_usage(file.parent).free < _ROOM_BYTES:
+        code = sqlite3.SQLITE_FULL  # also a read needs room, for the index of the log
+    kind, fix = _SQLITE_ERRORS.get(code, (StoreError, "Check the file, then repeat."))
     return kind(f"The registry {file} cannot be used", why=str(error), fix=fix)
