@@ -271,9 +271,7 @@ class FeatureStore:
         check_columns(prepared, [name for name, _, _ in columns])
         reader = HistoryReader(scanner, executor, now_us=self.clock.now_us())
         try:
-            answers = {
-                view.key: reader.read(view, chosen, prepared, statuses=statuses) for view, chosen in selection.by_view()
-            }
+            answers = reader.read_all(selection.by_view(), prepared, statuses=statuses)
         except BaseException:
             executor.release()
             raise

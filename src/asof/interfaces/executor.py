@@ -44,6 +44,10 @@ class Executor(Protocol):
         """How many threads one kernel call may use."""
         ...
 
+    def at_once(self, size_bytes: int) -> bool:
+        """Return whether sources of this many bytes may be worked on side by side, well within the budget."""
+        ...
+
     def partition(self, batches: Iterable[pa.RecordBatch], schema: pa.Schema, assign: Assign) -> Partitions:
         """Take all batches and split them.
 

@@ -57,13 +57,27 @@ class ViewColumns:
 
 
 class HistoryReader:
-    """Evaluates views for a spine, view by view and part by part, within the executor's memory budget."""
+    """Evaluates views for a spine, part by part, within the executor's memory budget."""
 
     def __init__(self, scanner: Scanner, executor: Executor, *, now_us: int | None = None) -> None:
         """Read through `scanner`; `now_us` is the clock that `max_skew` compares with."""
         self._scanner = scanner
         self._executor = executor
         self._now_us = now_us
+
+    def read_all(
+        self, views: Sequence[tuple[ViewSpec, Sequence[FeatureSpec]]], spine: Spine, *, statuses: bool
+    ) -> dict[str, ViewColumns]:
+        """Return the chosen features of every view by the view's key, side by side where memory allows; see `read`."""
+        size_bytes = sum(self._scanner.size_bytes(view.source) for view, _ in views)
+        workers = self._executor.threads if self._executor.at_once(size_bytes) else 1
+        with ThreadPoolExecutor(workers) as pool:
+            running = [pool.submit(self.read, view, chosen, spine, statuses=statuses) for view, chosen in views]
+            try:
+                return {view.key: done.result() for (view, _), done in zip(views, running, strict=True)}
+            except BaseException:
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
 
     def read(self, view: ViewSpec, features: Sequence[FeatureSpec], spine: Spine, *, statuses: bool) -> ViewColumns:
         """Return the chosen features of one view for every spine row.

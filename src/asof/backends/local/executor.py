@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -35,11 +36,16 @@ class LocalExecutor:
         self._limit_bytes = budget_bytes // _SHARE
         self._kept_bytes = 0
         self._threads = threads or len(os.sched_getaffinity(0))
+        self._lock = threading.Lock()
 
     @property
     def threads(self) -> int:
         """How many threads one kernel call may use."""
         return self._threads
+
+    def at_once(self, size_bytes: int) -> bool:
+        """Return whether sources of this many bytes, which may grow fourfold in memory, take half of the budget."""
+        return size_bytes * 4 <= self._limit_bytes * _SHARE // 2
 
     def partition(self, batches: Iterable[pa.RecordBatch], schema: pa.Schema, assign: Assign) -> LocalPartitions:
         """Take all batches; give one part while they fit into a quarter of the budget, else 64 on disk."""
@@ -53,9 +59,10 @@ class LocalExecutor:
 
     def keep(self, table: pa.Table) -> pa.Table:
         """Return the table, or the same rows memory-mapped from disk once kept ones outgrow a quarter of the budget."""
-        if self._kept_bytes + table.nbytes <= self._limit_bytes:
-            self._kept_bytes += table.nbytes
-            return table
+        with self._lock:
+            if self._kept_bytes + table.nbytes <= self._limit_bytes:
+                self._kept_bytes += table.nbytes
+                return table
         path = self.scratch() / f"{uuid.uuid4().hex}.arrow"
         try:
             with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
@@ -66,11 +73,12 @@ class LocalExecutor:
 
     def scratch(self) -> Path:
         """Return this executor's own directory, made on first use."""
-        if self._scratch is None:
-            remove_leftovers(self._directory)
-            self._scratch = self._directory / f"{os.getpid()}-{uuid.uuid4().hex}"
-            self._scratch.mkdir(parents=True)
-        return self._scratch
+        with self._lock:
+            if self._scratch is None:
+                remove_leftovers(self._directory)
+                self._scratch = self._directory / f"{os.getpid()}-{uuid.uuid4().hex}"
+                self._scratch.mkdir(parents=True)
+            return self._scratch
 
     def release(self) -> None:
         """Delete what was spilled; tables that `keep` returned stay readable while they are referenced."""
