@@ -79,7 +79,8 @@ build() { # what to install besides the package itself, built in release mode an
 find_python >/dev/null
 find_compilers
 create_environment
-[ -x .venv/bin/maturin ] || install "maturin>=1.9,<2"
+# Nothing is built in isolation, so the build tools are installed first.
+[ -x .venv/bin/maturin ] || install "maturin>=1.9,<2" "setuptools>=77"
 export PATH="$PWD/.venv/bin:$PATH"
 case "${1:-}" in
 demo) echo "asof: installing the package with the demonstration's dependencies" && build --editable '.[demo]' ;;
