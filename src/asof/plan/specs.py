@@ -33,6 +33,18 @@ class EntitySpec(Spec, frozen=True, kw_only=True):
     tags: tuple[str, ...] = ()
 
 
+class FunctionSpec(Spec, frozen=True, kw_only=True):
+    """A user's function, by reference.
+
+    Attributes:
+        path: Where to import it from, `module:name`.
+        source_hash: SHA-256 of its source text, in hex; another body is another meaning.
+    """
+
+    path: str
+    source_hash: str
+
+
 class SourceSpec(Spec, frozen=True, kw_only=True):
     """A source as it is read: its kind, where it is, and the roles of its columns.
 

@@ -47,10 +47,10 @@ def collect_definitions(root: Path, patterns: Sequence[str]) -> Definitions:
     """
     files = definition_files(root, patterns)
     found: list[tuple[str, object]] = []
-    with _project_modules(root, files):
+    with project_modules(root, files):
         for file in files:
             origin = _display(file, root)
-            found += [(origin, value) for value in list(vars(_load(file, root)).values())]
+            found += [(origin, value) for value in list(vars(load_module(file, root)).values())]
         definitions = Definitions.of(found)
     if not definitions:
         raise DefinitionError(
@@ -101,8 +101,8 @@ def _python_files(match: Path) -> list[Path]:
     return [match] if match.suffix == ".py" else []
 
 
-def _load(file: Path, root: Path) -> ModuleType:
-    name = _module_name(file, root)
+def load_module(file: Path, root: Path) -> ModuleType:
+    name = module_name(file, root)
     if name in sys.modules:  # another definition file imported it
         return sys.modules[name]
     spec = importlib.util.spec_from_loader(name, _FreshLoader(name, str(file)), origin=str(file))
@@ -119,7 +119,7 @@ def _load(file: Path, root: Path) -> ModuleType:
     return module
 
 
-def _module_name(file: Path, root: Path) -> str:
+def module_name(file: Path, root: Path) -> str:
     """Return the name under which other files of the project would import this one, so that both get one module."""
     if not file.is_relative_to(root):
         return "_asof_definitions_" + str(file).replace(".", "_")
@@ -128,10 +128,10 @@ def _module_name(file: Path, root: Path) -> str:
 
 
 @contextlib.contextmanager
-def _project_modules(root: Path, files: Sequence[Path]) -> Iterator[None]:
+def project_modules(root: Path, files: Sequence[Path]) -> Iterator[None]:
     """Let the project's files be imported by their own names, and leave `sys.modules` and `sys.path` as they were."""
     with _IMPORTING, contextlib.redirect_stdout(sys.stderr):
-        names = {_module_name(file, root) for file in files}
+        names = {module_name(file, root) for file in files}
         set_aside = {name: sys.modules.pop(name) for name in names if name in sys.modules}
         before = set(sys.modules)
         bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True
