@@ -22,6 +22,7 @@ from asof.errors import InputError
 from asof.services import unregistered
 from asof.services.apply import apply_plan, plan_changes
 from asof.services.catalog import Catalog
+from asof.services.functions import FunctionLoader
 from asof.services.grid import grid_spine, known_entities
 from asof.services.history import STATUS, HistoryReader
 from asof.services.materialize import Materialized, Materializer, choose_views
@@ -33,7 +34,7 @@ from asof.services.results import HistoricalFeatures
 from asof.services.spine import check_columns, make_spine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from types import TracebackType
 
     from asof.definitions import FeatureSelection, FeatureService, FeatureView
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from asof.plan.diff import Plan
     from asof.plan.registered import Kind
     from asof.plan.selection import Selection
+    from asof.plan.specs import FunctionSpec
     from asof.services.grid import Instants
     from asof.services.online import Keys
     from asof.services.overview import Description, Listed, Status
@@ -251,7 +253,12 @@ class FeatureStore:
         if memory_budget is not None:
             budget = parse_size(memory_budget, "memory_budget")
         executor = LocalExecutor(self._state_dir("tmp"), budget)
-        scanner = self._scanner(unregistered.frames(definitions) if definitions else {}, budget, executor.threads)
+        scanner = self._scanner(
+            unregistered.frames(definitions) if definitions else {},
+            budget,
+            executor.threads,
+            unregistered.functions(definitions) if definitions else {},
+        )
         if definitions is None:
             selection = self.catalog().select(features)
         else:
@@ -277,7 +284,13 @@ class FeatureStore:
             raise
         return HistoricalFeatures(prepared, answers, columns, executor, LocalTableWriter())
 
-    def _scanner(self, frames: dict[str, Any], budget: int, threads: int) -> LocalScanner:
+    def _scanner(
+        self,
+        frames: dict[str, Any],
+        budget: int,
+        threads: int,
+        functions: Mapping[FunctionSpec, Callable[..., object]] | None = None,
+    ) -> LocalScanner:
         quarantine = self.config.root / self.config.offline / "quarantine"
         return LocalScanner(
             self.config.root,
@@ -285,6 +298,7 @@ class FeatureStore:
             quarantine=quarantine,
             memory_limit_bytes=max(budget // _SCAN_SHARE, 64 * 2**20),
             threads=threads,
+            load=FunctionLoader(self.config.root, self.config.definitions, functions).load,
         )
 
     def _state_dir(self, name: str) -> Path:

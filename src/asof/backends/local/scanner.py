@@ -11,6 +11,7 @@ from asof import dtypes
 from asof.backends.local import delta, predicates, quarantine
 from asof.backends.local.columns import bound_sql, pick, value_sql
 from asof.backends.local.dedupe import ORDER, fold
+from asof.backends.local.derived import add_columns, derive_schema
 from asof.backends.local.faults import translated
 from asof.backends.local.files import find_files
 from asof.backends.local.frames import to_table
@@ -19,11 +20,12 @@ from asof.errors import DefinitionError
 from asof.interfaces.scanner import AVAILABLE_AT, DELETED, EVENT_TIME, RETRACTED_AT, Rejected, Scan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from asof.backends.local.derived import Load
     from asof.interfaces.scanner import ColumnRequest, ScanRequest
-    from asof.plan.specs import Column, SourceSpec
+    from asof.plan.specs import Column, DerivedSpec, FunctionSpec, SourceSpec
 
 _READ_ROWS = 250_000
 _LEAST_ROWS = 65_536
@@ -37,9 +39,20 @@ class LocalScanner:
     """
 
     def __init__(
-        self, root: Path, frames: Mapping[str, Any], quarantine: Path, memory_limit_bytes: int, threads: int
+        self,
+        root: Path,
+        frames: Mapping[str, Any],
+        quarantine: Path,
+        memory_limit_bytes: int,
+        threads: int,
+        *,
+        load: Load | None = None,
     ) -> None:
-        """Read relative paths from `root`, frames by their source's name; put rejected rows into `quarantine`."""
+        """Read relative paths from `root`, frames by their source's name; put rejected rows into `quarantine`.
+
+        `load` finds the functions of row transforms.
+        """
+        self._load = load or _no_functions
         self._frames = frames
         self._quarantine = quarantine
         self._engine = Engine(root.absolute(), memory_limit_bytes, threads)
@@ -62,6 +75,14 @@ class LocalScanner:
                 or a function whose answer depends on the moment (now, random).
         """
         predicates.check_over_schema(source, schema, predicate)
+
+    def derive(self, source: str, schema: pa.Schema, select: Sequence[tuple[str, str]]) -> pa.Schema:
+        """Return the schema with a column per (name, SQL expression) after its own.
+
+        Raises:
+            DefinitionError: as `check_predicate`, but an expression need not be boolean; or a name is taken.
+        """
+        return derive_schema(source, schema, select)
 
     def scan(self, request: ScanRequest) -> Scan:
         """Start reading; nothing is read before the first batch is taken.
@@ -91,9 +112,12 @@ class LocalScanner:
                 return delta.size_bytes(self._engine.root, source)
             return find_files(self._engine.root, source).size_bytes
 
-    def key_values(self, source: SourceSpec, keys: tuple[Column, ...], where: str | None) -> pa.Table:
+    def key_values(
+        self, source: SourceSpec, keys: tuple[Column, ...], where: str | None, derived: DerivedSpec | None = None
+    ) -> pa.Table:
         """Return the distinct join keys without nulls, sorted, of the rows where `where` is true."""
         with opened(self._engine, source, self._frames) as relation:
+            relation = add_columns(relation, source, derived, self._load)
             picked = [pick(relation.columns, key.name, source.name) for key in keys]
             wanted = [f"{column.sql} IS NOT NULL" for column in picked]
             if where is not None:
@@ -111,6 +135,7 @@ class LocalScanner:
 
     def _batches(self, request: ScanRequest, schema: pa.Schema, rejected: Rejected) -> Iterator[pa.RecordBatch]:
         with opened(self._engine, request.source, self._frames) as relation:
+            relation = add_columns(relation, request.source, request.derived, self._load)
             sql = self._sql(relation, request, rejected)
             reader = relation.con.sql(sql).to_arrow_reader(_READ_ROWS)
             for batch in _gathered(reader):
@@ -135,6 +160,10 @@ class LocalScanner:
         keep += fields.bounds()
         listed = ", ".join(f"{retracted_at if sql == RETRACTED_AT else sql} AS c{i}" for i, sql in enumerate(picked))
         return f"SELECT {listed} FROM {table} WHERE {' AND '.join(k for k in keep if k != 'true') or 'true'}{order}"
+
+
+def _no_functions(spec: FunctionSpec, used_by: str) -> Callable[..., object]:
+    raise DefinitionError(f"{used_by} uses {spec.path}, and this scanner runs no functions", fix="Give it load=.")
 
 
 @dataclass(frozen=True)
