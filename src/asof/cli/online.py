@@ -56,7 +56,7 @@ def _rows(columns: dict[str, list[object]]) -> Iterable[tuple[object, ...]]:
 
 def _typed(catalog: Catalog, features: str | list[str], keys: tuple[str, ...]) -> dict[str, list[object]]:
     """Return the keys by name, integers and bools read from their text; the reader refuses unknown names."""
-    dtypes = {key.name: key.dtype for view, _ in catalog.select(features).by_view() for key in view.entity.join_keys}
+    dtypes = catalog.select(features).key_types()
     columns: dict[str, list[object]] = {}
     for pair in keys:
         name, separator, text = pair.partition("=")

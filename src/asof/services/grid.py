@@ -13,10 +13,10 @@ from asof.errors import InputError
 from asof.services.spine import EVENT_TIMESTAMP, to_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from asof.interfaces import Scanner
-    from asof.plan.specs import ViewSpec
+    from asof.plan.selection import Selection
 
     Instants = Iterable[datetime | str]
 
@@ -54,12 +54,18 @@ def grid_spine(entities: Any, instants: Instants) -> pa.Table:
     return table.take(rows).append_column(EVENT_TIMESTAMP, column)
 
 
-def known_entities(scanner: Scanner, views: Sequence[ViewSpec]) -> pa.Table:
+def known_entities(scanner: Scanner, selection: Selection) -> pa.Table:
     """Return the distinct join keys in the views' sources.
 
     Raises:
-        InputError: the views are about different entities, so there is no one list of them.
+        InputError: the views are about different entities or are read under roles, so there is no one list of them.
     """
+    if role := next((item.role for item in selection.items if item.role is not None), None):
+        raise InputError(
+            f"Which entities meet in role {role.name!r} cannot be read from the sources",
+            fix="Give entities=, a table with all their key columns, or a spine.",
+        )
+    views = selection.views()
     entities = {view.entity.join_keys for view in views}
     if len(entities) != 1:
         raise InputError(
