@@ -10,7 +10,12 @@ from asof.errors import DefinitionError, InputError, NotFoundError
 from asof.plan.specs import ServiceFeature, ServiceSpec, meaning_hash
 from asof.plan.wording import describe_change
 
-ROWS = {"airport": ["JFK", "LAX", "JFK"], "ts": [from_us(1), from_us(2), from_us(3)], "wind": [1.0, 2.0, 3.0], "gust": [1, 2, 3]}
+ROWS = {
+    "airport": ["JFK", "LAX", "JFK"],
+    "ts": [from_us(1), from_us(2), from_us(3)],
+    "wind": [1.0, 2.0, 3.0],
+    "gust": [1, 2, 3],
+}
 airport = Entity("airport", dtype="string")
 observed = FrameSource("observed", event_time="ts", frame=ROWS)
 weather = StateView("weather", entity=airport, source=observed, features=["wind", "gust"])
