@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import tempfile
 import warnings
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ import msgspec
 import pyarrow as pa
 
 from asof.backends.local.executor import LocalExecutor
+from asof.backends.local.predicates import check_over_schema
 from asof.backends.local.scanner import LocalScanner
 from asof.definitions import EventView, FeatureSelection, FeatureService, FeatureView, FrameSource, StateView
 from asof.errors import InputError, RejectedRowsWarning, did_you_mean
@@ -118,7 +119,7 @@ def feature_table(
     with tempfile.TemporaryDirectory(prefix="asof-") as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore", RejectedRowsWarning)
         root = Path(folder)
-        scanner = LocalScanner(root, tables, root / "quarantine", _MEMORY_BYTES, threads=1)
+        scanner = _RowsScanner(root, tables)
         selection = unregistered.select(chosen, definitions, scanner)
         prepared = make_spine(questions, EVENT_TIMESTAMP)
         reader = HistoryReader(scanner, LocalExecutor(root / "tmp", _MEMORY_BYTES, threads=1), now_us=now_us)
@@ -129,6 +130,25 @@ def feature_table(
             exact = _oracle(view, group, tables[view.source.name], root, prepared, now_us)
             _compare(group, exact, answers)
     return [_named(selection, answer, short=short, statuses=statuses) for answer in answers]
+
+
+class _RowsScanner(LocalScanner):
+    """A scanner that opens no engine to learn what is known already: starting one costs more than a test's few rows."""
+
+    def __init__(self, root: Path, tables: Mapping[str, pa.Table]) -> None:
+        super().__init__(root, tables, root / "quarantine", _MEMORY_BYTES, threads=1)
+        self._tables = tables
+
+    def schema(self, source: SourceSpec) -> pa.Schema:
+        return self._tables[source.name].schema
+
+    def check_predicate(self, source: str, schema: pa.Schema, predicate: str) -> None:
+        _check_predicate(source, schema, predicate)
+
+
+@cache
+def _check_predicate(source: str, schema: pa.Schema, predicate: str) -> None:
+    check_over_schema(source, schema, predicate)
 
 
 def _selections(features: Any) -> list[FeatureSelection]:
@@ -227,7 +247,7 @@ def _matching(predicates: Sequence[str], source: SourceSpec, table: pa.Table, ro
     plain = msgspec.structs.replace(source, event_id=None, deleted=None, available_at=None)
     columns = [ColumnRequest(_ROW, _ROW, "int64")]
     columns += [ColumnRequest(f"p{n}", None, "bool", where=text) for n, text in enumerate(predicates)]
-    scanner = LocalScanner(root, {source.name: numbered}, root / "quarantine", _MEMORY_BYTES, threads=1)
+    scanner = _RowsScanner(root, {source.name: numbered})
     request = ScanRequest(source=plain, keys=(), columns=tuple(columns))
     rows = [row for batch in scanner.scan(request).batches for row in batch.to_pylist()]
     return {text: {row[_ROW] for row in rows if row[f"p{n}"] is True} for n, text in enumerate(predicates)}
