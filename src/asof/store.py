@@ -330,7 +330,8 @@ class FeatureStore:
 
         Args:
             features: A service ("fraud", "fraud@2") or references ("spend:count_1h").
-            keys: Per join key a list of values, as {"customer_id": [17, 42]}, or one mapping per entity.
+            keys: Per join key a list of values, as {"customer_id": [17, 42]}, or one mapping per entity. {} where
+                no view has join keys: one row.
             at: The instant of the read, not before the materialized one. Default: now.
 
         Raises:

@@ -108,6 +108,14 @@ def test_a_role_reads_its_own_column() -> None:
     assert found == {"profile__age": 10, "referrer__profile__age": 20}
 
 
+def test_features_about_everything_take_no_keys() -> None:
+    """Every row counts, whoever it is about."""
+    market = Entity("market", join_keys=[])
+    turnover = EventView("turnover", entity=market, source=orders, features=[Sum("amount", windows=["1d"])])
+    rows = [order(), order(id=2, customer_id=2), order(id=3, customer_id=None)]
+    assert feature_values(turnover, rows, keys={}, at="2024-01-02") == {"amount_sum_1d": 15}
+
+
 def test_the_sources_roles_hold() -> None:
     """Tombstones, lateness and skew are those of the source that the rows stand for."""
     person = {"customer_id": 1, "since": "2023-01-01", "country": "NL", "age": 30}

@@ -38,6 +38,13 @@ def test_a_wrong_role_is_refused(role: str, keys: dict[str, str], words: str) ->
         weather.with_role(role, keys=keys)
 
 
+def test_an_entity_without_join_keys_has_no_roles() -> None:
+    """There is one of it, so nothing could be found elsewhere."""
+    world = StateView("world", entity=Entity("world", join_keys=[]), source=observed, features=["wind"])
+    with pytest.raises(DefinitionError, match="can have no role"):
+        world.with_role("other", keys={"airport": "dest"})
+
+
 def test_a_selection_keeps_its_role() -> None:
     """Selecting from a view under a role is selecting from the view."""
     chosen = weather.with_role("destination", keys={"airport": "dest"})["wind"]

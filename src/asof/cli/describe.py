@@ -75,11 +75,14 @@ def _show_features(session: Session, spec: ServiceSpec) -> None:
 def _facts(one: Description) -> Sequence[tuple[str, str]]:
     spec = one.spec
     if isinstance(spec, EntitySpec):
-        return [("join keys", ", ".join(f"{key.name} {key.dtype}" for key in spec.join_keys))]
+        return [("join keys", ", ".join(f"{key.name} {key.dtype}" for key in spec.join_keys) or "none")]
     if isinstance(spec, ViewSpec):
         return [
             ("kind", f"{spec.kind} view"),
-            ("entity", f"{spec.entity.name} ({', '.join(key.name for key in spec.entity.join_keys)})"),
+            (
+                "entity",
+                f"{spec.entity.name} ({', '.join(key.name for key in spec.entity.join_keys) or 'no join keys'})",
+            ),
             ("source", spec.source.name),
             ("where", spec.where or ""),
             ("ttl", format_duration(spec.ttl_us) if spec.ttl_us else ""),

@@ -44,6 +44,12 @@ def make_role(view: str, join_keys: Sequence[str], name: str, keys: Mapping[str,
             why="Columns are named role__view__feature, so a role's own name cannot hold one",
             fix="Use a single underscore.",
         )
+    if not join_keys:
+        raise DefinitionError(
+            f"View {view!r} can have no role",
+            why="Its entity has no join keys, so there is nothing to find elsewhere",
+            fix="List the view itself.",
+        )
     if not isinstance(keys, Mapping) or not keys:
         raise DefinitionError(
             f"Role {name!r} of view {view!r} maps no join key",

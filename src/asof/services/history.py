@@ -15,6 +15,7 @@ from asof import _native
 from asof.errors import RejectedRowsWarning
 from asof.interfaces.scanner import AVAILABLE_AT, DELETED, EVENT_TIME, RETRACTED_AT, ScanRequest
 from asof.kernel.programs import compile_events, compile_states, value_error
+from asof.services.everything import kernel_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -98,7 +99,7 @@ class HistoryReader:
             FeatureValueError: an integer sum beyond 64 bits.
             SourceError, SchemaError: the source cannot be read as it was defined.
         """
-        index = _native.KeyIndex(spine.keys(view.entity, role))
+        index = _native.KeyIndex(kernel_keys(spine.keys(view.entity, role), spine.table.num_rows))
         job = _EventJob if view.kind == "event" else _StateJob
         return self._run(job(view, features, statuses=statuses), index, spine)
 
@@ -230,7 +231,7 @@ def _code_batches(
 ) -> Iterator[pa.RecordBatch]:
     """Replace the keys by their codes and leave out the rows of keys that nobody asks about."""
     for batch in batches:
-        codes = index.lookup([batch.column(key) for key in keys])
+        codes = index.lookup(kernel_keys([batch.column(key) for key in keys], batch.num_rows))
         coded = pa.RecordBatch.from_arrays(
             [codes, *batch.columns[len(keys) :]], schema=_coded_schema(batch.schema, keys)
         )

@@ -13,6 +13,7 @@ from asof.clock import EPOCH, from_us, iso, parse_instant, to_us
 from asof.errors import InputError, NotMaterializedError, did_you_mean
 from asof.interfaces.online import Generation, ViewKey
 from asof.kernel.programs import compile_events, compile_states, value_error
+from asof.services.everything import kernel_values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -165,7 +166,8 @@ class OnlineReader:
 
         Args:
             features: A service ("fraud", "fraud@2") or references ("spend:count_1h").
-            keys: Per join key a sequence of values, all of one length, or one mapping per entity.
+            keys: Per join key a sequence of values, all of one length, or one mapping per entity. {} where no
+                view has join keys: one row.
             at_us: The instant of the read; windows age with it. Default: the clock, or the newest instant
                 materialized where the clock is behind it.
 
@@ -252,7 +254,12 @@ def _reader(view: ViewSpec) -> Any:
 
 def _encode(plan: ReadPlan, keys: Keys) -> list[list[bytes | None]]:
     columns = keys if isinstance(keys, dict) else _columns(keys)
-    lengths = {-1 if isinstance(values, str) else len(values) for values in columns.values()}
+    if not columns:
+        if plan.key_names:
+            _refuse_names(plan, columns)
+        lengths = {1 if hasattr(keys, "items") else len(keys)}
+    else:
+        lengths = {-1 if isinstance(values, str) else len(values) for values in columns.values()}
     if len(lengths) != 1 or -1 in lengths:
         raise InputError(
             "Keys are not columns of one length",
@@ -260,11 +267,12 @@ def _encode(plan: ReadPlan, keys: Keys) -> list[list[bytes | None]]:
         )
     if columns.keys() != plan.key_names:
         _refuse_names(plan, columns)
+    (rows,) = lengths
     encoded: list[list[bytes | None]] = []
     for names, types in plan.entities:
         try:
             values = [_normalise(dtype, columns[name]) for name, dtype in zip(names, types, strict=True)]
-            encoded.append(_native.encode_keys_py(types, values))
+            encoded.append(_native.encode_keys_py(*kernel_values(types, values, rows)))
         except (TypeError, ValueError, OverflowError) as error:
             raise InputError(
                 f"A value of {' or '.join(names)} is not a key",
@@ -326,7 +334,7 @@ def _refuse_names(plan: ReadPlan, columns: Mapping[str, Any]) -> None:
     raise InputError(
         f"{unknown!r} is not a join key of these features",
         why=did_you_mean(unknown, wanted),
-        fix=f"They take {', '.join(wanted)}.",
+        fix=f"They take {', '.join(wanted) or 'no keys'}.",
     )
 
 
