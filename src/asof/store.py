@@ -235,7 +235,8 @@ class FeatureStore:
             statuses: Add a column `<feature>__status` per feature: present, null, missing or expired.
 
         Returns:
-            The spine's rows in its order, its columns first, then one column `view__feature` per feature.
+            The spine's rows in its order, its columns first, then one column per feature: `view__feature`, or
+            `role__view__feature` for a view that is read under a role.
 
         Raises:
             NotFoundError: no such service, view or feature.
@@ -266,19 +267,15 @@ class FeatureStore:
         if isinstance(spine, str | os.PathLike):
             spine = read_table(Path(spine), _text_keys(selection))
         elif instants is not None:
-            views = [view for view, _ in selection.by_view()]
-            spine = grid_spine(known_entities(scanner, views) if entities is None else entities, instants)
+            spine = grid_spine(known_entities(scanner, selection) if entities is None else entities, instants)
         prepared = make_spine(spine, event_time)
-        columns = [
-            (name, view.key, feature.name)
-            for name, (view, feature) in zip(selection.columns(), selection.items, strict=True)
-        ]
+        columns = [(item.column, item.group, item.feature.name) for item in selection.items]
         if statuses:
             columns = [c for name, key, f in columns for c in ((name, key, f), (name + STATUS, key, f + STATUS))]
         check_columns(prepared, [name for name, _, _ in columns])
         reader = HistoryReader(scanner, executor, now_us=self.clock.now_us())
         try:
-            answers = reader.read_all(selection.by_view(), prepared, statuses=statuses)
+            answers = reader.read_all(selection.groups(), prepared, statuses=statuses)
         except BaseException:
             executor.release()
             raise
@@ -347,7 +344,8 @@ class FeatureStore:
 
         Args:
             features: A service ("fraud", "fraud@2") or references ("spend:count_1h").
-            keys: Per join key a list of values, as {"customer_id": [17, 42]}, or one mapping per entity.
+            keys: Per join key a list of values, as {"customer_id": [17, 42]}, or one mapping per entity. {} where
+                no view has join keys: one row.
             at: The instant of the read, not before the materialized one. Default: now.
 
         Raises:
@@ -377,7 +375,7 @@ class FeatureStore:
 
 
 def _text_keys(selection: Selection) -> set[str]:
-    return {key.name for view, _ in selection.by_view() for key in view.entity.join_keys if key.dtype == "string"}
+    return {column for column, dtype in selection.key_types().items() if dtype == "string"}
 
 
 def as_us(instant: Instant) -> int:

@@ -156,6 +156,18 @@ def test_init_writes_a_project_that_applies(tmp_path: Path, capsys: pytest.Captu
     assert (root / "asof.toml").read_text(encoding="utf-8") == 'project = "my-shop"\n'
 
 
+def test_a_new_projects_tests_pass_with_plain_pytest(tmp_path: Path) -> None:
+    """From the project's own root, with nothing applied and its data gone."""
+    with pytest.raises(SystemExit):
+        main(["init", str(tmp_path / "shop")])
+    for file in (tmp_path / "shop" / "data").iterdir():
+        file.unlink()
+    command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider"]
+    done = subprocess.run(command, cwd=tmp_path / "shop", capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "3 passed" in done.stdout
+
+
 def test_init_leaves_existing_files_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "features.py").write_text("mine = 1\n", encoding="utf-8")
     with pytest.raises(SystemExit):

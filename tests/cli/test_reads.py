@@ -67,6 +67,47 @@ def test_what_is_materialized_is_read_with_its_status(applied: Project) -> None:
     assert "2025-01-03T00:00:00Z" in applied.run("status").out
 
 
+def test_a_role_is_described_and_read(applied: Project) -> None:
+    """Its keys are typed by the view that they are keys of; a changed mapping is planned in words."""
+    both = '[profile, profile.with_role("referrer", keys={"customer_id": "by"})]'
+    applied.edit('"score", features=[profile]', f'"score", features={both}')
+    assert "feature profile:country as referrer added" in applied.run("plan").out
+    applied.run("apply")
+    described = [line.split() for line in applied.run("describe", "score").out.splitlines()]
+    assert ["referrer__profile__country", "profile@1", "country", "customer_id", "=", "by"] in described
+    assert applied.run("materialize", "--at", "2025-01-03").code == 0
+    read = ["get-online-features", "score", "--key", "customer_id=8", "--key", "by=7", "--at", "2025-01-04"]
+    assert ["referrer__profile__country", "NL", "present"] in [
+        line.split() for line in applied.run(*read).out.splitlines()
+    ]
+    applied.edit('"by"', '"via"')
+    assert "keys of profile as referrer changed: customer_id = by -> customer_id = via" in applied.run("plan").out
+
+
+def test_features_about_everything_take_no_key(applied: Project) -> None:
+    """One entity without a key: nothing to give, one answer."""
+    applied.edit(
+        "score = ",
+        """market = Entity("market", join_keys=[])
+turnover = EventView("turnover", entity=market, source=orders, features=[Count(windows=["7d"])])
+score = """,
+    )
+    applied.run("apply")
+    assert "market (no join keys)" in applied.run("describe", "turnover").out
+    assert applied.run("materialize", "turnover", "--at", "2026-01-02").code == 0
+    done = applied.run("get-online-features", "turnover:count_7d", "--at", "2026-01-02")
+    assert [line.split() for line in done.out.splitlines() if line.strip()] == [
+        ["everything"],
+        ["feature", "value", "status"],
+        ["turnover__count_7d", "1", "present"],
+    ]
+    assert "'customer_id' is missing" in applied.run("get-online-features", "profile:country").err
+    grid = applied.root / "grid.csv"
+    asked = ["get-historical-features", "turnover:count_7d", "--instants", "2026-01-02", "--out", str(grid)]
+    assert applied.run(*asked).code == 0
+    assert len(grid.read_text(encoding="utf-8").splitlines()) == 2
+
+
 def test_a_read_before_materializing_says_what_to_run(applied: Project) -> None:
     done = applied.run("get-online-features", "score", "--key", "customer_id=7")
     assert done.code == 8

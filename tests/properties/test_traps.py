@@ -12,7 +12,6 @@ import pytest
 from asof import Count, Entity, EventView, FeatureStore, FileSource, Max, Mean, Min, StateView, Stddev, Sum, Window
 from asof.clock import FixedClock, from_us, to_us
 from asof.errors import InputError, NotMaterializedError
-from asof.plan.specs import column_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -64,12 +63,12 @@ class Project:
     def ask(self, reference: str, minute: float, user: int | None = 1) -> Any:
         """Return one feature of one user, offline, at one instant."""
         spine = pa.table({"user_id": pa.array([user], pa.int64()), "asked": [at(minute)]})
-        return self.train([reference], spine).column(column_name(*reference.split(":")))[0].as_py()
+        return self.train([reference], spine).column(reference.replace(":", "__"))[0].as_py()
 
     def serve(self, reference: str, minute: float, user: int = 1) -> tuple[Any, str]:
         """Return one feature of one user, online, with its status."""
         read = self.store.get_online_features([reference], {"user_id": [user]}, at=at(minute))
-        name = column_name(*reference.split(":"))
+        name = reference.replace(":", "__")
         return read.to_dict()[name][0], read.statuses[name][0]
 
 

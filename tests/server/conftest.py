@@ -45,6 +45,7 @@ later = StateView(
 )
 fraud = FeatureService("fraud", features=[spend, profile])
 forecast = FeatureService("forecast", features=[weather])
+pair = FeatureService("pair", features=[profile, profile.with_role("referrer", keys={"customer_id": "referrer_id"})])
 """
 DATA = {
     "people.csv": "customer_id,country,since\n17,NL,2026-01-01\n42,BE,2026-01-02\n",

@@ -77,6 +77,20 @@ def test_date_keys_are_text_in_json(client: httpx.Client) -> None:
     assert [result["values"] for result in answer["results"]] == [[2.5], [None], [None]]
 
 
+def test_a_role_takes_its_keys_from_a_column_of_its_own(client: httpx.Client) -> None:
+    """Both roles of one view are in one answer, their event times and versions under names of their own."""
+    keys = {"customer_id": [17, 99], "referrer_id": [42, 17]}
+    answer = ask(client, service="pair", keys=keys, metadata=True).json()
+    assert answer["features"] == ["profile__country", "referrer__profile__country"]
+    assert [result["values"] for result in answer["results"]] == [["NL", "BE"], [None, "NL"]]
+    assert list(answer["views"]) == ["profile", "referrer__profile"]
+    assert answer["results"][0]["event_times"] == {
+        "profile": "2026-01-01T00:00:00Z",
+        "referrer__profile": "2026-01-02T00:00:00Z",
+    }
+    assert "'referrer_id' is missing" in refused(ask(client, service="pair", keys=KEYS), 400, "input_invalid")
+
+
 def test_an_instant_of_the_future_is_answered_as_of_then(client: httpx.Client) -> None:
     assert ask(client, service="fraud", keys=KEYS, at="2099-01-01").json()["at"] == "2099-01-01T00:00:00Z"
 
@@ -126,7 +140,7 @@ def test_a_body_that_is_no_json_is_refused(client: httpx.Client, body: bytes) ->
         ({"service": "fraud", "features": ["spend:count_lifetime"], "keys": KEYS}, "both"),
         ({"service": "spend:count_lifetime", "keys": KEYS}, '"features"'),
         ({"features": [], "keys": KEYS}, "No features"),
-        ({"service": "fraud", "keys": {}}, "one length"),
+        ({"service": "fraud", "keys": {}}, "customer_id"),
         ({"service": "fraud", "keys": {"customer_di": [1]}}, "customer_id"),
         ({"service": "fraud", "keys": {"customer_id": ["17"]}}, "int64"),
         ({"service": "fraud", "keys": {"customer_id": [True]}}, "int64"),

@@ -23,7 +23,7 @@ def test_every_kind_is_listed_by_name(client: httpx.Client) -> None:
         "entities": ["customer", "day"],
         "sources": ["days", "late", "orders", "people"],
         "views": ["later", "profile", "spend", "weather"],
-        "services": ["forecast", "fraud"],
+        "services": ["forecast", "fraud", "pair"],
     }
 
 

@@ -63,7 +63,7 @@ def catalog() -> Catalog:
 
 
 def columns(catalog: Catalog, features: Any) -> list[str]:
-    return [f"{v.key}:{f.name}" for v, f in catalog.select(features).items]
+    return [f"{i.view.key}:{i.feature.name}" for i in catalog.select(features).items]
 
 
 def test_the_newest_version_is_found_without_a_version_and_any_version_with_one(catalog: Catalog) -> None:
@@ -142,7 +142,7 @@ def test_definition_objects_stand_for_their_names(catalog: Catalog) -> None:
 
 def test_groups_by_view_keep_first_use_order_and_column_order(catalog: Catalog) -> None:
     selection = catalog.select(["profile:age", "spend:total", "profile:country"])
-    assert [(v.key, [f.name for f in fs]) for v, fs in selection.by_view()] == [
+    assert [(g.key, [f.name for f in g.features]) for g in selection.groups()] == [
         ("profile@2", ["age", "country"]),
         ("spend@1", ["total"]),
     ]

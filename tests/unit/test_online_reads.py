@@ -121,7 +121,7 @@ def test_an_older_materialization_never_replaces_a_newer_one(store: FeatureStore
         ({"customer_id": [True]}, "expected an int"),
         ({"customer_id": [2**63]}, "64 bits"),
         ({"customer_id": "17"}, "not columns of one length"),
-        ({}, "not columns of one length"),
+        ({}, "'customer_id' is missing"),
         ([], "Keys are a list"),
         (17, "Keys are a int"),
     ],

@@ -102,7 +102,7 @@ def test_a_removed_view_goes_but_not_the_version_that_a_service_pins(store: Feat
     apply(store, FeatureService("fraud", features=[other]))
     assert listed(store.plan_prune()) == ["view profile@2"]
     store.prune()
-    assert [view.version for view, _ in store.catalog().select("fraud@1").items] == [1, 1]
+    assert [item.view.version for item in store.catalog().select("fraud@1").items] == [1, 1]
     with pytest.raises(NotFoundError, match="removed"):
         store.catalog().view("profile")
     apply(store, FeatureService("fraud", features=[other]), profile("age"))

@@ -56,23 +56,33 @@ def _show(session: Session, one: Description) -> None:
         session.table(["feature", "type", "is", "default"], [_feature_row(f) for f in one.spec.features])
     elif isinstance(one.spec, ServiceSpec):
         session.say()
-        session.table(
-            ["column", "view", "feature"],
-            [(f.column, f"{f.view}@{f.view_version}", f.feature) for f in one.spec.features],
-        )
+        _show_features(session, one.spec)
     elif isinstance(one.spec, SourceSpec):
         session.say()
         session.table(["column", "type"], [(c.name, c.dtype) for c in one.spec.columns])
 
 
+def _show_features(session: Session, spec: ServiceSpec) -> None:
+    roles = any(f.role is not None for f in spec.features)
+    rows = [
+        (f.column, f"{f.view}@{f.view_version}", f.feature)
+        + ((", ".join(f"{key} = {column}" for key, column in f.keys),) if roles else ())
+        for f in spec.features
+    ]
+    session.table(["column", "view", "feature", *(["keys"] if roles else [])], rows)
+
+
 def _facts(one: Description) -> Sequence[tuple[str, str]]:
     spec = one.spec
     if isinstance(spec, EntitySpec):
-        return [("join keys", ", ".join(f"{key.name} {key.dtype}" for key in spec.join_keys))]
+        return [("join keys", ", ".join(f"{key.name} {key.dtype}" for key in spec.join_keys) or "none")]
     if isinstance(spec, ViewSpec):
         return [
             ("kind", f"{spec.kind} view"),
-            ("entity", f"{spec.entity.name} ({', '.join(key.name for key in spec.entity.join_keys)})"),
+            (
+                "entity",
+                f"{spec.entity.name} ({', '.join(key.name for key in spec.entity.join_keys) or 'no join keys'})",
+            ),
             ("source", spec.source.name),
             *_derived(spec),
             ("where", spec.where or ""),

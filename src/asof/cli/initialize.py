@@ -39,7 +39,7 @@ class _File:
 def command(session: Session, directory: Path, name: str | None) -> None:
     """Start a small project that works.
 
-    Settings, two views, a service and a little data. Files that are there already are left as they are.
+    Settings, two views, a service, a test of them and a little data. Files that are there already are left as they are.
 
     \b
         asof init shop
@@ -59,8 +59,9 @@ def _write_all(root: Path, name: str, now_us: int) -> Iterator[_File]:
     texts = {
         "asof.toml": f'project = "{name}"\n',
         "features.py": (starter / "features.py").read_text(encoding="utf-8"),
+        "test_features.py": (starter / "test_features.py").read_text(encoding="utf-8"),
         "README.md": (starter / "README.md").read_text(encoding="utf-8").replace("PROJECT", name),
-        ".gitignore": ".asof/\n__pycache__/\n",
+        ".gitignore": ".asof/\n.pytest_cache/\n__pycache__/\n",
         "data/customers.csv": _customers(now_us),
         "data/orders.csv": _orders(now_us),
         "data/examples.csv": _examples(now_us),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.command("get-online-features")
 @click.argument("features", nargs=-1, required=True)
-@click.option("--key", "keys", metavar="NAME=VALUE", multiple=True, required=True, help="A join key; repeat for more.")
+@click.option("--key", "keys", metavar="NAME=VALUE", multiple=True, help="A join key; repeat for more.")
 @click.option("--at", metavar="INSTANT", default=None, help="The instant of the read, ISO 8601. Default: now.")
 @json_option
 @pass_session
@@ -26,7 +26,7 @@ def command(session: Session, features: tuple[str, ...], keys: tuple[str, ...], 
     """Read features of entities as they are known now.
 
     FEATURES are one service, or views and features. Repeat --key for more entities; for an entity with several join
-    keys, give each of them as often.
+    keys, give each of them as often. Features about everything take no --key.
 
     \b
         asof get-online-features fraud --key customer_id=17 --key customer_id=42
@@ -41,7 +41,7 @@ def command(session: Session, features: tuple[str, ...], keys: tuple[str, ...], 
     values, statuses = answer.to_dict(), answer.statuses
     labels = [", ".join(f"{name}={one}" for name, one in zip(columns, row, strict=True)) for row in _rows(columns)]
     for index, label in enumerate(labels):
-        session.say(label, "bold")
+        session.say(label or "everything", "bold")
         session.table(
             ["feature", "value", "status"],
             [(name, column[index], statuses[name][index]) for name, column in values.items()],
@@ -49,6 +49,8 @@ def command(session: Session, features: tuple[str, ...], keys: tuple[str, ...], 
 
 
 def _rows(columns: dict[str, list[object]]) -> Iterable[tuple[object, ...]]:
+    if not columns:
+        return [()]
     if len({len(values) for values in columns.values()}) != 1:
         raise InputError("The join keys are not given equally often", fix="Give each of them once per entity.")
     return zip(*columns.values(), strict=True)
@@ -56,7 +58,7 @@ def _rows(columns: dict[str, list[object]]) -> Iterable[tuple[object, ...]]:
 
 def _typed(catalog: Catalog, features: str | list[str], keys: tuple[str, ...]) -> dict[str, list[object]]:
     """Return the keys by name, integers and bools read from their text; the reader refuses unknown names."""
-    dtypes = {key.name: key.dtype for view, _ in catalog.select(features).by_view() for key in view.entity.join_keys}
+    dtypes = catalog.select(features).key_types()
     columns: dict[str, list[object]] = {}
     for pair in keys:
         name, separator, text = pair.partition("=")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, init=False)
 class Entity:
-    """Something that has features, identified by one or more join keys.
+    """Something that has features, identified by one or more join keys; without any there is one of it, as the market.
 
     Attributes:
         join_keys: Pairs of column name and type; a type of None is inferred from the sources at plan time.
@@ -43,7 +43,8 @@ class Entity:
         Args:
             name: A letter, then letters, digits and underscores.
             join_key: The one column that identifies it. Default: the entity's name.
-            join_keys: Several columns that identify it together, or a mapping of column to type.
+            join_keys: Several columns that identify it together, or a mapping of column to type. An empty list:
+                features about everything, which have one value at an instant.
             dtype: The type of `join_key`: int64, string, binary, bool, date or timestamp. Default: inferred.
             description: For people.
             owner: Who answers for it.
@@ -69,7 +70,7 @@ class Entity:
                 if key in keys:
                     raise DefinitionError(f"Entity {name!r} names join key {key!r} twice", fix="Name it once.")
                 keys[key] = key_dtype
-        if not keys or not all(isinstance(key, str) and key for key in keys):
+        if not all(isinstance(key, str) and key for key in keys):
             raise DefinitionError(f"Entity {name!r} has no join key", fix="Name the column that identifies it.")
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "join_keys", tuple((key, _key_dtype(name, key, t)) for key, t in keys.items()))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from asof.definitions.names import check_name, check_tags
+from asof.definitions.roles import Role, prefixed, refuse_two_mappings
 from asof.definitions.views import FeatureSelection, FeatureView
 from asof.errors import DefinitionError
 
@@ -18,11 +19,13 @@ class FeatureService:
     """A named, ordered list of features.
 
     Attributes:
-        features: Pairs of view and feature name; every pair once.
+        features: Pairs of view and feature name; every pair once per role.
+        roles: The role of every feature, in the same order; None for a feature without one.
     """
 
     name: str
     features: tuple[tuple[FeatureView, str], ...]
+    roles: tuple[Role | None, ...]
     description: str
     owner: str
     tags: tuple[str, ...]
@@ -36,33 +39,43 @@ class FeatureService:
         owner: str = "",
         tags: Iterable[str] = (),
     ) -> None:
-        """Define a service from whole views (`spend`) and selections (`profile["country"]`).
+        """Define a service from whole views (`spend`) and selections (`profile["country"]`), under roles or without.
 
         Raises:
-            DefinitionError: a wrong name, no features, or a feature listed twice.
+            DefinitionError: a wrong name, no features, a feature listed twice under one role, or a role that maps the
+                keys of a view in two ways.
         """
         check_name("Service", name)
         pairs: list[tuple[FeatureView, str]] = []
+        roles: list[Role | None] = []
         for item in [features] if isinstance(features, FeatureView | FeatureSelection) else features:
             if isinstance(item, FeatureView):
                 pairs += [(item, feature) for feature in item.feature_names()]
+                roles += [None] * len(item.feature_names())
             elif isinstance(item, FeatureSelection):
                 pairs += [(item.view, feature) for feature in item.names]
+                roles += [item.role] * len(item.names)
             else:
                 raise DefinitionError(
                     f"Service {name!r} lists {item!r}", fix='List views, or selections such as profile["country"].'
                 )
         if not pairs:
             raise DefinitionError(f"Service {name!r} has no features", fix="List at least one.")
-        seen: set[tuple[str, str]] = set()
-        for view, feature in pairs:
-            if (view.name, feature) in seen:
+        seen: set[str] = set()
+        for (view, feature), role in zip(pairs, roles, strict=True):
+            column = prefixed(role, f"{view.name}__{feature}")
+            if column in seen:
+                under = f" under role {role.name!r}" if role else ""
                 raise DefinitionError(
-                    f"Service {name!r} lists {view.name}:{feature} twice", fix="List each feature once."
+                    f"Service {name!r} lists {view.name}:{feature} twice{under}",
+                    why=f"Both fill column {column}",
+                    fix="List each feature once.",
                 )
-            seen.add((view.name, feature))
+            seen.add(column)
+        refuse_two_mappings((view.name, role) for (view, _), role in zip(pairs, roles, strict=True))
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "features", tuple(pairs))
+        object.__setattr__(self, "roles", tuple(roles))
         object.__setattr__(self, "description", description)
         object.__setattr__(self, "owner", owner)
         object.__setattr__(self, "tags", check_tags("service", name, tags))

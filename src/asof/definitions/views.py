@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from asof.definitions.aggregates import Aggregate
 from asof.definitions.entity import Entity
 from asof.definitions.names import check_name, check_tags
+from asof.definitions.roles import Role, make_role
 from asof.definitions.sources import Source
 from asof.definitions.transforms import RowTransform, check_select
 from asof.durations import Duration, parse_duration
@@ -39,10 +40,25 @@ class Feature:
 
 @dataclass(frozen=True)
 class FeatureSelection:
-    """Some features of a view, as a service lists them: `profile["country"]`."""
+    """Some features of a view, as a service lists them: `profile["country"]`, under a role or without.
+
+    Attributes:
+        role: Where the join keys are found; None finds them under their own names.
+    """
 
     view: FeatureView
     names: tuple[str, ...]
+    role: Role | None = None
+
+    __iter__ = None  # else Python would iterate through __getitem__
+
+    def __getitem__(self, names: str | Iterable[str]) -> FeatureSelection:
+        """Select one feature of the view by name, or several by a list of names, under the same role.
+
+        Raises:
+            NotFoundError: the view has no such feature.
+        """
+        return replace(self.view[names], role=self.role)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +110,19 @@ class FeatureView:
                     fix=f"It has {', '.join(known)}.",
                 )
         return FeatureSelection(self, chosen)
+
+    def with_role(self, role: str, *, keys: Mapping[str, str]) -> FeatureSelection:
+        """Return all features of the view under a role, whose join keys are found in other columns.
+
+        Args:
+            role: Goes before the columns' names: `role__view__feature`. Without a double underscore.
+            keys: Join key of the view's entity to the column that holds it in spines and requests.
+
+        Raises:
+            DefinitionError: a wrong name, no mapping, or one from something that is no join key of the entity.
+        """
+        made = make_role(self.name, [key for key, _ in self.entity.join_keys], role, keys)
+        return FeatureSelection(self, self.feature_names(), made)
 
     def _set_common(self, entity: Entity, source: Source, rest: dict[str, Any]) -> None:
         check_name("View", self.name, double_underscore=False)

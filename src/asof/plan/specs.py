@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from asof.definitions.roles import Role, prefixed
+
 SPEC_FORMAT = 1
 
 Json = None | bool | int | float | str | list[Any] | dict[str, Any]
@@ -174,16 +176,28 @@ class ViewSpec(Spec, frozen=True, kw_only=True):
 
 
 class ServiceFeature(Spec, frozen=True, kw_only=True):
-    """One feature of a service, pinned to the version of its view."""
+    """One feature of a service, pinned to the version of its view.
+
+    Attributes:
+        role: The part that the view's entity plays here; None reads its join keys under their own names.
+        keys: Of a role: pairs of join key and the column that holds it.
+    """
 
     view: str
     view_version: int
     feature: str
+    role: str | None = None
+    keys: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def as_role(self) -> Role | None:
+        """The role with its mapping, or None."""
+        return None if self.role is None else Role(self.role, self.keys)
 
     @property
     def column(self) -> str:
-        """The column it fills in training sets and answers: spend__amount_sum_30d."""
-        return column_name(self.view, self.feature)
+        """The column it fills in training sets and answers: spend__amount_sum_30d, under a role role__view__feature."""
+        return column_name(self.view, self.feature, self.as_role)
 
 
 class ServiceSpec(Spec, frozen=True, kw_only=True):
@@ -207,9 +221,9 @@ AnySpec = EntitySpec | SourceSpec | ViewSpec | ServiceSpec
 _METADATA = {"description", "owner", "tags", "version", "columns"}
 
 
-def column_name(view: str, feature: str) -> str:
-    """Return the column that a feature fills everywhere: `view__feature`."""
-    return f"{view}__{feature}"
+def column_name(view: str, feature: str, role: Role | None = None) -> str:
+    """Return the column that a feature fills everywhere: `view__feature`, under a role `role__view__feature`."""
+    return prefixed(role, f"{view}__{feature}")
 
 
 def meaning(spec: AnySpec) -> dict[str, Any]:

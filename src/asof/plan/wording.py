@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from asof.durations import format_duration
-from asof.plan.specs import AnySpec, Column, DerivedSpec, EntitySpec, FeatureSpec, ServiceSpec, SourceSpec, ViewSpec
+from asof.plan.specs import (
+    AnySpec,
+    Column,
+    DerivedSpec,
+    EntitySpec,
+    FeatureSpec,
+    ServiceFeature,
+    ServiceSpec,
+    SourceSpec,
+    ViewSpec,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -115,15 +125,36 @@ def _feature(old: FeatureSpec, new: FeatureSpec) -> Words:
 
 
 def _service(old: ServiceSpec, new: ServiceSpec) -> Words:
-    before = {f"{f.view}:{f.feature}": f for f in old.features}
-    after = {f"{f.view}:{f.feature}": f for f in new.features}
+    before = {_feature_text(f): f for f in old.features}
+    after = {_feature_text(f): f for f in new.features}
     words = _members("feature", before, after, lambda _: [])
+    words += _changed_roles(old, new)
     pins_before = {f.view: f.view_version for f in old.features}
     pins_after = {f.view: f.view_version for f in new.features}
     for view, version in pins_after.items():
         if view in pins_before:
             words += _changed("reads", f"{view}@{pins_before[view]}", f"{view}@{version}")
     return words + _reordered("features", list(before), list(after))
+
+
+def _feature_text(feature: ServiceFeature) -> str:
+    text = f"{feature.view}:{feature.feature}"
+    return text if feature.role is None else f"{text} as {feature.role}"
+
+
+def _changed_roles(old: ServiceSpec, new: ServiceSpec) -> Words:
+    before = {(f.view, f.role): f.keys for f in old.features}
+    after = {(f.view, f.role): f.keys for f in new.features}
+    return [
+        phrase
+        for (view, role), keys in after.items()
+        if (view, role) in before
+        for phrase in _changed(f"keys of {view} as {role}", _keys_text(before[view, role]), _keys_text(keys))
+    ]
+
+
+def _keys_text(keys: Iterable[tuple[str, str]]) -> str:
+    return ", ".join(f"{key} = {column}" for key, column in keys)
 
 
 def _members(what: str, old: Mapping[str, _T], new: Mapping[str, _T], compare: Callable[[str], Words]) -> Words:

@@ -47,7 +47,7 @@ class OnlineRoute:
         request = from_arrow(body, scope["query_string"]) if sends_arrow else from_json(body)
         features = wanted(request)
         reader = self._serving.current_reader()
-        count = max(map(len, request.keys.values()), default=0)
+        count = max(map(len, request.keys.values()), default=1)
         if count > self._limits.keys:
             raise too_many_keys(count, self._limits.keys)
         keys = request.keys if sends_arrow else decoded_keys(reader.plan(features), request.keys)

@@ -11,7 +11,7 @@ from asof.definitions import FeatureSelection, FeatureService, FeatureView
 from asof.errors import InputError, NotFoundError, did_you_mean
 from asof.plan.references import parse_feature, parse_object
 from asof.plan.registered import Newest, Registered, decode_spec
-from asof.plan.selection import Selection, refuse_repeats
+from asof.plan.selection import SelectedFeature, Selection, refuse_repeats
 from asof.plan.specs import AnySpec, EntitySpec, FeatureSpec, ServiceSpec, SourceSpec, ViewSpec
 
 if TYPE_CHECKING:
@@ -164,15 +164,15 @@ class Catalog:
         items = []
         for pinned in service.features:
             view = self.view(pinned.view, pinned.view_version)
-            items.append((view, self._feature(view, pinned.feature)))
+            items.append(SelectedFeature(view, self._feature(view, pinned.feature), pinned.as_role))
         return Selection(service, tuple(items))
 
-    def _resolve(self, feature: FeatureLike) -> Iterable[tuple[ViewSpec, FeatureSpec]]:
+    def _resolve(self, feature: FeatureLike) -> Iterable[SelectedFeature]:
         if isinstance(feature, FeatureView):
             return self._resolve(feature.name)
         if isinstance(feature, FeatureSelection):
             view = self.view(feature.view.name)
-            return [(view, self._feature(view, name)) for name in feature.names]
+            return [SelectedFeature(view, self._feature(view, name), feature.role) for name in feature.names]
         if not isinstance(feature, str):
             raise InputError(
                 f"{feature!r} does not name a feature", fix='Write "view:feature", a view or a selection of a view.'
@@ -180,7 +180,7 @@ class Catalog:
         if ":" in feature:
             one = parse_feature(feature)
             view = self.view(one.view, one.version)
-            return [(view, self._feature(view, one.feature))]
+            return [SelectedFeature(view, self._feature(view, one.feature))]
         whole = parse_object(feature)
         if ("view", whole.name) not in self._versions and ("service", whole.name) in self._versions:
             raise NotFoundError(
@@ -189,7 +189,7 @@ class Catalog:
                 fix=f'Name the service alone, not in a list: "{feature}".',
             )
         view = self.view(whole.name, whole.version)
-        return [(view, spec) for spec in view.features]
+        return [SelectedFeature(view, spec) for spec in view.features]
 
     def _feature(self, view: ViewSpec, name: str) -> FeatureSpec:
         found = view.feature(name)

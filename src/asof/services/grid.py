@@ -13,10 +13,10 @@ from asof.errors import InputError
 from asof.services.spine import EVENT_TIMESTAMP, to_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from asof.interfaces import Scanner
-    from asof.plan.specs import ViewSpec
+    from asof.plan.selection import Selection
 
     Instants = Iterable[datetime | str]
 
@@ -36,7 +36,7 @@ def grid_spine(entities: Any, instants: Instants) -> pa.Table:
     """Return every entity at every instant: entities in their order, the instants of each in theirs.
 
     Args:
-        entities: A table of join keys; repeated rows stay.
+        entities: A table of join keys; repeated rows stay. Without columns it is the one entity that has none.
         instants: Datetimes, or ISO 8601 texts; naive ones are UTC.
 
     Returns:
@@ -49,17 +49,28 @@ def grid_spine(entities: Any, instants: Instants) -> pa.Table:
     times = np.array([_instant_us(instant) for instant in instants], dtype=np.int64)
     if not len(times):
         raise InputError("There are no instants", fix="Give at least one.")
+    if not table.num_columns:  # features about everything: one entity, which has no key
+        return pa.table({EVENT_TIMESTAMP: pa.array(times).cast(pa.timestamp("us", "UTC"))})
     rows = pa.array(np.repeat(np.arange(table.num_rows), len(times)))
     column = pa.array(np.tile(times, table.num_rows)).cast(pa.timestamp("us", "UTC"))
     return table.take(rows).append_column(EVENT_TIMESTAMP, column)
 
 
-def known_entities(scanner: Scanner, views: Sequence[ViewSpec]) -> pa.Table:
+def known_entities(scanner: Scanner, selection: Selection) -> pa.Table:
     """Return the distinct join keys in the views' sources.
 
     Raises:
-        InputError: the views are about different entities, so there is no one list of them.
+        InputError: the views are about different entities or are read under roles, so there is no one list of them.
     """
+    if role := next((item.role for item in selection.items if item.role is not None), None):
+        raise InputError(
+            f"Which entities meet in role {role.name!r} cannot be read from the sources",
+            fix="Give entities=, a table with all their key columns, or a spine.",
+        )
+    views = list(selection.views())
+    views = [view for view in views if view.entity.join_keys]
+    if not views:
+        return pa.table({})
     entities = {view.entity.join_keys for view in views}
     if len(entities) != 1:
         raise InputError(

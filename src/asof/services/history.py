@@ -15,11 +15,14 @@ from asof import _native
 from asof.errors import RejectedRowsWarning
 from asof.interfaces.scanner import AVAILABLE_AT, DELETED, EVENT_TIME, RETRACTED_AT, ScanRequest
 from asof.kernel.programs import compile_events, compile_states, value_error
+from asof.services.everything import kernel_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from asof.definitions.roles import Role
     from asof.interfaces import Executor, Rejected, Scanner
+    from asof.plan.selection import ViewGroup
     from asof.plan.specs import FeatureSpec, ViewSpec
     from asof.services.spine import Spine
 
@@ -65,29 +68,38 @@ class HistoryReader:
         self._executor = executor
         self._now_us = now_us
 
-    def read_all(
-        self, views: Sequence[tuple[ViewSpec, Sequence[FeatureSpec]]], spine: Spine, *, statuses: bool
-    ) -> dict[str, ViewColumns]:
-        """Return the chosen features of every view by the view's key, side by side where memory allows; see `read`."""
-        size_bytes = sum(self._scanner.size_bytes(view.source) for view, _ in views)
+    def read_all(self, groups: Sequence[ViewGroup], spine: Spine, *, statuses: bool) -> dict[str, ViewColumns]:
+        """Return the chosen features of every group by its key, side by side where memory allows; see `read`."""
+        size_bytes = sum(self._scanner.size_bytes(group.view.source) for group in groups)
         workers = self._executor.threads if self._executor.at_once(size_bytes) else 1
         with ThreadPoolExecutor(workers) as pool:
-            running = [pool.submit(self.read, view, chosen, spine, statuses=statuses) for view, chosen in views]
+            running = [
+                pool.submit(self.read, group.view, group.features, spine, statuses=statuses, role=group.role)
+                for group in groups
+            ]
             try:
-                return {view.key: done.result() for (view, _), done in zip(views, running, strict=True)}
+                return {group.key: done.result() for group, done in zip(groups, running, strict=True)}
             except BaseException:
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
 
-    def read(self, view: ViewSpec, features: Sequence[FeatureSpec], spine: Spine, *, statuses: bool) -> ViewColumns:
-        """Return the chosen features of one view for every spine row.
+    def read(
+        self,
+        view: ViewSpec,
+        features: Sequence[FeatureSpec],
+        spine: Spine,
+        *,
+        statuses: bool,
+        role: Role | None = None,
+    ) -> ViewColumns:
+        """Return the chosen features of one view for every spine row, whose keys are where the role finds them.
 
         Raises:
             InputError: the spine's keys do not fit the view's entity.
             FeatureValueError: an integer sum beyond 64 bits.
             SourceError, SchemaError: the source cannot be read as it was defined.
         """
-        index = _native.KeyIndex(spine.keys(view.entity))
+        index = _native.KeyIndex(kernel_keys(spine.keys(view.entity, role), spine.table.num_rows))
         job = _EventJob if view.kind == "event" else _StateJob
         return self._run(job(view, features, statuses=statuses), index, spine)
 
@@ -221,7 +233,7 @@ def _code_batches(
 ) -> Iterator[pa.RecordBatch]:
     """Replace the keys by their codes and leave out the rows of keys that nobody asks about."""
     for batch in batches:
-        codes = index.lookup([batch.column(key) for key in keys])
+        codes = index.lookup(kernel_keys([batch.column(key) for key in keys], batch.num_rows))
         coded = pa.RecordBatch.from_arrays(
             [codes, *batch.columns[len(keys) :]], schema=_coded_schema(batch.schema, keys)
         )

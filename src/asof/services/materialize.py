@@ -15,6 +15,7 @@ from asof.interfaces.scanner import AVAILABLE_AT, DELETED, EVENT_TIME, RETRACTED
 from asof.kernel.programs import compile_events, compile_states, value_error
 from asof.plan.references import parse_object
 from asof.plan.specs import ServiceSpec, meaning_hash
+from asof.services.everything import kernel_keys
 from asof.services.history import column, one_batch, optional_column, warn_rejected
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class Materializer:
             warn_rejected(view.source.name, scan.rejected)
             for part in range(parts.count):
                 rows = parts.read(part)
-                index = _native.KeyIndex([column(rows, key) for key in keys])
+                index = _native.KeyIndex(kernel_keys([column(rows, key) for key in keys], rows.num_rows))
                 values = build(rows, index, one_batch(rows.select(lanes)), instant_us)
                 writer.put(index.encoded(), values)
             generation = writer.commit(instant_us, self._clock.now_us(), meaning_hash(view))
@@ -194,4 +195,6 @@ class _Counter:
 
 
 def _assign_by(keys: list[str]) -> Callable[[pa.RecordBatch, int], pa.Array]:
-    return lambda batch, parts: _native.partition([batch.column(key) for key in keys], parts)
+    return lambda batch, parts: _native.partition(
+        kernel_keys([batch.column(key) for key in keys], batch.num_rows), parts
+    )

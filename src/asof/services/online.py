@@ -13,7 +13,7 @@ from asof.clock import EPOCH, from_us, iso, parse_instant, to_us
 from asof.errors import InputError, NotMaterializedError, did_you_mean
 from asof.interfaces.online import Generation, ViewKey
 from asof.kernel.programs import compile_events, compile_states, value_error
-from asof.plan.specs import ServiceSpec, column_name
+from asof.services.everything import kernel_values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from asof.clock import Clock
     from asof.interfaces import OnlineStore
-    from asof.plan.specs import ViewSpec
+    from asof.plan.specs import ServiceSpec, ViewSpec
     from asof.services.catalog import Catalog
 
     Keys = Mapping[str, Any] | Sequence[Mapping[str, Any]]
@@ -33,8 +33,9 @@ _MAX_PLANS = 1024
 
 @dataclass(frozen=True)
 class _ViewPlan:
-    """One view of a read: where its values are, which keys it takes, and what decodes it."""
+    """One view of a read, once per role: where its values are, which keys it takes, and what decodes it."""
 
+    name: str
     view: ViewSpec
     key: ViewKey
     entity: int
@@ -46,8 +47,8 @@ class ReadPlan:
     """A service or feature list, compiled against one registry revision.
 
     Attributes:
-        views: In order of first use; each is read once, with all its features.
-        entities: Join key names and types per distinct entity.
+        views: In order of first use; each is read once per role, with all its features.
+        entities: Per distinct set of keys the columns of the request that hold them, and their types.
         binary_keys: The join keys of type binary, which JSON cannot hold as they are.
         head: How every JSON answer begins.
         shape: The answer's: which feature of which view every output column is.
@@ -67,7 +68,7 @@ class OnlineFeatures:
 
     Attributes:
         at: The instant of the read.
-        versions: Per view: its version, its generation, and the instant it was materialized at.
+        versions: Per view, or `role__view`: its version, its generation, and the instant it was materialized at.
     """
 
     def __init__(self, answer: _native.Answer, plan: ReadPlan, generations: Sequence[Generation], at_us: int) -> None:
@@ -84,9 +85,9 @@ class OnlineFeatures:
 
     @property
     def versions(self) -> dict[str, dict[str, Any]]:
-        """Per view: version, generation, and the instant that the generation shows."""
+        """Per view, or `role__view`: version, generation, and the instant that the generation shows."""
         return {
-            plan.view.name: {
+            plan.name: {
                 "version": plan.view.version,
                 "generation": generation.number,
                 "instant": from_us(generation.instant_us),
@@ -102,9 +103,9 @@ class OnlineFeatures:
 
     @property
     def event_times(self) -> dict[str, list[datetime | None]]:
-        """Per view, one event time per key: of the row, or of the newest event counted; None where there is none."""
+        """Per view, or `role__view`, one time per key: of the row or the newest event counted; None for neither."""
         times = self._answer.event_times()
-        return {plan.view.name: times[position] for position, plan in enumerate(self._plan.views)}
+        return {plan.name: times[position] for position, plan in enumerate(self._plan.views)}
 
     def to_dict(self) -> dict[str, list[Any]]:
         """Return per feature column one Python value per key."""
@@ -165,7 +166,8 @@ class OnlineReader:
 
         Args:
             features: A service ("fraud", "fraud@2") or references ("spend:count_1h").
-            keys: Per join key a sequence of values, all of one length, or one mapping per entity.
+            keys: Per join key a sequence of values, all of one length, or one mapping per entity. {} where no
+                view has join keys: one row.
             at_us: The instant of the read; windows age with it. Default: the clock, or the newest instant
                 materialized where the clock is behind it.
 
@@ -203,19 +205,18 @@ class OnlineReader:
         if objects := [feature for feature in features if not isinstance(feature, str)]:
             raise _not_names(objects[0])
         selection = self._catalog.select(features)
-        views: dict[str, int] = {}
+        blocks: dict[str, int] = {}
         entities: dict[tuple[tuple[str, ...], tuple[str, ...]], int] = {}
         plans: list[_ViewPlan] = []
         picks: list[tuple[int, int, str]] = []
-        for view, feature in selection.items:
-            if view.key not in views:
-                views[view.key] = len(plans)
-                names = tuple(key.name for key in view.entity.join_keys)
-                dtypes = tuple(key.dtype for key in view.entity.join_keys)
-                position = entities.setdefault((names, dtypes), len(entities))
-                plans.append(_ViewPlan(view, self._view_key(view), position, _reader(view)))
-            block = views[view.key]
-            picks.append((block, view.features.index(feature), column_name(view.name, feature.name)))
+        for group in selection.groups():
+            view, names = group.view, group.key_columns()
+            dtypes = tuple(key.dtype for key in view.entity.join_keys)
+            position = entities.setdefault((names, dtypes), len(entities))
+            blocks[group.key] = len(plans)
+            plans.append(_ViewPlan(group.name, view, self._view_key(view), position, _reader(view)))
+        for item in selection.items:
+            picks.append((blocks[item.group], item.view.features.index(item.feature), item.column))
         return ReadPlan(
             service=selection.service,
             views=tuple(plans),
@@ -226,7 +227,7 @@ class OnlineReader:
             ),
             head=b"{"
             + (b'"service":%s,' % msgspec.json.encode(service.key) if (service := selection.service) else b""),
-            shape=_native.AnswerPlan([plan.view.name for plan in plans], picks),
+            shape=_native.AnswerPlan([plan.name for plan in plans], picks),
         )
 
     def _view_key(self, view: ViewSpec) -> ViewKey:
@@ -253,7 +254,12 @@ def _reader(view: ViewSpec) -> Any:
 
 def _encode(plan: ReadPlan, keys: Keys) -> list[list[bytes | None]]:
     columns = keys if isinstance(keys, dict) else _columns(keys)
-    lengths = {-1 if isinstance(values, str) else len(values) for values in columns.values()}
+    if not columns:
+        if plan.key_names:
+            _refuse_names(plan, columns)
+        lengths = {1 if hasattr(keys, "items") else len(keys)}
+    else:
+        lengths = {-1 if isinstance(values, str) else len(values) for values in columns.values()}
     if len(lengths) != 1 or -1 in lengths:
         raise InputError(
             "Keys are not columns of one length",
@@ -261,11 +267,12 @@ def _encode(plan: ReadPlan, keys: Keys) -> list[list[bytes | None]]:
         )
     if columns.keys() != plan.key_names:
         _refuse_names(plan, columns)
+    (rows,) = lengths
     encoded: list[list[bytes | None]] = []
     for names, types in plan.entities:
         try:
             values = [_normalise(dtype, columns[name]) for name, dtype in zip(names, types, strict=True)]
-            encoded.append(_native.encode_keys_py(types, values))
+            encoded.append(_native.encode_keys_py(*kernel_values(types, values, rows)))
         except (TypeError, ValueError, OverflowError) as error:
             raise InputError(
                 f"A value of {' or '.join(names)} is not a key",
@@ -327,7 +334,7 @@ def _refuse_names(plan: ReadPlan, columns: Mapping[str, Any]) -> None:
     raise InputError(
         f"{unknown!r} is not a join key of these features",
         why=did_you_mean(unknown, wanted),
-        fix=f"They take {', '.join(wanted)}.",
+        fix=f"They take {', '.join(wanted) or 'no keys'}.",
     )
 
 

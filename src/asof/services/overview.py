@@ -193,7 +193,7 @@ def _about(spec: AnySpec) -> str:
         return f"{_count(len(spec.features), 'feature')} of {_count(views, 'view')}"
     if isinstance(spec, SourceSpec):
         return f"{spec.format or spec.kind} {spec.path}"
-    return ", ".join(f"{key.name} {key.dtype}" for key in spec.join_keys)
+    return ", ".join(f"{key.name} {key.dtype}" for key in spec.join_keys) or "no join keys"
 
 
 def _count(number: int, noun: str) -> str:

@@ -108,7 +108,16 @@ def _predicates(view: FeatureView) -> Iterator[tuple[str, str]]:
 def _service(service: FeatureService) -> ServiceSpec:
     return ServiceSpec(
         name=service.name,
-        features=tuple(ServiceFeature(view=v.name, view_version=0, feature=f) for v, f in service.features),
+        features=tuple(
+            ServiceFeature(
+                view=view.name,
+                view_version=0,
+                feature=feature,
+                role=None if role is None else role.name,
+                keys=() if role is None else role.keys,
+            )
+            for (view, feature), role in zip(service.features, service.roles, strict=True)
+        ),
         description=service.description,
         owner=service.owner,
         tags=service.tags,

@@ -36,7 +36,7 @@ class HistoricalFeatures:
         executor: Executor,
         writer: TableWriter,
     ) -> None:
-        """Assemble from views by key; `columns` are (output name, view key, the view's column)."""
+        """Assemble from groups by key; `columns` are (output name, the group's key, the view's column)."""
         self._spine = spine
         self._views = views
         self._columns = columns

@@ -15,6 +15,7 @@ from asof.errors import InputError, did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from asof.definitions.roles import Role
     from asof.plan.specs import EntitySpec
 
 EVENT_TIMESTAMP = "event_timestamp"
@@ -35,13 +36,16 @@ class Spine:
     instants: pa.Array
     event_time: str
 
-    def keys(self, entity: EntitySpec) -> list[pa.Array]:
-        """Return the entity's join keys, in its order and types.
+    def keys(self, entity: EntitySpec, role: Role | None = None) -> list[pa.Array]:
+        """Return the entity's join keys, in its order and types, from the columns where the role finds them.
 
         Raises:
             InputError: a key column is missing, or has values that are not of the key's type.
         """
-        return [key_array(self.table, key.name, key.dtype, entity.name) for key in entity.join_keys]
+        return [
+            key_array(self.table, role.column(key.name) if role else key.name, key.dtype, entity.name)
+            for key in entity.join_keys
+        ]
 
 
 def make_spine(frame: Any, event_time: str | None) -> Spine:

@@ -8,14 +8,15 @@ from asof.definitions import FeatureSelection, FeatureService, FeatureView, Fram
 from asof.definitions.collection import Definitions
 from asof.errors import InputError
 from asof.plan.functions import function_spec
-from asof.plan.selection import Selection, refuse_repeats
+from asof.plan.selection import SelectedFeature, Selection, refuse_repeats
 from asof.services.resolve import resolve_definitions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from asof.definitions.roles import Role
     from asof.interfaces import Scanner
-    from asof.plan.specs import FeatureSpec, FunctionSpec, ViewSpec
+    from asof.plan.specs import FunctionSpec, ViewSpec
 
 
 def collect(features: Any) -> Definitions | None:
@@ -64,12 +65,12 @@ def select(features: Any, definitions: Definitions, scanner: Scanner) -> Selecti
     """
     resolved = resolve_definitions(definitions, scanner)
     if isinstance(features, FeatureService):
-        pairs = [(view.name, name) for view, name in features.features]
+        named = [(view.name, name, role) for (view, name), role in zip(features.features, features.roles, strict=True)]
         service = resolved.services[0]
     else:
-        pairs = [pair for item in _listed(features) for pair in _pairs(item)]
+        named = [one for item in _listed(features) for one in _named(item)]
         service = None
-    items = tuple(_item(resolved.view(view), name) for view, name in pairs)
+    items = tuple(_item(resolved.view(view), name, role) for view, name, role in named)
     refuse_repeats(items)
     return Selection(service, items)
 
@@ -105,11 +106,11 @@ def _no_feature(item: object) -> InputError:
     )
 
 
-def _pairs(item: FeatureView | FeatureSelection) -> Iterable[tuple[str, str]]:
+def _named(item: FeatureView | FeatureSelection) -> Iterable[tuple[str, str, Role | None]]:
     if isinstance(item, FeatureSelection):
-        return [(item.view.name, name) for name in item.names]
-    return [(item.name, name) for name in item.feature_names()]
+        return [(item.view.name, name, item.role) for name in item.names]
+    return [(item.name, name, None) for name in item.feature_names()]
 
 
-def _item(view: ViewSpec, name: str) -> tuple[ViewSpec, FeatureSpec]:
-    return view, next(feature for feature in view.features if feature.name == name)
+def _item(view: ViewSpec, name: str, role: Role | None) -> SelectedFeature:
+    return SelectedFeature(view, next(feature for feature in view.features if feature.name == name), role)

@@ -90,6 +90,18 @@ def check_expression(con: duckdb.DuckDBPyConnection, columns: Iterable[str], sou
     return found
 
 
+@cache
+def columns_of(source: str, predicate: str) -> frozenset[str]:
+    """Return the names of columns that a predicate uses, as they are written in it.
+
+    Raises:
+        DefinitionError: it does not parse, or is more than an expression.
+    """
+    with duckdb.connect(":memory:", config={"threads": 1}) as con:
+        nodes = _nodes(_parse(con, source, predicate))
+        return frozenset(str(node["column_names"][0]) for node in nodes if node["class"] == "COLUMN_REF")
+
+
 def condition(predicate: str) -> str:
     """Return a checked expression ready to stand inside other SQL; a comment at its end cannot swallow what follows."""
     return f"(\n{predicate}\n)"

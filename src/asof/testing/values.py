@@ -1,0 +1,276 @@
+"""Unit tests of definitions: rows and instants in, feature values out, checked by the oracle on the way."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+import warnings
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pyarrow as pa
+
+from asof.backends.local.executor import LocalExecutor
+from asof.backends.local.predicates import check_over_schema
+from asof.backends.local.scanner import LocalScanner
+from asof.definitions import EventView, FeatureSelection, FeatureService, FeatureView, FrameSource, StateView
+from asof.errors import InputError, RejectedRowsWarning, did_you_mean
+from asof.interfaces.scanner import ColumnRequest, ScanRequest
+from asof.plan.specs import column_name
+from asof.services import unregistered
+from asof.services.history import STATUS, HistoryReader
+from asof.services.spine import EVENT_TIMESTAMP, Spine, make_spine
+from asof.testing import oracle
+from asof.testing.comparison import agrees
+from asof.testing.rows import TIME, instant_us, predicates_of, source_table, table_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
+
+    from asof.definitions import Source
+    from asof.plan.selection import Selection, ViewGroup
+    from asof.plan.specs import SourceSpec
+    from asof.services.history import ViewColumns
+
+    Row = Mapping[str, Any]
+    Rows = Sequence[Row] | Mapping[str, Sequence[Row]]
+    Features = FeatureView | FeatureSelection | FeatureService | Sequence[FeatureView | FeatureSelection]
+    Instant = datetime | str
+
+_MEMORY_BYTES = 2**28
+_ROW = "__row"
+
+
+def feature_values(
+    features: Features,
+    rows: Rows,
+    *,
+    keys: Row,
+    at: Instant,
+    statuses: bool = False,
+    now: Instant | None = None,
+) -> dict[str, Any]:
+    """Return the features of one entity at one instant, over rows given here; see `feature_table`.
+
+    Args:
+        features: A view, a selection, a service, or a list of views and selections; their sources are not read.
+        rows: Of the one source, in ingest order; or a mapping of source name to rows.
+        keys: The value of every join key.
+        at: The instant.
+        statuses: Add `<feature>__status` per feature: present, null, missing or expired.
+        now: The clock, which a source's `max_skew` compares with.
+
+    Returns:
+        Feature to value, for one view or selection by the feature's name, else by `view__feature`.
+    """
+    spine = [{**keys, EVENT_TIMESTAMP: at}]
+    return feature_table(features, rows, spine, statuses=statuses, now=now)[0]
+
+
+def feature_table(
+    features: Features,
+    rows: Rows,
+    spine: Sequence[Row],
+    *,
+    statuses: bool = False,
+    now: Instant | None = None,
+) -> list[dict[str, Any]]:
+    """Return the features of every question, over rows given here: no files, no registry, no server.
+
+    Values come from the kernel, as training sets do, and are compared with the oracle's. Rows without an event time,
+    a key or an id do not count, as elsewhere. Every time may be a datetime (naive means UTC) or ISO 8601 text;
+    columns that rows lack are null.
+
+    Args:
+        features: A view, a selection, a service, or a list of views and selections; their sources are not read.
+        rows: Of the one source, in ingest order; or a mapping of source name to rows, for sources that are not in it
+            there are none.
+        spine: One mapping per question: join keys, and `event_timestamp`.
+        statuses: Add `<feature>__status` per feature: present, null, missing or expired.
+        now: The clock, which a source's `max_skew` compares with.
+
+    Returns:
+        One mapping per question, in order: feature to value, for one view or selection by the feature's name, else by
+        `view__feature`.
+
+    Raises:
+        InputError: rows, keys or instants that cannot be read, or rows of a source that no view reads.
+        DefinitionError, SchemaError: the definitions do not fit the rows.
+        FeatureValueError: an integer sum beyond 64 bits.
+        AssertionError: the kernel and the oracle disagree, which is a defect of Asof.
+    """
+    short = isinstance(features, FeatureView) or (isinstance(features, FeatureSelection) and features.role is None)
+    listed = _selections(features)
+    views = {id(selection.view): selection.view for selection in listed}.values()
+    if not spine:
+        return []
+    questions = table_of(spine, {EVENT_TIMESTAMP}, {EVENT_TIMESTAMP: TIME}, "The questions")
+    tables = _tables([*views], rows, questions)
+    sources = {name: _frame_source(view.source, tables[name]) for view in views if (name := view.source.name) in tables}
+    replaced = {id(view): _with_source(view, sources[view.source.name]) for view in views}
+    chosen = [FeatureSelection(replaced[id(one.view)], one.names, one.role) for one in listed]
+    definitions = unregistered.collect(chosen)
+    if definitions is None:
+        raise InputError("No features are asked for", fix="Give a view, a selection or a service.")
+    now_us = None if now is None else instant_us(now)
+    with tempfile.TemporaryDirectory(prefix="asof-") as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore", RejectedRowsWarning)
+        root = Path(folder)
+        scanner = _RowsScanner(root, tables)
+        selection = unregistered.select(chosen, definitions, scanner)
+        prepared = make_spine(questions, EVENT_TIMESTAMP)
+        reader = HistoryReader(scanner, LocalExecutor(root / "tmp", _MEMORY_BYTES, threads=1), now_us=now_us)
+        columns = reader.read_all(selection.groups(), prepared, statuses=True)
+        answers = _answers(selection, columns, len(spine))
+        for group in selection.groups():
+            view = next(one.view for one in chosen if one.view.name == group.view.name)
+            exact = _oracle(view, group, tables[view.source.name], root, prepared, now_us)
+            _compare(group, exact, answers)
+    return [_named(selection, answer, short=short, statuses=statuses) for answer in answers]
+
+
+class _RowsScanner(LocalScanner):
+    """A scanner that opens no engine to learn what is known already: starting one costs more than a test's few rows."""
+
+    def __init__(self, root: Path, tables: Mapping[str, pa.Table]) -> None:
+        super().__init__(root, tables, root / "quarantine", _MEMORY_BYTES, threads=1)
+        self._tables = tables
+
+    def schema(self, source: SourceSpec) -> pa.Schema:
+        return self._tables[source.name].schema
+
+    def check_predicate(self, source: str, schema: pa.Schema, predicate: str) -> None:
+        _check_predicate(source, schema, predicate)
+
+
+@cache
+def _check_predicate(source: str, schema: pa.Schema, predicate: str) -> None:
+    check_over_schema(source, schema, predicate)
+
+
+def _selections(features: Any) -> list[FeatureSelection]:
+    if isinstance(features, FeatureService):
+        pairs = zip(features.features, features.roles, strict=True)
+        return [FeatureSelection(view, (name,), role) for (view, name), role in pairs]
+    listed = [features] if isinstance(features, FeatureView | FeatureSelection) else list(features)
+    found = []
+    for item in listed:
+        one = FeatureSelection(item, item.feature_names()) if isinstance(item, FeatureView) else item
+        if not isinstance(one, FeatureSelection) or not isinstance(one.view, StateView | EventView):
+            raise InputError(f"{item!r} is no view", fix='Give views, or selections such as profile["country"].')
+        found.append(one)
+    return found
+
+
+def _tables(views: Sequence[FeatureView], rows: Any, questions: pa.Table) -> dict[str, pa.Table]:
+    sources = {view.source.name: view.source for view in views}
+    if not hasattr(rows, "items"):
+        if len(sources) > 1:
+            raise InputError(
+                f"These features read {len(sources)} sources: {', '.join(sources)}",
+                fix="Give rows by source: {source name: [rows]}.",
+            )
+        rows = dict.fromkeys(sources, rows)
+    if unknown := [name for name in rows if name not in sources]:
+        raise InputError(
+            f"No view reads a source {unknown[0]!r}",
+            why=did_you_mean(str(unknown[0]), sources),
+            fix=f"Give rows of {', '.join(sources)}.",
+        )
+    return {
+        name: source_table(source, rows.get(name, []), [v for v in views if v.source.name == name], questions)
+        for name, source in sources.items()
+    }
+
+
+def _frame_source(source: Source, table: pa.Table) -> FrameSource:
+    return FrameSource(
+        source.name,
+        frame=table,
+        event_time=source.event_time,
+        available_at=source.available_at,
+        delay=source.delay,
+        event_id=source.event_id,
+        deleted=source.deleted,
+        max_skew=source.max_skew,
+    )
+
+
+def _with_source(view: FeatureView, source: FrameSource) -> FeatureView:
+    replaced = copy.copy(view)
+    object.__setattr__(replaced, "source", source)
+    return replaced
+
+
+def _answers(selection: Selection, columns: Mapping[str, ViewColumns], count: int) -> list[dict[str, Any]]:
+    """Return per question the values and statuses by column and by column with `__status`."""
+    tables = {key: view.slice(0, count).to_pydict() if count else {} for key, view in columns.items()}
+    return [
+        {
+            item.column + suffix: tables[item.group][item.feature.name + suffix][number]
+            for item in selection.items
+            for suffix in ("", STATUS)
+        }
+        for number in range(count)
+    ]
+
+
+def _oracle(
+    view: FeatureView, group: ViewGroup, table: pa.Table, root: Path, spine: Spine, now_us: int | None
+) -> list[oracle.Answer]:
+    keys = [column.to_pylist() for column in spine.keys(group.view.entity, group.role)]
+    instants = spine.instants.to_pylist()
+    questions = [(tuple(column[number] for column in keys), t) for number, t in enumerate(instants)]
+    rows = [{**row, _ROW: number} for number, row in enumerate(table.to_pylist())]
+    return oracle.history(view, rows, questions, predicates=_predicates(view, group, table, root), now_us=now_us)
+
+
+def _predicates(view: FeatureView, group: ViewGroup, table: pa.Table, root: Path) -> dict[str, Callable[[Row], object]]:
+    """Return the view's predicates as functions of a row, which look up what SQL says of the row of that number."""
+    wanted = predicates_of(view)
+    if not wanted or not table.num_rows:
+        return {}
+    found = _matching(wanted, group.view.source, table, root)
+    return {text: partial(_is_among, numbers) for text, numbers in found.items()}
+
+
+def _is_among(numbers: set[int], row: Row) -> bool:
+    return row[_ROW] in numbers
+
+
+def _matching(predicates: Sequence[str], source: SourceSpec, table: pa.Table, root: Path) -> dict[str, set[int]]:
+    """Return the numbers of the rows for which each predicate is true; rows without an event time match none."""
+    numbered = table.append_column(_ROW, pa.array(range(table.num_rows), pa.int64()))
+    plain = msgspec.structs.replace(source, event_id=None, deleted=None, available_at=None)
+    columns = [ColumnRequest(_ROW, _ROW, "int64")]
+    columns += [ColumnRequest(f"p{n}", None, "bool", where=text) for n, text in enumerate(predicates)]
+    scanner = _RowsScanner(root, {source.name: numbered})
+    request = ScanRequest(source=plain, keys=(), columns=tuple(columns))
+    rows = [row for batch in scanner.scan(request).batches for row in batch.to_pylist()]
+    return {text: {row[_ROW] for row in rows if row[f"p{n}"] is True} for n, text in enumerate(predicates)}
+
+
+def _compare(group: ViewGroup, exact: Sequence[oracle.Answer], given: Sequence[Row]) -> None:
+    """Refuse answers of the kernel that the oracle does not give."""
+    for number, (wanted, row) in enumerate(zip(exact, given, strict=True)):
+        for feature in group.features:
+            column = column_name(group.view.name, feature.name, group.role)
+            function = None if feature.aggregate is None else feature.aggregate.function
+            value, status = row[column], row[column + STATUS]
+            expected = wanted.values[feature.name], wanted.statuses[feature.name]
+            if not agrees(function, expected[0], value) or expected[1] != status:
+                raise AssertionError(
+                    f"{column} of question {number} is {value!r} ({status}) from the kernel and {expected[0]!r} "
+                    f"({expected[1]}) from the oracle. That is a defect of Asof: please report it with these rows."
+                )
+
+
+def _named(selection: Selection, answer: Row, *, short: bool, statuses: bool) -> dict[str, Any]:
+    return {
+        (item.feature.name if short else item.column) + suffix: answer[item.column + suffix]
+        for item in selection.items
+        for suffix in (("", STATUS) if statuses else ("",))
+    }
