@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from asof import dtypes
-from asof.backends.local import delta, predicates, quarantine
+from asof.backends.local import delta, predicates, published, quarantine
 from asof.backends.local.columns import bound_sql, pick, value_sql
 from asof.backends.local.dedupe import ORDER, fold
 from asof.backends.local.faults import translated
 from asof.backends.local.files import find_files
 from asof.backends.local.frames import to_table
+from asof.backends.local.queries import input_schema, query_schema
 from asof.backends.local.relation import Engine, Relation, opened
 from asof.errors import DefinitionError
 from asof.interfaces.scanner import AVAILABLE_AT, DELETED, EVENT_TIME, RETRACTED_AT, Rejected, Scan
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from asof.interfaces.scanner import ColumnRequest, ScanRequest
-    from asof.plan.specs import Column, SourceSpec
+    from asof.plan.specs import BatchSpec, Column, SourceSpec
 
 _READ_ROWS = 250_000
 _LEAST_ROWS = 65_536
@@ -39,10 +40,13 @@ class LocalScanner:
     def __init__(
         self, root: Path, frames: Mapping[str, Any], quarantine: Path, memory_limit_bytes: int, threads: int
     ) -> None:
-        """Read relative paths from `root`, frames by their source's name; put rejected rows into `quarantine`."""
+        """Read relative paths from `root`, frames by their source's name; put rejected rows into `quarantine`.
+
+        Batch sources are published in `batch` beside it.
+        """
         self._frames = frames
         self._quarantine = quarantine
-        self._engine = Engine(root.absolute(), memory_limit_bytes, threads)
+        self.engine = Engine(root.absolute(), memory_limit_bytes, threads, quarantine.absolute().with_name("batch"))
 
     def schema(self, source: SourceSpec) -> pa.Schema:
         """Return the columns of a source; CSV and NDJSON are read once to find types that hold every value.
@@ -51,7 +55,9 @@ class LocalScanner:
             SourceError: it is not there or cannot be read.
             SchemaError: files disagree about a column's type beyond lossless widening.
         """
-        with opened(self._engine, source, self._frames, rows=False) as relation:
+        if source.batch is not None:
+            return self._batch_schema(source, source.batch)
+        with opened(self.engine, source, self._frames, rows=False) as relation:
             return relation.schema
 
     def check_predicate(self, source: str, schema: pa.Schema, predicate: str) -> None:
@@ -88,12 +94,15 @@ class LocalScanner:
                     int(to_table(self._frames[source.name], source.name).nbytes) if source.name in self._frames else 0
                 )
             if source.kind == "delta":
-                return delta.size_bytes(self._engine.root, source)
-            return find_files(self._engine.root, source).size_bytes
+                return delta.size_bytes(self.engine.root, source)
+            if source.kind == "batch":
+                done = published.starts(self.engine.published, source)
+                return published.published_files(self.engine.published, source).size_bytes if done else 0
+            return find_files(self.engine.root, source).size_bytes
 
     def key_values(self, source: SourceSpec, keys: tuple[Column, ...], where: str | None) -> pa.Table:
         """Return the distinct join keys without nulls, sorted, of the rows where `where` is true."""
-        with opened(self._engine, source, self._frames) as relation:
+        with opened(self.engine, source, self._frames) as relation:
             picked = [pick(relation.columns, key.name, source.name) for key in keys]
             wanted = [f"{column.sql} IS NOT NULL" for column in picked]
             if where is not None:
@@ -109,8 +118,16 @@ class LocalScanner:
         schema = pa.schema([(key.name, dtypes.to_arrow(key.dtype)) for key in keys])
         return table.rename_columns(schema.names).cast(schema)
 
+    def _batch_schema(self, source: SourceSpec, batch: BatchSpec) -> pa.Schema:
+        if batch.sql is None:
+            found = pa.schema([(column.name, dtypes.to_arrow(column.dtype)) for column in batch.outputs])
+        else:
+            inputs = {one.name: input_schema(self.schema(one)) for one in batch.inputs}
+            found = query_schema(source.name, batch.sql, inputs)
+        return found.append(pa.field(source.event_time, dtypes.to_arrow("timestamp")))
+
     def _batches(self, request: ScanRequest, schema: pa.Schema, rejected: Rejected) -> Iterator[pa.RecordBatch]:
-        with opened(self._engine, request.source, self._frames) as relation:
+        with opened(self.engine, request.source, self._frames) as relation:
             sql = self._sql(relation, request, rejected)
             reader = relation.con.sql(sql).to_arrow_reader(_READ_ROWS)
             for batch in _gathered(reader):
@@ -126,7 +143,7 @@ class LocalScanner:
         usable = quarantine.set_apart(relation, request, rules, self._quarantine, rejected)
         table, keep, retracted_at, order = "src", [usable], "", ""
         if request.events and source.event_id is not None:
-            found = fold(relation, source, usable, fields.available_us, self._engine.memory_limit_bytes)
+            found = fold(relation, source, usable, fields.available_us, self.engine.memory_limit_bytes)
             table, retracted_at = found.table, found.retracted_at
             keep.append(found.keep)
             order = f" ORDER BY {ORDER}" if found.sort else ""
