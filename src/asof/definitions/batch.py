@@ -103,6 +103,12 @@ def _inputs(name: str, inputs: Iterable[Source | BatchView]) -> tuple[Source, ..
                 why="Runs of other days and processes must be able to read it",
                 fix="List file, Delta and batch sources, or batch views.",
             )
+        if one.name == name:
+            raise DefinitionError(
+                f"Batch source {name!r} reads a source of its own name",
+                why="A name means one source",
+                fix="Rename one of them.",
+            )
     names = [one.name for one in chosen]
     if not names or len({one.lower() for one in names}) < len(names):
         raise DefinitionError(

@@ -139,7 +139,7 @@ def _scalar_functions() -> frozenset[str]:
     with duckdb.connect(":memory:") as con:
         rows = con.execute(
             "SELECT lower(function_name) FROM duckdb_functions() WHERE function_type = 'scalar' "
-            "GROUP BY 1 HAVING bool_and(stability = 'CONSISTENT')"
+            "GROUP BY 1 HAVING bool_or(stability = 'CONSISTENT') AND NOT bool_or(stability = 'VOLATILE')"
         ).fetchall()
     return frozenset(name for (name,) in rows)
 
