@@ -258,7 +258,12 @@ class FeatureStore:
         if memory_budget is not None:
             budget = parse_size(memory_budget, "memory_budget")
         executor = LocalExecutor(self._state_dir("tmp"), budget)
-        scanner = self._scanner(unregistered.frames(definitions) if definitions else {}, budget, executor.threads)
+        scanner = self._scanner(
+            unregistered.frames(definitions) if definitions else {},
+            budget,
+            executor.threads,
+            unregistered.functions(definitions) if definitions else {},
+        )
         if definitions is None:
             selection = self.catalog().select(features)
         else:
@@ -284,7 +289,13 @@ class FeatureStore:
             raise
         return HistoricalFeatures(prepared, answers, columns, executor, LocalTableWriter())
 
-    def _scanner(self, frames: dict[str, Any], budget: int, threads: int) -> LocalScanner:
+    def _scanner(
+        self,
+        frames: dict[str, Any],
+        budget: int,
+        threads: int,
+        functions: Mapping[FunctionSpec, Callable[..., object]] | None = None,
+    ) -> LocalScanner:
         quarantine = self.config.root / self.config.offline / "quarantine"
         return LocalScanner(
             self.config.root,
@@ -292,6 +303,7 @@ class FeatureStore:
             quarantine=quarantine,
             memory_limit_bytes=max(budget // _SCAN_SHARE, 64 * 2**20),
             threads=threads,
+            load=FunctionLoader(self.config.root, self.config.definitions, functions).load,
         )
 
     def _state_dir(self, name: str) -> Path:

@@ -74,6 +74,7 @@ def _facts(one: Description) -> Sequence[tuple[str, str]]:
             ("kind", f"{spec.kind} view"),
             ("entity", f"{spec.entity.name} ({', '.join(key.name for key in spec.entity.join_keys)})"),
             ("source", spec.source.name),
+            *_derived(spec),
             ("where", spec.where or ""),
             ("ttl", format_duration(spec.ttl_us) if spec.ttl_us else ""),
         ]
@@ -88,6 +89,18 @@ def _facts(one: Description) -> Sequence[tuple[str, str]]:
             ("max skew", format_duration(spec.max_skew_us) if spec.max_skew_us else ""),
         ]
     return []
+
+
+def _derived(view: ViewSpec) -> list[tuple[str, str]]:
+    if view.derived is None:
+        return []
+    transform = view.derived.transform
+    shown = (
+        [("transform", f"{transform.function.path} ({', '.join(c.name for c in transform.outputs)})")]
+        if transform
+        else []
+    )
+    return shown + [("select", f"{one.name} = {one.sql}") for one in view.derived.select]
 
 
 def _feature_row(feature: FeatureSpec) -> tuple[object, ...]:

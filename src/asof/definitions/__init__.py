@@ -22,6 +22,7 @@ from asof.definitions.batch import BatchSource, BatchView
 from asof.definitions.entity import Entity
 from asof.definitions.services import FeatureService
 from asof.definitions.sources import DeltaSource, FileSource, FrameSource, Source
+from asof.definitions.transforms import RowTransform
 from asof.definitions.views import EventView, Feature, FeatureSelection, FeatureView, StateView
 from asof.definitions.windows import Window
 
@@ -49,6 +50,7 @@ __all__ = [
     "Mean",
     "Min",
     "Percentile",
+    "RowTransform",
     "Source",
     "StateView",
     "Stddev",

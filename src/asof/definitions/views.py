@@ -9,11 +9,12 @@ from asof.definitions.aggregates import Aggregate
 from asof.definitions.entity import Entity
 from asof.definitions.names import check_name, check_tags
 from asof.definitions.sources import Source
+from asof.definitions.transforms import RowTransform, check_select
 from asof.durations import Duration, parse_duration
 from asof.errors import DefinitionError, NotFoundError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,10 @@ class FeatureView:
         name: Without a double underscore; columns are named `view__feature`.
         entity: What the features are about.
         source: Where the rows come from.
-        where: A SQL predicate on the source's columns; rows where it is not true do not exist for this view.
+        transform: A Python function that adds columns to the source's rows; its columns are the source's from then on.
+        select: Column names and SQL expressions over the source's columns, computed row by row; features, join keys
+            and predicates use them like the source's own.
+        where: A SQL predicate on all these columns; rows where it is not true do not exist for this view.
         description: For people.
         owner: Who answers for it.
         tags: Free labels.
@@ -61,6 +65,8 @@ class FeatureView:
     name: str
     entity: Entity
     source: Source
+    transform: RowTransform | None
+    select: tuple[tuple[str, str], ...]
     where: str | None
     description: str
     owner: str
@@ -100,6 +106,7 @@ class FeatureView:
             )
         if rest["where"] is not None and not rest["where"].strip():
             raise DefinitionError(f"View {self.name!r} has an empty where", fix="Write a predicate or leave it out.")
+        rest["select"] = check_select(self.name, rest["select"], rest["transform"])
         rest["tags"] = check_tags("view", self.name, rest["tags"])
         for field, value in {"entity": entity, "source": source, **rest}.items():
             object.__setattr__(self, field, value)
@@ -126,6 +133,8 @@ class StateView(FeatureView):
         features: Iterable[str | Feature],
         ttl: Duration | None = None,
         where: str | None = None,
+        select: Mapping[str, str] | None = None,
+        transform: RowTransform | None = None,
         description: str = "",
         owner: str = "",
         tags: Iterable[str] = (),
@@ -136,7 +145,8 @@ class StateView(FeatureView):
             DefinitionError: a wrong or repeated name, no features, a wrong ttl.
         """
         object.__setattr__(self, "name", name)
-        rest = {"where": where, "description": description, "owner": owner, "tags": tags}
+        rest: dict[str, Any] = {"transform": transform, "select": select, "where": where}
+        rest |= {"description": description, "owner": owner, "tags": tags}
         self._set_common(entity, source, rest)
         listed = [features] if isinstance(features, str | Feature) else list(features)
         if wrong := [f for f in listed if not isinstance(f, str | Feature)]:
@@ -173,6 +183,8 @@ class EventView(FeatureView):
         source: Source,
         features: Iterable[Aggregate],
         where: str | None = None,
+        select: Mapping[str, str] | None = None,
+        transform: RowTransform | None = None,
         description: str = "",
         owner: str = "",
         tags: Iterable[str] = (),
@@ -183,7 +195,8 @@ class EventView(FeatureView):
             DefinitionError: a wrong or repeated name, no aggregates, or retractions without an event id.
         """
         object.__setattr__(self, "name", name)
-        rest = {"where": where, "description": description, "owner": owner, "tags": tags}
+        rest: dict[str, Any] = {"transform": transform, "select": select, "where": where}
+        rest |= {"description": description, "owner": owner, "tags": tags}
         self._set_common(entity, source, rest)
         listed = [features] if isinstance(features, Aggregate) else list(features)
         if wrong := [f for f in listed if not isinstance(f, Aggregate)]:

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import pyarrow as pa
 
-    from asof.plan.specs import Column, SourceSpec
+    from asof.plan.specs import Column, DerivedSpec, SourceSpec
 
 EVENT_TIME = "__event_time"
 AVAILABLE_AT = "__available_at"
@@ -49,6 +49,7 @@ class ScanRequest:
         event_time_from_us: Leave out rows with an earlier event time (they may still win a dedupe); None: no bound.
         event_time_until_us: Leave out rows with an event time after this; None: no bound.
         now_us: The clock, for `max_skew`; None: not checked.
+        derived: Columns to add to the source's rows, for keys, columns and predicates to use.
     """
 
     source: SourceSpec
@@ -59,6 +60,7 @@ class ScanRequest:
     event_time_from_us: int | None = None
     event_time_until_us: int | None = None
     now_us: int | None = None
+    derived: DerivedSpec | None = None
 
 
 @dataclass
@@ -102,6 +104,14 @@ class Scanner(Protocol):
         """Refuse a predicate that is not valid SQL over these columns, or not boolean, with a `DefinitionError`."""
         ...
 
+    def derive(self, source: str, schema: pa.Schema, select: Sequence[tuple[str, str]]) -> pa.Schema:
+        """Return the schema with a column per (name, SQL expression) after its own.
+
+        Raises:
+            DefinitionError: an expression is not valid, repeatable SQL over these columns, or a name is taken.
+        """
+        ...
+
     def scan(self, request: ScanRequest) -> Scan:
         """Start reading; nothing is read before the first batch is taken."""
         ...
@@ -110,6 +120,8 @@ class Scanner(Protocol):
         """Return the bytes that the source's files take, for planning; 0 where it is not known."""
         ...
 
-    def key_values(self, source: SourceSpec, keys: tuple[Column, ...], where: str | None) -> pa.Table:
+    def key_values(
+        self, source: SourceSpec, keys: tuple[Column, ...], where: str | None, derived: DerivedSpec | None = None
+    ) -> pa.Table:
         """Return the distinct non-null join keys of a source, in a stable order."""
         ...

@@ -47,7 +47,7 @@ class StateProgram:
 
 def compile_events(view: ViewSpec, features: Sequence[FeatureSpec]) -> EventProgram:
     """Compile some or all features of an event view; which ones are chosen together changes no value."""
-    types = {column.name: column.dtype for column in view.source.columns}
+    types = view.column_types()
     lanes: dict[tuple[str | None, str | None], ColumnRequest] = {}
     native: list[_native.WindowFeature] = []
     reach_us: int | None = 0

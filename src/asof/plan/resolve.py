@@ -7,6 +7,8 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from asof import dtypes
 from asof.definitions import (
     Aggregate,
@@ -23,12 +25,22 @@ from asof.definitions import (
 from asof.definitions.aggregates import COUNTS, LISTS, NUMERIC_INPUT
 from asof.errors import DefinitionError, SchemaError, did_you_mean
 from asof.plan.batch import batch_spec
-from asof.plan.specs import AggregateSpec, Column, EntitySpec, FeatureSpec, Json, SourceSpec, ViewSpec
+from asof.plan.functions import function_spec
+from asof.plan.specs import (
+    AggregateSpec,
+    Column,
+    DerivedSpec,
+    EntitySpec,
+    FeatureSpec,
+    Json,
+    SelectSpec,
+    SourceSpec,
+    TransformSpec,
+    ViewSpec,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
-    import pyarrow as pa
 
 
 @dataclass(frozen=True)
@@ -164,8 +176,53 @@ def resolve_entity(entity: Entity, schemas: Iterable[SourceSchema]) -> EntitySpe
     )
 
 
+def resolve_derived(view: FeatureView, schema: SourceSchema) -> DerivedSpec | None:
+    """Return the spec of the columns that a view adds; `schema` has them beside the source's.
+
+    Raises:
+        SchemaError: an expression has a type that features cannot have.
+        DefinitionError: a transform is no function that can be stored by reference.
+    """
+    if view.transform is None and not view.select:
+        return None
+    used = f"view {view.name!r}"
+    transform = None
+    if view.transform is not None:
+        transform = TransformSpec(
+            function=function_spec(view.transform.function, f"View {view.name!r}"),
+            outputs=tuple(Column(name=name, dtype=schema.dtype(name, used)) for name, _ in view.transform.outputs),
+            frame=view.transform.frame,
+        )
+    select = tuple(SelectSpec(name=name, sql=sql, dtype=schema.dtype(name, used)) for name, sql in view.select)
+    return DerivedSpec(transform=transform, select=select)
+
+
+def output_fields(view: FeatureView) -> list[pa.Field]:
+    """Return the Arrow fields of the columns that a view's transform adds.
+
+    Raises:
+        DefinitionError: a dtype that is none.
+    """
+    fields = []
+    for name, dtype in view.transform.outputs if view.transform is not None else ():
+        try:
+            fields.append(pa.field(name, dtypes.to_arrow(dtype)))
+        except SchemaError as error:
+            raise DefinitionError(
+                f"The transform of view {view.name!r} gives column {name!r} as {dtype!r}, which is no type",
+                fix='Write a type such as "float64", "int64", "string", "bool" or "timestamp".',
+            ) from error
+    return fields
+
+
 def resolve_view(view: FeatureView, entity: EntitySpec, source: SourceSpec, schema: SourceSchema) -> ViewSpec:
     """Return the spec of a view whose columns exist in its source with types that its features can have.
+
+    Args:
+        view: The view.
+        entity: Its entity, resolved.
+        source: Its source, resolved.
+        schema: The source's columns, and those that the view adds to them.
 
     Predicates are not checked here: that needs a SQL engine, see `services.definitions`.
 
@@ -196,6 +253,7 @@ def resolve_view(view: FeatureView, entity: EntitySpec, source: SourceSpec, sche
         kind="state" if kind == "state" else "event",
         entity=entity,
         source=source,
+        derived=resolve_derived(view, schema),
         where=view.where,
         ttl_us=ttl_us,
         features=features,

@@ -94,6 +94,34 @@ class SourceSpec(Spec, frozen=True, kw_only=True):
     tags: tuple[str, ...] = ()
 
 
+class TransformSpec(Spec, frozen=True, kw_only=True):
+    """A Python function that adds columns to batches of rows: what it is, what it takes, what it gives."""
+
+    function: FunctionSpec
+    outputs: tuple[Column, ...]
+    frame: Literal["arrow", "polars"] = "arrow"
+
+
+class SelectSpec(Spec, frozen=True, kw_only=True):
+    """A column computed by a SQL expression over a row's other columns."""
+
+    name: str
+    sql: str
+    dtype: str
+
+
+class DerivedSpec(Spec, frozen=True, kw_only=True):
+    """The columns that a view adds to its source's: first the transform's, then those of expressions over them all."""
+
+    transform: TransformSpec | None = None
+    select: tuple[SelectSpec, ...] = ()
+
+    def types(self) -> dict[str, str]:
+        """Return the dtypes of the added columns by name."""
+        outputs = self.transform.outputs if self.transform is not None else ()
+        return {output.name: output.dtype for output in outputs} | {one.name: one.dtype for one in self.select}
+
+
 class AggregateSpec(Spec, frozen=True, kw_only=True):
     """How one feature of an event view is computed.
 
@@ -135,6 +163,7 @@ class ViewSpec(Spec, frozen=True, kw_only=True):
     Attributes:
         version: Number given by the registry; 0 for a view that is not registered.
         kind: "state" or "event".
+        derived: Columns that the view adds to its source's.
     """
 
     name: str
@@ -142,6 +171,7 @@ class ViewSpec(Spec, frozen=True, kw_only=True):
     kind: Literal["state", "event"]
     entity: EntitySpec
     source: SourceSpec
+    derived: DerivedSpec | None = None
     where: str | None = None
     ttl_us: int | None = None
     features: tuple[FeatureSpec, ...]
@@ -153,6 +183,11 @@ class ViewSpec(Spec, frozen=True, kw_only=True):
     def key(self) -> str:
         """The name with the version, as references and stores write it: spend@3."""
         return f"{self.name}@{self.version}"
+
+    def column_types(self) -> dict[str, str]:
+        """Return the dtypes of the columns that features and predicates can use, by name."""
+        added = self.derived.types() if self.derived is not None else {}
+        return {c.name: c.dtype for c in self.source.columns} | added
 
     def feature(self, name: str) -> FeatureSpec | None:
         """Return the feature of that name, or None."""

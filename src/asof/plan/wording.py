@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from asof.durations import format_duration
-from asof.plan.specs import AnySpec, Column, EntitySpec, FeatureSpec, ServiceSpec, SourceSpec, ViewSpec
+from asof.plan.specs import AnySpec, Column, DerivedSpec, EntitySpec, FeatureSpec, ServiceSpec, SourceSpec, ViewSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -71,9 +71,27 @@ def _view(old: ViewSpec, new: ViewSpec) -> Words:
     words = _fields(old, new, ("kind",))
     words += _part("entity", old.entity, new.entity)
     words += _part("source", old.source, new.source)
+    words += _derived(old.derived or DerivedSpec(), new.derived or DerivedSpec())
     words += _fields(old, new, ("where",))
     words += _changed("ttl", _duration(old.ttl_us), _duration(new.ttl_us))
     return words + _features(old, new)
+
+
+def _derived(old: DerivedSpec, new: DerivedSpec) -> Words:
+    paths = [one.transform.function.path if one.transform else "" for one in (old, new)]
+    words = _changed("transform", *paths)
+    if not words and old.transform is not None and new.transform is not None:
+        same = old.transform.function.source_hash == new.transform.function.source_hash
+        words = [] if same else [f"transform {paths[1]}: another body"]
+        words += _changed("outputs", _columns_text(old.transform.outputs), _columns_text(new.transform.outputs))
+        words += _fields(old.transform, new.transform, ("frame",))
+    before, after = {s.name: s for s in old.select}, {s.name: s for s in new.select}
+    return words + _members(
+        "select",
+        before,
+        after,
+        lambda name: [f"select {name}: {p}" for p in _fields(before[name], after[name], ("sql", "dtype"))],
+    )
 
 
 def _part(what: str, old: EntitySpec | SourceSpec, new: EntitySpec | SourceSpec) -> Words:

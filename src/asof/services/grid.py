@@ -66,7 +66,7 @@ def known_entities(scanner: Scanner, views: Sequence[ViewSpec]) -> pa.Table:
             "These features are about several entities",
             fix="Give entities=, a table with all their join keys.",
         )
-    tables = [scanner.key_values(view.source, view.entity.join_keys, view.where) for view in views]
+    tables = [scanner.key_values(view.source, view.entity.join_keys, view.where, view.derived) for view in views]
     merged = pa.concat_tables(tables)
     return merged.group_by(merged.column_names, use_threads=False).aggregate([])
 

@@ -131,6 +131,7 @@ class _EventJob:
         whole = self._statuses or self._program.reach_us is None
         return ScanRequest(
             source=self.view.source,
+            derived=self.view.derived,
             keys=self.view.entity.join_keys,
             columns=self._program.columns,
             where=self.view.where,
@@ -175,6 +176,7 @@ class _StateJob:
         del first_us
         return ScanRequest(
             source=self.view.source,
+            derived=self.view.derived,
             keys=self.view.entity.join_keys,
             columns=self._program.columns,
             where=self.view.where,

@@ -77,6 +77,7 @@ class Materializer:
         build, columns = self._events(view) if view.kind == "event" else self._states(view)
         request = ScanRequest(
             source=view.source,
+            derived=view.derived,
             keys=view.entity.join_keys,
             columns=columns,
             where=view.where,

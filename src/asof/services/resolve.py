@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
 from asof.definitions import EventView
 from asof.errors import DefinitionError
-from asof.plan.resolve import SourceSchema, resolve_entity, resolve_source, resolve_view, source_spec
+from asof.plan.resolve import (
+    SourceSchema,
+    output_fields,
+    resolve_entity,
+    resolve_source,
+    resolve_view,
+    source_spec,
+)
 from asof.plan.resolved import Resolved
 from asof.plan.specs import ServiceFeature, ServiceSpec, SourceSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    import pyarrow as pa
+    from collections.abc import Iterator
 
     from asof.definitions import FeatureService, FeatureView
     from asof.definitions.collection import Definitions
@@ -37,16 +44,20 @@ def resolve_definitions(definitions: Definitions, scanner: Scanner) -> Resolved:
         arrow[source.name] = scanner.schema(source_spec(source))
         schemas[source.name] = SourceSchema.from_arrow(source.name, arrow[source.name])
         sources[source.name] = resolve_source(source, schemas[source.name])
+    columns = {view.name: _columns(view, scanner, arrow[view.source.name]) for view in definitions.views}
+    seen = {name: SourceSchema.from_arrow(_source_of(definitions, name), found) for name, found in columns.items()}
     entities = {
-        entity.name: resolve_entity(entity, _read_by(entity.name, definitions.views, schemas))
+        entity.name: resolve_entity(
+            entity, [seen[view.name] for view in definitions.views if view.entity.name == entity.name]
+        )
         for entity in definitions.entities
     }
     views = [
-        resolve_view(view, entities[view.entity.name], sources[view.source.name], schemas[view.source.name])
+        resolve_view(view, entities[view.entity.name], sources[view.source.name], seen[view.name])
         for view in definitions.views
     ]
     for view in definitions.views:
-        _check_predicates(view, scanner, arrow[view.source.name])
+        _check_predicates(view, scanner, columns[view.name])
     return Resolved(
         entities=tuple(entities.values()),
         sources=tuple(sources.values()),
@@ -55,9 +66,24 @@ def resolve_definitions(definitions: Definitions, scanner: Scanner) -> Resolved:
     )
 
 
-def _read_by(entity: str, views: tuple[FeatureView, ...], schemas: Mapping[str, SourceSchema]) -> list[SourceSchema]:
-    names = dict.fromkeys(view.source.name for view in views if view.entity.name == entity)
-    return [schemas[name] for name in names]
+def _source_of(definitions: Definitions, view: str) -> str:
+    return next(v.source.name for v in definitions.views if v.name == view)
+
+
+def _columns(view: FeatureView, scanner: Scanner, schema: pa.Schema) -> pa.Schema:
+    """Return the columns that a view's features, keys and predicates can use: the source's, and what it adds."""
+    fields = output_fields(view)
+    if taken := [field.name for field in fields if field.name in schema.names]:
+        raise DefinitionError(
+            f"The transform of view {view.name!r} gives a column {taken[0]!r}, which its source has",
+            fix="Give the output a name of its own.",
+        )
+    try:
+        return scanner.derive(view.source.name, pa.schema([*schema, *fields]), view.select)
+    except DefinitionError as error:
+        raise DefinitionError(
+            f"View {view.name!r} has a select that cannot be used: {error.what}", why=error.why, fix=error.fix
+        ) from error
 
 
 def _check_predicates(view: FeatureView, scanner: Scanner, schema: pa.Schema) -> None:

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 from asof.definitions import FeatureSelection, FeatureService, FeatureView, FrameSource
 from asof.definitions.collection import Definitions
 from asof.errors import InputError
+from asof.plan.functions import function_spec
 from asof.plan.selection import Selection, refuse_repeats
 from asof.services.resolve import resolve_definitions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from asof.interfaces import Scanner
-    from asof.plan.specs import FeatureSpec, ViewSpec
+    from asof.plan.specs import FeatureSpec, FunctionSpec, ViewSpec
 
 
 def collect(features: Any) -> Definitions | None:
@@ -41,6 +42,12 @@ def collect(features: Any) -> Definitions | None:
 def frames(definitions: Definitions) -> dict[str, Any]:
     """Return the frames in memory by their source's name."""
     return {source.name: source.frame for source in definitions.sources if isinstance(source, FrameSource)}
+
+
+def functions(definitions: Definitions) -> dict[FunctionSpec, Callable[..., object]]:
+    """Return the functions of row transforms by their reference, which then need no import."""
+    used = {f"View {view.name!r}": view.transform for view in definitions.views if view.transform is not None}
+    return {function_spec(transform.function, name): transform.function for name, transform in used.items()}
 
 
 def select(features: Any, definitions: Definitions, scanner: Scanner) -> Selection:

@@ -39,6 +39,25 @@ PREDICATES: Mapping[str, Callable[[Mapping[str, Any]], object]] = {
 }
 """Predicates in SQL, and in Python: true, false, or None for unknown."""
 
+DERIVED_PREDICATES: Mapping[str, Callable[[Mapping[str, Any]], object]] = {
+    "x > 0": lambda row: None if row["x"] is None else row["x"] > 0,
+    "y <> 'aa' AND z": lambda row: row["z"] and (None if row["y"] is None else row["y"] != "aa"),
+}
+"""Predicates over the columns of SELECTED."""
+
+SELECTS: Mapping[str, Callable[[Mapping[str, Any]], object]] = {
+    "CASE WHEN b THEN -f ELSE f END": lambda row: None if row["f"] is None else -row["f"] if row["b"] else row["f"],
+    "s || 'a'": lambda row: None if row["s"] is None else row["s"] + "a",
+    "coalesce(i, 0) % 2 = 0": lambda row: (row["i"] or 0) % 2 == 0,
+}
+"""Expressions in SQL, and in Python; the columns x, y and z that a case's views may select, in this order."""
+
+SELECTED = dict(zip("xyz", SELECTS, strict=True))
+"""The columns that views with a select add, with their expressions."""
+
+EXPRESSIONS = {**PREDICATES, **DERIVED_PREDICATES, **SELECTS}
+"""All SQL that cases with a select may hold."""
+
 _ASKED = (*range(-4, 8), *range(0, 5), 60)
 _ASKED = (*range(-4, 8), *range(-1, 5), *range(0, 4), 60)
 _KEYS = (1, 1, 1, 1, 1, 1, 1, 2, 2, 3, None)
@@ -83,11 +102,18 @@ class StateDraft:
     features: tuple[Feature, ...]
     ttl: timedelta | None
     where: str | None
+    select: Mapping[str, str] | None = None
 
     def build(self, entity: Entity, source: Source) -> StateView:
         """Return the view over `source`."""
         return StateView(
-            self.name, entity=entity, source=source, features=self.features, ttl=self.ttl, where=self.where
+            self.name,
+            entity=entity,
+            source=source,
+            features=self.features,
+            ttl=self.ttl,
+            where=self.where,
+            select=self.select,
         )
 
 
@@ -98,10 +124,13 @@ class EventDraft:
     name: str
     aggregates: tuple[Aggregate, ...]
     where: str | None
+    select: Mapping[str, str] | None = None
 
     def build(self, entity: Entity, source: Source) -> EventView:
         """Return the view over `source`."""
-        return EventView(self.name, entity=entity, source=source, features=self.aggregates, where=self.where)
+        return EventView(
+            self.name, entity=entity, source=source, features=self.aggregates, where=self.where, select=self.select
+        )
 
 
 @dataclass(frozen=True)
@@ -156,12 +185,13 @@ def rows_table(rows: list[Row]) -> pa.Table:
 
 
 @st.composite
-def cases(draw: st.DrawFn, *, quarantine: bool = False) -> Case:
+def cases(draw: st.DrawFn, *, quarantine: bool = False, select: bool = False) -> Case:
     """Draw a case.
 
     Args:
         draw: Given by hypothesis.
         quarantine: Whether some rows lack a time, an id or a key.
+        select: Whether some views compute columns of their own; the oracle then needs EXPRESSIONS.
     """
     origin = draw(st.sampled_from(ORIGINS))
     composite = draw(st.integers(0, 2)) == 2
@@ -171,6 +201,8 @@ def cases(draw: st.DrawFn, *, quarantine: bool = False) -> Case:
     instant = st.sampled_from(_ASKED).map(origin.__add__)
     asked = st.tuples(key.map(lambda pair: pair if composite else pair[:1]), instant)
     one_view = st.one_of(_event_drafts(), _event_drafts(), _state_drafts())
+    if select:
+        one_view = st.one_of(one_view, one_view.flatmap(_selecting))
     drafts = draw(st.lists(one_view, min_size=1, max_size=3))
     return Case(
         Entity("thing", join_keys={"k": "int64", "g": "string"} if composite else {"k": "int64"}),
@@ -252,6 +284,22 @@ def _event_drafts(draw: st.DrawFn) -> EventDraft:
             windows = (*draw(_window_sets(2)), Window(LIFETIME))
             aggregates.append(draw(_aggregates(function, column_or_rows, f"a{number}", windows)))
     return EventDraft("e", tuple(aggregates), draw(_predicates(2)))
+
+
+@st.composite
+def _selecting(draw: st.DrawFn, draft: StateDraft | EventDraft) -> StateDraft | EventDraft:
+    """Draw the draft with derived columns that its features and predicates use."""
+    where = draw(st.sampled_from((draft.where, *sorted(DERIVED_PREDICATES))))
+    if isinstance(draft, StateDraft):
+        features = (*draft.features, *(Feature(f"{name}_now", name) for name in SELECTED))
+        return replace(draft, features=features, where=where, select=SELECTED)
+    windows = (*draw(_window_sets(1)), Window(LIFETIME))
+    own = draw(st.sampled_from((None, *sorted(DERIVED_PREDICATES))))
+    aggregates = tuple(
+        Aggregate(function, column, windows, where=own, name=f"derived_{function}")
+        for function, column in (("sum", "x"), ("last", "y"), ("count", "z"))
+    )
+    return replace(draft, aggregates=(*draft.aggregates, *aggregates), where=where, select=SELECTED)
 
 
 def _window_sets(most: int) -> st.SearchStrategy[tuple[Window, ...]]:

@@ -73,7 +73,8 @@ def history(
         view: The view to evaluate; its source says which columns are which, its data is not read.
         rows: The source's rows in ingest order; times as datetimes (naive means UTC) or microseconds.
         questions: Pairs of join key values and instant in microseconds; None in a key is a key that nothing has.
-        predicates: For every SQL predicate of the view, its text and a function of a row; only True counts.
+        predicates: For every SQL predicate and `select` expression of the view, its text and a function of a row; of
+            a predicate only True counts. A Python transform is not run: give rows with its outputs.
         now_us: The clock, where the source has a `max_skew`.
 
     Returns:
@@ -82,7 +83,7 @@ def history(
     Raises:
         FeatureValueError: a sum that its type cannot hold.
     """
-    facts = with_keys(view, usable(view.source, rows, now_us))
+    facts = with_keys(view, usable(view.source, selected(view, rows, predicates or {}), now_us))
     return [answer(view, facts, key, t, predicates or {}) for key, t in questions]
 
 
@@ -99,7 +100,7 @@ def online(
 
     That is history over the rows that were known at `materialized_at`; see `history` for everything else.
     """
-    facts = with_keys(view, usable(view.source, rows, now_us))
+    facts = with_keys(view, usable(view.source, selected(view, rows, predicates or {}), now_us))
     facts = [fact for fact in facts if fact.available_at <= materialized_at]
     return [answer(view, facts, key, t, predicates or {}) for key, t in questions]
 
@@ -201,6 +202,15 @@ def window_start(window: Window, t: int) -> float:
     if window.length_us is None:
         return -math.inf
     return (t - window.length_us) // window.hop_us * window.hop_us
+
+
+def selected(view: FeatureView, rows: Sequence[Row], predicates: Predicates) -> Sequence[Row]:
+    """Return the rows with the columns that the view's `select` adds; every expression sees the source's own only."""
+    return [{**row, **{name: without_nan(predicates[sql](_clean(row))) for name, sql in view.select}} for row in rows]
+
+
+def _clean(row: Row) -> Row:
+    return {name: without_nan(value) for name, value in row.items()}
 
 
 def usable(source: Source, rows: Sequence[Row], now_us: int | None = None) -> list[Fact]:

@@ -1,8 +1,9 @@
-"""Refuses predicates that are not plain, repeatable boolean expressions over one source's columns."""
+"""Refuses SQL that is not a plain, repeatable expression over one source's columns: predicates and derived columns."""
 
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from asof.backends.local.frames import readable
 from asof.errors import DefinitionError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     import pyarrow as pa
 
@@ -30,7 +31,7 @@ _NAMES = {
 _MACROS = frozenset({"nullif", "if", "split_part", "date_add", "days_in_month", "fdiv", "fmod", "array_to_string"})
 _ENVIRONMENT = frozenset({"version", "ago", "age", "error", "get_block_size", "getenv", "hash", "query", "stats"})
 _ENVIRONMENT_PREFIXES = ("current_", "pg_", "inet_", "has_", "txid_", "read_", "duckdb_", "which_")
-_FIX = "Write one SQL condition over the source's columns, as: amount > 0 AND status = 'settled'."
+_FIX = "Write one SQL expression over the source's columns, as: amount > 0 AND status = 'settled'."
 
 
 def check_over_schema(source: str, schema: pa.Schema, predicate: str) -> None:
@@ -39,11 +40,18 @@ def check_over_schema(source: str, schema: pa.Schema, predicate: str) -> None:
     Raises:
         DefinitionError: see `check`.
     """
+    with over_schema(source, schema) as con:
+        check(con, schema.names, source, predicate)
+
+
+@contextmanager
+def over_schema(source: str, schema: pa.Schema) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open an engine whose table `src` has these columns and no rows, and which reaches nothing else."""
     with duckdb.connect(":memory:", config={"threads": 1}) as con:
         con.execute("SET TimeZone = 'UTC'")
         con.execute("SET enable_external_access = false")
         con.register("src", readable(schema.empty_table(), source))
-        check(con, schema.names, source, predicate)
+        yield con
 
 
 def check(con: duckdb.DuckDBPyConnection, columns: Iterable[str], source: str, predicate: str) -> None:
@@ -59,20 +67,31 @@ def check(con: duckdb.DuckDBPyConnection, columns: Iterable[str], source: str, p
         DefinitionError: it does not parse, is more than an expression, reads anything but the columns, calls a
             function whose answer depends on the moment or the machine, or is not boolean.
     """
+    found = check_expression(con, columns, source, predicate)
+    if found not in ("BOOLEAN", '"NULL"'):
+        raise _refused(source, predicate, f"It gives {found}, not true or false")
+
+
+def check_expression(con: duckdb.DuckDBPyConnection, columns: Iterable[str], source: str, sql: str) -> str:
+    """Refuse an expression that `src` cannot evaluate or that could differ from run to run; return its SQL type.
+
+    Raises:
+        DefinitionError: see `check`; it need not be boolean.
+    """
     known = {name.lower() for name in columns}
-    for node in _nodes(_parse(con, source, predicate)):
-        _check_node(node, known, source, predicate)
+    for node in _nodes(_parse(con, source, sql)):
+        _check_node(node, known, source, sql)
     try:
-        described = con.execute(f"DESCRIBE SELECT (\n{predicate}\n) AS p FROM src").fetchall()
-        con.execute(f"EXPLAIN SELECT 1 FROM src WHERE (\n{predicate}\n)").fetchall()
+        described = con.execute(f"DESCRIBE SELECT {condition(sql)} AS p FROM src").fetchall()
+        con.execute(f"EXPLAIN SELECT {condition(sql)} FROM src").fetchall()
     except duckdb.Error as exc:
-        raise _refused(source, predicate, str(exc).splitlines()[0]) from exc
-    if described[0][1] not in ("BOOLEAN", '"NULL"'):
-        raise _refused(source, predicate, f"It gives {described[0][1]}, not true or false")
+        raise _refused(source, sql, str(exc).splitlines()[0]) from exc
+    found: str = described[0][1]
+    return found
 
 
 def condition(predicate: str) -> str:
-    """Return a checked predicate ready to stand inside other SQL; a comment at its end cannot swallow what follows."""
+    """Return a checked expression ready to stand inside other SQL; a comment at its end cannot swallow what follows."""
     return f"(\n{predicate}\n)"
 
 
@@ -114,7 +133,7 @@ def _nodes(value: Any) -> Iterable[dict[str, Any]]:
 def _check_node(node: dict[str, Any], known: set[str], source: str, predicate: str) -> None:
     kind = node["class"]
     if kind not in _PLAIN:
-        raise _refused(source, predicate, f"It holds {_NAMES.get(kind, kind.lower())}, which predicates cannot")
+        raise _refused(source, predicate, f"It holds {_NAMES.get(kind, kind.lower())}, which expressions cannot")
     if kind == "COLUMN_REF" and node["column_names"][0].lower() not in known:
         name = node["column_names"][0]
         hint = did_you_mean(name, sorted(known))
@@ -136,6 +155,7 @@ def repeatable(name: str) -> bool:
 
 @cache
 def _scalar_functions() -> frozenset[str]:
+    """Return the functions that answer by their arguments; some overloads ask the session's time zone, always UTC."""
     with duckdb.connect(":memory:") as con:
         rows = con.execute(
             "SELECT lower(function_name) FROM duckdb_functions() WHERE function_type = 'scalar' "
@@ -145,4 +165,4 @@ def _scalar_functions() -> frozenset[str]:
 
 
 def _refused(source: str, predicate: str, why: str) -> DefinitionError:
-    return DefinitionError(f"The predicate {predicate!r} over source {source!r} cannot be used", why=why, fix=_FIX)
+    return DefinitionError(f"The expression {predicate!r} over source {source!r} cannot be used", why=why, fix=_FIX)

@@ -11,6 +11,7 @@ from asof import dtypes
 from asof.backends.local import delta, predicates, published, quarantine
 from asof.backends.local.columns import bound_sql, pick, value_sql
 from asof.backends.local.dedupe import ORDER, fold
+from asof.backends.local.derived import add_columns, derive_schema
 from asof.backends.local.faults import translated
 from asof.backends.local.files import find_files
 from asof.backends.local.frames import to_table
@@ -20,11 +21,12 @@ from asof.errors import DefinitionError
 from asof.interfaces.scanner import AVAILABLE_AT, DELETED, EVENT_TIME, RETRACTED_AT, Rejected, Scan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from asof.backends.local.derived import Load
     from asof.interfaces.scanner import ColumnRequest, ScanRequest
-    from asof.plan.specs import BatchSpec, Column, SourceSpec
+    from asof.plan.specs import BatchSpec, Column, DerivedSpec, FunctionSpec, SourceSpec
 
 _READ_ROWS = 250_000
 _LEAST_ROWS = 65_536
@@ -38,15 +40,28 @@ class LocalScanner:
     """
 
     def __init__(
-        self, root: Path, frames: Mapping[str, Any], quarantine: Path, memory_limit_bytes: int, threads: int
+        self,
+        root: Path,
+        frames: Mapping[str, Any],
+        quarantine: Path,
+        memory_limit_bytes: int,
+        threads: int,
+        *,
+        load: Load | None = None,
     ) -> None:
         """Read relative paths from `root`, frames by their source's name; put rejected rows into `quarantine`.
 
-        Batch sources are published in `batch` beside it.
+        Batch sources are published in `batch` beside it. `load` finds the functions of row transforms.
         """
+        self._load = load or _no_functions
         self._frames = frames
         self._quarantine = quarantine
-        self.engine = Engine(root.absolute(), memory_limit_bytes, threads, quarantine.absolute().with_name("batch"))
+        self._engine = Engine(root.absolute(), memory_limit_bytes, threads, quarantine.absolute().with_name("batch"))
+
+    @property
+    def engine(self) -> Engine:
+        """What its connections may use."""
+        return self._engine
 
     def schema(self, source: SourceSpec) -> pa.Schema:
         """Return the columns of a source; CSV and NDJSON are read once to find types that hold every value.
@@ -57,7 +72,7 @@ class LocalScanner:
         """
         if source.batch is not None:
             return self._batch_schema(source, source.batch)
-        with opened(self.engine, source, self._frames, rows=False) as relation:
+        with opened(self._engine, source, self._frames, rows=False) as relation:
             return relation.schema
 
     def check_predicate(self, source: str, schema: pa.Schema, predicate: str) -> None:
@@ -68,6 +83,14 @@ class LocalScanner:
                 or a function whose answer depends on the moment (now, random).
         """
         predicates.check_over_schema(source, schema, predicate)
+
+    def derive(self, source: str, schema: pa.Schema, select: Sequence[tuple[str, str]]) -> pa.Schema:
+        """Return the schema with a column per (name, SQL expression) after its own.
+
+        Raises:
+            DefinitionError: as `check_predicate`, but an expression need not be boolean; or a name is taken.
+        """
+        return derive_schema(source, schema, select)
 
     def scan(self, request: ScanRequest) -> Scan:
         """Start reading; nothing is read before the first batch is taken.
@@ -94,15 +117,18 @@ class LocalScanner:
                     int(to_table(self._frames[source.name], source.name).nbytes) if source.name in self._frames else 0
                 )
             if source.kind == "delta":
-                return delta.size_bytes(self.engine.root, source)
+                return delta.size_bytes(self._engine.root, source)
             if source.kind == "batch":
-                done = published.starts(self.engine.published, source)
-                return published.published_files(self.engine.published, source).size_bytes if done else 0
-            return find_files(self.engine.root, source).size_bytes
+                done = published.starts(self._engine.published, source)
+                return published.published_files(self._engine.published, source).size_bytes if done else 0
+            return find_files(self._engine.root, source).size_bytes
 
-    def key_values(self, source: SourceSpec, keys: tuple[Column, ...], where: str | None) -> pa.Table:
+    def key_values(
+        self, source: SourceSpec, keys: tuple[Column, ...], where: str | None, derived: DerivedSpec | None = None
+    ) -> pa.Table:
         """Return the distinct join keys without nulls, sorted, of the rows where `where` is true."""
-        with opened(self.engine, source, self._frames) as relation:
+        with opened(self._engine, source, self._frames) as relation:
+            relation = add_columns(relation, source, derived, self._load)
             picked = [pick(relation.columns, key.name, source.name) for key in keys]
             wanted = [f"{column.sql} IS NOT NULL" for column in picked]
             if where is not None:
@@ -127,7 +153,8 @@ class LocalScanner:
         return found.append(pa.field(source.event_time, dtypes.to_arrow("timestamp")))
 
     def _batches(self, request: ScanRequest, schema: pa.Schema, rejected: Rejected) -> Iterator[pa.RecordBatch]:
-        with opened(self.engine, request.source, self._frames) as relation:
+        with opened(self._engine, request.source, self._frames) as relation:
+            relation = add_columns(relation, request.source, request.derived, self._load)
             sql = self._sql(relation, request, rejected)
             reader = relation.con.sql(sql).to_arrow_reader(_READ_ROWS)
             for batch in _gathered(reader):
@@ -143,7 +170,7 @@ class LocalScanner:
         usable = quarantine.set_apart(relation, request, rules, self._quarantine, rejected)
         table, keep, retracted_at, order = "src", [usable], "", ""
         if request.events and source.event_id is not None:
-            found = fold(relation, source, usable, fields.available_us, self.engine.memory_limit_bytes)
+            found = fold(relation, source, usable, fields.available_us, self._engine.memory_limit_bytes)
             table, retracted_at = found.table, found.retracted_at
             keep.append(found.keep)
             order = f" ORDER BY {ORDER}" if found.sort else ""
@@ -152,6 +179,10 @@ class LocalScanner:
         keep += fields.bounds()
         listed = ", ".join(f"{retracted_at if sql == RETRACTED_AT else sql} AS c{i}" for i, sql in enumerate(picked))
         return f"SELECT {listed} FROM {table} WHERE {' AND '.join(k for k in keep if k != 'true') or 'true'}{order}"
+
+
+def _no_functions(spec: FunctionSpec, used_by: str) -> Callable[..., object]:
+    raise DefinitionError(f"{used_by} uses {spec.path}, and this scanner runs no functions", fix="Give it load=.")
 
 
 @dataclass(frozen=True)
