@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import rich_click as click
 
+from asof.cli.format import count
 from asof.cli.session import Session, json_option, pass_session
 
 
@@ -32,10 +33,10 @@ def command(session: Session, name: str, start: str, end: str | None, workers: i
             end,
             workers=workers,
             force=force,
-            progress=lambda source, count, total: shown.update(f"Backfilling {source}: {count} of {total} intervals"),
+            progress=lambda source, ran, total: shown.update(f"Backfilling {source}: {ran} of {total} intervals"),
         )
     session.emit(done)
     session.say(
-        f"{done.source}: {done.intervals:,} intervals run, {done.skipped:,} done before, {done.rows:,} rows, "
-        f"{done.seconds:.2f} s"
+        f"{done.source}: {count(done.intervals, 'interval')} run, {done.skipped:,} done before, "
+        f"{count(done.rows, 'row')}, {done.seconds:.2f} s"
     )

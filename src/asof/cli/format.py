@@ -29,6 +29,11 @@ def size(size_bytes: int) -> str:
     return f"{value:.3g} TB"
 
 
+def count(number: int, noun: str) -> str:
+    """Return a number of things: 1 interval, 1,200 intervals."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def instant(us: int) -> str:
     """Return an instant to the second, UTC."""
     return iso(us // SECOND_US * SECOND_US)

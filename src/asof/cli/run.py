@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from asof.cli.format import instant
+from asof.cli.format import count, instant
 from asof.cli.session import Session, json_option, pass_session
 from asof.errors import AsofError
 
@@ -52,9 +52,9 @@ def command(session: Session, once: bool, workers: int | None) -> None:
 def _show(session: Session, due: Due) -> None:
     session.emit(due)
     for done in due.backfilled:
-        session.say(f"{done.source}: {done.intervals:,} intervals run, {done.rows:,} rows")
+        session.say(f"{done.source}: {count(done.intervals, 'interval')} run, {count(done.rows, 'row')}")
     for written in due.materialized:
-        session.say(f"{written.view}@{written.version}: {written.keys:,} keys materialized")
+        session.say(f"{written.view}@{written.version}: {count(written.keys, 'key')} materialized")
     if not due.backfilled:
         session.say("Nothing is due.")
     if due.next_us is not None:

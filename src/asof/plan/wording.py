@@ -52,7 +52,9 @@ def _source(old: SourceSpec, new: SourceSpec) -> Words:
 def _batch(old: BatchSpec | None, new: BatchSpec | None) -> Words:
     if old is None or new is None:
         return []
-    words = _changed("sql", old.sql, new.sql)
+    words = _changed("sql", old.sql and " ".join(old.sql.split()), new.sql and " ".join(new.sql.split()))
+    if not words and old.sql != new.sql:
+        words = ["sql laid out anew"]
     words += _changed("function", old.function and old.function.path, new.function and new.function.path)
     if old.function and new.function and old.function.path == new.function.path and old.function != new.function:
         words.append(f"function {new.function.path} has another body")
