@@ -19,7 +19,7 @@ from asof.backends.local.transformer import LocalTransformer
 from asof.clock import Clock, SystemClock, parse_instant, to_us
 from asof.config import FILE_NAME, find_root, load_config, parse_size
 from asof.definitions.collection import Definitions
-from asof.errors import InputError
+from asof.errors import AsofError, InputError
 from asof.services import unregistered
 from asof.services.apply import apply_plan, plan_changes
 from asof.services.backfill import Backfiller
@@ -351,21 +351,25 @@ class FeatureStore:
             source, as_us(start), end_us, workers=workers or os.cpu_count() or 1, force=force, progress=progress
         )
 
-    def run_due(self, *, workers: int | None = None) -> Due:
+    def run_due(self, *, workers: int | None = None, failed: Callable[[AsofError], None] | None = None) -> Due:
         """Run every interval of every batch source that is due and not done, then materialize the views over them.
 
         Inputs come before what reads them. A source continues from its first interval on; one that was never run
         starts with its newest interval, older ones are a backfill's.
 
+        Args:
+            workers: Intervals that run at once. Default: the machine's cores.
+            failed: Called with the error of a source that could not run all; then the others go on. Default: it is
+                raised, and what was done before it stays.
+
         Raises:
-            AsofError: an interval failed; what was done before it stays.
+            AsofError: an interval failed.
         """
         transformer = LocalTransformer(self._scanner({}, self.config.memory_budget_bytes, os.cpu_count() or 1))
         catalog, now_us = self.catalog(), self.clock.now_us()
         sources = all_batches(catalog)
-        done = run_due(
-            sources, transformer, self._backfiller(transformer, {}), now_us, workers=workers or os.cpu_count() or 1
-        )
+        job, at_once = self._backfiller(transformer, {}), workers or os.cpu_count() or 1
+        done = run_due(sources, transformer, job, now_us, workers=at_once, failed=failed or _raise)
         views = views_over(catalog, done)
         return Due(done, self.materialize(views) if views else [], next_due_us(sources, now_us))
 
@@ -447,6 +451,10 @@ class FeatureStore:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _raise(error: AsofError) -> None:
+    raise error
 
 
 def _text_keys(selection: Selection) -> set[str]:

@@ -14,6 +14,7 @@ from asof import BatchSource, BatchView, Entity, EventView, FeatureStore, FileSo
 from asof.backends.local.transformer import LocalTransformer
 from asof.clock import FixedClock, from_us, parse_instant
 from asof.errors import (
+    AsofError,
     DefinitionError,
     InputError,
     MissingIntervalsWarning,
@@ -151,20 +152,19 @@ def test_an_interrupted_backfill_goes_on_where_it_left_off(
     assert totals(store, "2026-01-06T02:00") == [5.0]
 
 
-@pytest.mark.parametrize("error", [OSError("lost"), StoreError("The store is busy")])
-def test_what_may_pass_is_tried_again(
-    store: FeatureStore, clock: FixedClock, monkeypatch: pytest.MonkeyPatch, error: Exception
-) -> None:
+def test_what_may_pass_is_tried_again(store: FeatureStore, clock: FixedClock, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two failures, with growing pauses, then success: one run in the ledger."""
     pauses: list[float] = []
-    broken = Breaks(monkeypatch, error, at=1, times=ATTEMPTS - 1)
+    broken = Breaks(monkeypatch, StoreError("The store is busy"), at=1, times=ATTEMPTS - 1)
     assert run(store, clock, pauses).intervals == 5
     assert broken.tries[1] == ATTEMPTS
     assert pauses == [0.5, 1.0]
     assert [run_.error for run_ in store.runs()] == [""] * 5
 
 
-@pytest.mark.parametrize(("error", "tries"), [(OSError("lost"), ATTEMPTS), (SchemaError("It does not fit"), 1)])
+@pytest.mark.parametrize(
+    ("error", "tries"), [(StoreError("It is lost"), ATTEMPTS), (SchemaError("It does not fit"), 1)]
+)
 def test_what_does_not_pass_ends_the_backfill_and_is_recorded(
     store: FeatureStore, clock: FixedClock, monkeypatch: pytest.MonkeyPatch, error: Exception, tries: int
 ) -> None:
@@ -173,6 +173,42 @@ def test_what_does_not_pass_ends_the_backfill_and_is_recorded(
         run(store, clock)
     assert broken.tries == {0: 1, 1: tries}
     assert str(error) in store.runs()[0].error
+
+
+def test_rows_that_cannot_be_written_are_tried_again(
+    store: FeatureStore, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error of the file system is a store's, and may pass."""
+    real, failures = pq.write_table, [OSError(5, "Input/output error")]
+
+    def write_table(table: pa.Table, path: Path) -> None:
+        path.write_bytes(b"half")
+        if failures:
+            raise failures.pop()
+        real(table, path)
+
+    monkeypatch.setattr(pq, "write_table", write_table)
+    pauses: list[float] = []
+    assert run(store, clock, pauses).intervals == 5
+    assert pauses == [0.5]
+    assert sorted(files(store)) == [f"2026010{n}T000000Z.parquet" for n in range(1, 6)]
+
+
+def test_ctrl_c_while_others_run_leaves_whole_intervals_only(store: FeatureStore) -> None:
+    """The interrupt stops the workers; what is there afterwards is what a whole backfill gives."""
+
+    def interrupt(_source: str, done: int, _total: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.backfill(daily, START, workers=2, progress=interrupt)
+    before = files(store)
+    assert all(name.endswith("Z.parquet") for name in before)
+    assert len(store.runs()) == 2
+    store.backfill(daily, START)
+    assert {name: files(store)[name] for name in before} == before
+    assert len(files(store)) == 5
 
 
 def test_a_forced_backfill_gives_the_same_bytes(store: FeatureStore) -> None:
@@ -288,6 +324,20 @@ def test_a_source_that_was_never_run_starts_with_its_newest_interval(store: Feat
     store.apply(store.plan([daily]))
     (done,) = store.run_due().backfilled
     assert (done.intervals, sorted(files(store))) == (1, ["20260105T000000Z.parquet"])
+
+
+def test_a_source_that_fails_does_not_keep_the_others(store: FeatureStore) -> None:
+    """What reads it fails too, for want of its rows; by default the first error is raised."""
+    broken = BatchSource("broken", inputs=[orders], schedule="1d", function=failing, columns={"customer_id": "int64"})
+    views = [StateView("b", entity=customer, source=broken, features=["customer_id"]), daily]
+    store.apply(store.plan(views))
+    with pytest.raises(DefinitionError, match="ZeroDivisionError"):
+        store.run_due()
+    errors: list[AsofError] = []
+    due = store.run_due(failed=errors.append)
+    assert [type(error) for error in errors] == [DefinitionError]
+    assert store.runs("daily")[0].error == ""
+    assert due.next_us == parse_instant("2026-01-07T00:00")
 
 
 def test_only_batch_sources_can_be_backfilled(store: FeatureStore) -> None:

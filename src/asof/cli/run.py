@@ -27,23 +27,26 @@ def command(session: Session, once: bool, workers: int | None) -> None:
 
     Every interval of a batch source that has ended, whose delay has passed, and that is not done: inputs first, then
     what reads them, then the views over them are materialized. Without --once it stays and does so for ever; what
-    fails is tried again at the next pass. Each step is also a command: asof backfill, asof materialize.
+    fails does not keep the others, and is tried again at the next pass. Each step is also a command: asof backfill,
+    asof materialize.
 
     \b
         asof run --once
         asof run
     """
     while True:
+        failures: list[AsofError] = []
+        next_us = None
         try:
-            due = session.store.run_due(workers=workers)
-        except AsofError as error:
-            if once or not error.retryable:
-                raise
-            session.show_error(error)
-            next_us = None
-        else:
+            due = session.store.run_due(workers=workers, failed=failures.append)
             _show(session, due)
             next_us = due.next_us
+        except AsofError as error:
+            failures.append(error)
+        if once and failures:
+            raise failures[0]
+        for failure in failures:
+            session.show_error(failure)
         if once:
             return
         _wait(session, next_us)

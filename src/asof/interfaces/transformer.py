@@ -40,7 +40,8 @@ class BatchInputs(Protocol):
         Raises:
             DefinitionError: the function failed.
             SchemaError: the rows do not have the declared columns.
-            StoreFullError: the disk is full.
+            StoreError: the rows cannot be written, or the function met an error of the system; StoreFullError: the
+                disk is full.
         """
         ...
 

@@ -174,7 +174,7 @@ class Backfiller:
         rows, failure = 0, None
         try:
             rows = self._attempt(inputs, interval)
-        except (AsofError, OSError, KeyboardInterrupt) as error:
+        except (AsofError, KeyboardInterrupt) as error:
             failure = error
         run = Run(
             source=source.name,
@@ -193,8 +193,8 @@ class Backfiller:
         for attempt in range(ATTEMPTS - 1):
             try:
                 return inputs.publish(interval)
-            except OSError as error:
-                if isinstance(error, AsofError) and not error.retryable:
+            except AsofError as error:
+                if not error.retryable:
                     raise
             self._pause(_FIRST_PAUSE_S * 2**attempt)
         return inputs.publish(interval)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from asof.definitions.batch import BatchSource
 from asof.definitions.collection import Definitions
 from asof.definitions.views import FeatureView
-from asof.errors import InputError, NotFoundError
+from asof.errors import AsofError, InputError, NotFoundError
 from asof.plan.batch import batch_of, due_until_us, in_order
 from asof.plan.functions import function_spec
 from asof.plan.references import parse_object
@@ -97,13 +97,12 @@ def run_due(
     now_us: int,
     *,
     workers: int,
+    failed: Callable[[AsofError], None],
 ) -> list[Backfilled]:
     """Run every interval that is due and not done, from each source's first published one on, in the given order.
 
-    A source of which nothing is published runs its newest interval.
-
-    Raises:
-        AsofError: an interval failed; sources after it are left for the next time.
+    A source of which nothing is published runs its newest interval. `failed` is told the error of a source that could
+    not run all; if it returns, the others go on.
     """
     done = []
     for source in sources:
@@ -111,7 +110,10 @@ def run_due(
         published = transformer.published(source)
         start_us = published[0] if published else end_us - batch_of(source).every_us
         if len(published) < (end_us - start_us) // batch_of(source).every_us:
-            done.append(backfiller.run(source, start_us, end_us, workers=workers))
+            try:
+                done.append(backfiller.run(source, start_us, end_us, workers=workers))
+            except AsofError as error:
+                failed(error)
     return done
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import threading
 import uuid
@@ -22,12 +23,13 @@ from asof.backends.local.queries import bounds, input_schema
 from asof.backends.local.relation import LOCKS, SETTINGS
 from asof.backends.local.temporary import replacing
 from asof.clock import from_us, iso
-from asof.errors import AsofError, DefinitionError, SchemaError
+from asof.errors import AsofError, DefinitionError, SchemaError, StoreError, StoreFullError
 from asof.interfaces.scanner import AVAILABLE_AT, EVENT_TIME, RETRACTED_AT, ColumnRequest, ScanRequest
 from asof.plan.batch import batch_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from asof.backends.local.relation import Engine
     from asof.backends.local.scanner import LocalScanner
@@ -69,21 +71,25 @@ class LocalTransformer:
         }
         scratch.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with duckdb.connect(":memory:", config=config) as con, translated(source.name):
-                for setting in SETTINGS:
-                    con.execute(setting)
-                columns: dict[str, list[str]] = {}
-                rejected: dict[str, Rejected] = {}
-                versions: dict[str, str] = {}
-                for one in batch_of(source).inputs:
-                    versions[one.name] = published.version(self._engine.root, self._engine.published, one)
-                    columns[one.name], rejected[one.name] = self._load(con, one)
-                for setting in ("SET threads = 1", *LOCKS):
-                    con.execute(setting)
-                schema = self._schema(source)
-                yield LocalInputs(con, self._engine, source, schema, function, columns, rejected, versions)
+            with duckdb.connect(":memory:", config=config) as con:
+                with translated(source.name):
+                    inputs = self._inputs(con, source, function)
+                yield inputs
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
+
+    def _inputs(self, con: duckdb.DuckDBPyConnection, source: SourceSpec, function: Function | None) -> LocalInputs:
+        for setting in SETTINGS:
+            con.execute(setting)
+        columns: dict[str, list[str]] = {}
+        rejected: dict[str, Rejected] = {}
+        versions: dict[str, str] = {}
+        for one in batch_of(source).inputs:
+            versions[one.name] = published.version(self._engine.root, self._engine.published, one)
+            columns[one.name], rejected[one.name] = self._load(con, one)
+        for setting in ("SET threads = 1", *LOCKS):
+            con.execute(setting)
+        return LocalInputs(con, self._engine, source, self._schema(source), function, columns, rejected, versions)
 
     def _schema(self, source: SourceSpec) -> pa.Schema:
         if source.columns:
@@ -147,10 +153,7 @@ class LocalInputs:
             self._show(con, interval.end_us + self._source.delay_us)
             found = self._query(con, interval) if self._batch.sql is not None else self._call(con, interval)
             table = self._fitted(found, interval)
-            target = published.interval_file(self._engine.published, self._source, interval.start_us)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(target) as temporary:
-                pq.write_table(table, temporary)
+        self._write(table, published.interval_file(self._engine.published, self._source, interval.start_us))
         return int(table.num_rows)
 
     def cancel(self) -> None:
@@ -158,6 +161,19 @@ class LocalInputs:
         with self._lock:
             for con in self._running:
                 con.interrupt()
+
+    def _write(self, table: pa.Table, target: Path) -> None:
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(target) as temporary:
+                pq.write_table(table, temporary)
+        except OSError as error:
+            kind = StoreFullError if error.errno in (errno.ENOSPC, errno.EDQUOT) else StoreError
+            raise kind(
+                f"The rows of batch source {self._source.name!r} cannot be written to {target}",
+                why=str(error),
+                fix="Free some space, or make the directory writable, then run the same backfill again.",
+            ) from error
 
     @contextmanager
     def _cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -189,8 +205,12 @@ class LocalInputs:
         where = f"batch source {self._source.name!r}, interval {iso(interval.start_us)}"
         try:
             found: Any = self._function(inputs, from_us(interval.start_us), from_us(interval.end_us))
-        except (AsofError, OSError):
+        except AsofError:
             raise
+        except OSError as error:
+            raise StoreError(
+                f"The function of {where} met an error of the system", why=str(error), fix="Repeat the backfill."
+            ) from error
         except Exception as error:
             raise DefinitionError(
                 f"The function of {where} failed",
