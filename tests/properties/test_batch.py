@@ -83,6 +83,7 @@ def expected(rows: Sequence[Row], k: int, t: int, delay: int) -> tuple[int | Non
 
 @given(rows=ROWS, spine=SPINE, delay=st.integers(0, 3), function=st.booleans())
 @example([Row(1, 2, 4, 0, False, 1)], [(1, 3), (1, 4), (1, 5), (1, 16)], 1, False)
+@example([Row(1, 2, 3, 0, False, 1), Row(1, 2, 4, 0, True, 0)], [(1, 4), (1, 5)], 1, False)
 def test_history_of_a_batch_view_is_what_its_runs_published(
     rows: list[Row], spine: list[tuple[int, int]], delay: int, function: bool
 ) -> None:
