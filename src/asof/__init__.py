@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from asof.definitions import (
     Aggregate,
     ApproxCountDistinct,
+    BatchSource,
+    BatchView,
     Count,
     CountDistinct,
     DeltaSource,
@@ -44,6 +46,8 @@ __all__ = [
     "Aggregate",
     "ApproxCountDistinct",
     "AsofError",
+    "BatchSource",
+    "BatchView",
     "Count",
     "CountDistinct",
     "DeltaSource",

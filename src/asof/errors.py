@@ -104,6 +104,12 @@ class NotMaterializedError(AsofError, RuntimeError):
     exit_code = 8
 
 
+class NotBackfilledError(NotMaterializedError):
+    """A batch source has not run the intervals that are asked for."""
+
+    code = "not_backfilled"
+
+
 class SourceError(AsofError, OSError):
     """A source cannot be read: missing, empty, truncated, unparsable, or its files disagree."""
 
@@ -161,3 +167,7 @@ class ConfigError(AsofError, ValueError):
 
 class RejectedRowsWarning(UserWarning):
     """Rows of a source could not be used and were put into quarantine, with a reason each."""
+
+
+class MissingIntervalsWarning(UserWarning):
+    """A batch source was run for intervals before and after some that it was not run for."""

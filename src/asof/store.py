@@ -15,12 +15,15 @@ from asof.backends.loading import open_online_store, open_registry
 from asof.backends.local.executor import LocalExecutor
 from asof.backends.local.scanner import LocalScanner
 from asof.backends.local.tables import LocalTableWriter, read_table
+from asof.backends.local.transformer import LocalTransformer
 from asof.clock import Clock, SystemClock, parse_instant, to_us
 from asof.config import FILE_NAME, find_root, load_config, parse_size
 from asof.definitions.collection import Definitions
-from asof.errors import InputError
+from asof.errors import AsofError, InputError
 from asof.services import unregistered
 from asof.services.apply import apply_plan, plan_changes
+from asof.services.backfill import Backfiller
+from asof.services.batches import Due, all_batches, find_batch, next_due_us, resolve_batch, run_due, views_over
 from asof.services.catalog import Catalog
 from asof.services.functions import FunctionLoader
 from asof.services.grid import grid_spine, known_entities
@@ -38,13 +41,15 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from asof.definitions import FeatureSelection, FeatureService, FeatureView
+    from asof.definitions.batch import BatchSource
     from asof.definitions.collection import Definition
     from asof.interfaces import OnlineStore, Registry
-    from asof.interfaces.registry import Revision
+    from asof.interfaces.registry import Revision, Run
     from asof.plan.diff import Plan
     from asof.plan.registered import Kind
     from asof.plan.selection import Selection
     from asof.plan.specs import FunctionSpec
+    from asof.services.backfill import Backfilled
     from asof.services.grid import Instants
     from asof.services.online import Keys
     from asof.services.overview import Description, Listed, Status
@@ -301,6 +306,78 @@ class FeatureStore:
     def _state_dir(self, name: str) -> Path:
         return self.config.root / ".asof" / name
 
+    # Batches -------------------------------------------------------------------------------------------------------
+
+    def backfill(
+        self,
+        batch: str | BatchSource | FeatureView,
+        start: Instant,
+        end: Instant | None = None,
+        *,
+        workers: int | None = None,
+        force: bool = False,
+        progress: Callable[[str, int, int], None] | None = None,
+    ) -> Backfilled:
+        """Run the intervals of a batch source that touch `[start, end)`, have ended by `end`, and are due by now.
+
+        Intervals that were done with the present definition are skipped, so after an interruption the same call goes
+        on. Each interval's rows are replaced in one step, each run is recorded in the run ledger.
+
+        Args:
+            batch: The name of a batch source or of a view over one ("daily", "daily@2"), or its definition, which need
+                not be registered.
+            start: Of the first interval, or an instant inside it.
+            end: Default: now.
+            workers: Intervals that run at once. Default: the machine's cores.
+            force: Run again what was done.
+            progress: Called with the source, the intervals run so far and how many there are to run.
+
+        Raises:
+            NotFoundError: no such batch source.
+            InputError: no interval of the range is due.
+            NotBackfilledError: an input is a batch source that must be backfilled first.
+        """
+        transformer = LocalTransformer(self._scanner({}, self.config.memory_budget_bytes, os.cpu_count() or 1))
+        functions: Mapping[FunctionSpec, Any] = {}
+        if isinstance(batch, str):
+            source = find_batch(self.catalog(), batch)
+        else:
+            source, functions = resolve_batch(batch, transformer.scanner)
+        end_us = self.clock.now_us() if end is None else as_us(end)
+        return self._backfiller(transformer, functions).run(
+            source, as_us(start), end_us, workers=workers or os.cpu_count() or 1, force=force, progress=progress
+        )
+
+    def run_due(self, *, workers: int | None = None, failed: Callable[[AsofError], None] | None = None) -> Due:
+        """Run every interval of every batch source that is due and not done, then materialize the views over them.
+
+        Inputs come before what reads them. A source continues from its first interval on; one that was never run
+        starts with its newest interval, older ones are a backfill's.
+
+        Args:
+            workers: Intervals that run at once. Default: the machine's cores.
+            failed: Called with the error of a source that could not run all; then the others go on. Default: it is
+                raised, and what was done before it stays.
+
+        Raises:
+            AsofError: an interval failed.
+        """
+        transformer = LocalTransformer(self._scanner({}, self.config.memory_budget_bytes, os.cpu_count() or 1))
+        catalog, now_us = self.catalog(), self.clock.now_us()
+        sources = all_batches(catalog)
+        job, at_once = self._backfiller(transformer, {}), workers or os.cpu_count() or 1
+        done = run_due(sources, transformer, job, now_us, workers=at_once, failed=failed or _raise)
+        views = views_over(catalog, done)
+        return Due(done, self.materialize(views) if views else [], next_due_us(sources, now_us))
+
+    def runs(self, batch: str | None = None, limit: int = 20) -> Sequence[Run]:
+        """Return the newest runs of batch sources, or of the one of that name (or of that view), newest first."""
+        return self.registry.runs(batch and find_batch(self.catalog(), batch).name, limit)
+
+    def _backfiller(self, transformer: LocalTransformer, functions: Mapping[FunctionSpec, Any]) -> Backfiller:
+        loader = FunctionLoader(self.config.root, self.config.definitions, functions)
+        return Backfiller(transformer, self.registry, loader, clock=self.clock)
+
     # Serving -------------------------------------------------------------------------------------------------------
 
     def materialize(
@@ -372,6 +449,10 @@ class FeatureStore:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _raise(error: AsofError) -> None:
+    raise error
 
 
 def _text_keys(selection: Selection) -> set[str]:

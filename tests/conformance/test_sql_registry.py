@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from asof.backends.loading import open_registry
 from asof.errors import ConfigError, CorruptDataError, StoreError, StoreFullError
-from asof.testing.conformance.registry import RegistryConformance, change, commit
+from asof.testing.conformance.registry import RegistryConformance, change, commit, ran
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -99,3 +99,16 @@ def test_a_full_disk_is_named_and_loses_nothing(tmp_path: Path) -> None:
         registry.close()
     finally:
         sa.event.remove(sa.Engine, "connect", limit)
+
+
+def test_a_registry_from_before_the_run_ledger_gets_one(tmp_path: Path) -> None:
+    registry = open_registry("sqlite:///r.db", tmp_path)
+    commit(registry, 0, change("create", "a", body="A"))
+    registry.close()
+    with sqlite3.connect(tmp_path / "r.db") as connection:
+        connection.execute("DROP TABLE asof_runs")
+    connection.close()
+    again = open_registry("sqlite:///r.db", tmp_path)
+    again.record_runs([ran("daily", 1)])
+    assert (again.runs(None, 10), again.revision()) == ([ran("daily", 1)], 1)
+    again.close()

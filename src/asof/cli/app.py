@@ -12,6 +12,7 @@ from click.exceptions import Abort, ClickException, Exit
 from asof import __version__
 from asof.cli import (
     apply,
+    backfill,
     demo,
     describe,
     historical,
@@ -22,6 +23,8 @@ from asof.cli import (
     plan,
     prune,
     revisions,
+    run,
+    runs,
     serve,
     status,
 )
@@ -64,7 +67,10 @@ for command in (
     plan.command,
     apply.command,
     historical.command,
+    backfill.command,
     materialize.command,
+    run.command,
+    runs.command,
     online.command,
     listing.command,
     describe.command,

@@ -9,7 +9,7 @@ import rich_click as click
 from asof.cli.format import generation
 from asof.cli.session import Session, json_option, pass_session
 from asof.durations import format_duration
-from asof.plan.specs import AggregateSpec, EntitySpec, FeatureSpec, ServiceSpec, SourceSpec, ViewSpec
+from asof.plan.specs import AggregateSpec, BatchSpec, EntitySpec, FeatureSpec, ServiceSpec, SourceSpec, ViewSpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,7 +91,7 @@ def _facts(one: Description) -> Sequence[tuple[str, str]]:
     if isinstance(spec, SourceSpec):
         delay = f"event time + {format_duration(spec.delay_us)}" if spec.delay_us else "event time"
         return [
-            ("path", f"{spec.path} ({spec.format or spec.kind})"),
+            *(_batch(spec.batch) if spec.batch else [("path", f"{spec.path} ({spec.format or spec.kind})")]),
             ("event time", spec.event_time),
             ("available at", spec.available_at or delay),
             ("event id", spec.event_id or ""),
@@ -99,6 +99,15 @@ def _facts(one: Description) -> Sequence[tuple[str, str]]:
             ("max skew", format_duration(spec.max_skew_us) if spec.max_skew_us else ""),
         ]
     return []
+
+
+def _batch(batch: BatchSpec) -> list[tuple[str, str]]:
+    return [
+        ("inputs", ", ".join(one.name for one in batch.inputs)),
+        ("every", format_duration(batch.every_us)),
+        ("sql", batch.sql or ""),
+        ("function", batch.function.path if batch.function else ""),
+    ]
 
 
 def _derived(view: ViewSpec) -> list[tuple[str, str]]:

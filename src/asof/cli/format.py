@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from asof.clock import iso
-from asof.durations import DAY_US, HOUR_US, MINUTE_US, SECOND_US
+from asof.durations import DAY_US, HOUR_US, MINUTE_US, SECOND_US, format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +27,11 @@ def size(size_bytes: int) -> str:
             return f"{value:.3g} {unit}" if size_bytes else "size unknown"
         value /= 1000
     return f"{value:.3g} TB"
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number of things: 1 interval, 1,200 intervals."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def instant(us: int) -> str:
@@ -71,6 +76,12 @@ def plan_lines(plan: Plan) -> Iterator[tuple[str, str]]:
     if unchanged:
         yield f"    {unchanged} unchanged", "dim"
     yield from _touched_lines(plan)
+    if plan.batches:
+        yield "", ""
+        yield "To backfill afterwards, in this order:", "bold"
+        for batch in plan.batches:
+            every = format_duration(batch.every_us)
+            yield f"  {batch.source}, every {every}: asof backfill {batch.source} --start … --end …", ""
     if plan.backfills:
         yield "", ""
         yield "To materialize afterwards:", "bold"

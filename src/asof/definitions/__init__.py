@@ -18,6 +18,7 @@ from asof.definitions.aggregates import (
     TopK,
     Variance,
 )
+from asof.definitions.batch import BatchSource, BatchView
 from asof.definitions.entity import Entity
 from asof.definitions.services import FeatureService
 from asof.definitions.sources import DeltaSource, FileSource, FrameSource, Source
@@ -28,6 +29,8 @@ from asof.definitions.windows import Window
 __all__ = [
     "Aggregate",
     "ApproxCountDistinct",
+    "BatchSource",
+    "BatchView",
     "Count",
     "CountDistinct",
     "DeltaSource",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from asof.definitions.batch import BatchSource
 from asof.definitions.entity import Entity
 from asof.definitions.services import FeatureService
 from asof.definitions.sources import Source
@@ -80,5 +81,8 @@ def _closure(definition: Definition) -> Iterable[Definition]:
             yield from _closure(view)
     elif isinstance(definition, FeatureView):
         yield definition.entity
-        yield definition.source
+        yield from _closure(definition.source)
+    elif isinstance(definition, BatchSource):
+        for source in definition.inputs:
+            yield from _closure(source)
     yield definition

@@ -130,7 +130,8 @@ class FeatureView:
             raise DefinitionError(f"View {self.name!r} has entity {entity!r}", fix="Give an Entity.")
         if not isinstance(source, Source):
             raise DefinitionError(
-                f"View {self.name!r} has source {source!r}", fix="Give a FileSource, DeltaSource or FrameSource."
+                f"View {self.name!r} has source {source!r}",
+                fix="Give a FileSource, DeltaSource, BatchSource or FrameSource.",
             )
         if rest["where"] is not None and not rest["where"].strip():
             raise DefinitionError(f"View {self.name!r} has an empty where", fix="Write a predicate or leave it out.")

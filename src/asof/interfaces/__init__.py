@@ -2,11 +2,13 @@
 
 from asof.interfaces.executor import Executor, Partitions
 from asof.interfaces.online import Generation, GenerationWriter, OnlineStore, ViewKey, ViewRead
-from asof.interfaces.registry import Change, Registry, RegistrySnapshot, Revision
+from asof.interfaces.registry import Change, Registry, RegistrySnapshot, Revision, Run
 from asof.interfaces.scanner import ColumnRequest, Rejected, Scan, Scanner, ScanRequest
 from asof.interfaces.tables import TableWriter
+from asof.interfaces.transformer import BatchInputs, Transformer
 
 __all__ = [
+    "BatchInputs",
     "Change",
     "ColumnRequest",
     "Executor",
@@ -18,10 +20,12 @@ __all__ = [
     "RegistrySnapshot",
     "Rejected",
     "Revision",
+    "Run",
     "Scan",
     "ScanRequest",
     "Scanner",
     "TableWriter",
+    "Transformer",
     "ViewKey",
     "ViewRead",
 ]

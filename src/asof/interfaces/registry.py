@@ -10,7 +10,7 @@ from asof.plan.registered import Kind
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["Action", "Change", "Kind", "Registry", "RegistrySnapshot", "Revision", "StoredObject"]
+__all__ = ["Action", "Change", "Kind", "Registry", "RegistrySnapshot", "Revision", "Run", "StoredObject"]
 
 Action = Literal["create", "new_version", "metadata", "remove", "restore", "prune"]
 
@@ -80,6 +80,32 @@ class RegistrySnapshot:
     last_versions: Mapping[tuple[Kind, str], int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Run:
+    """One run of one interval of a batch source.
+
+    Attributes:
+        meaning: The source's meaning hash.
+        start_us: The interval's start; all instants are microseconds since the epoch.
+        end_us: The interval's end.
+        started_us: When the run began.
+        seconds: How long it took, attempts together.
+        rows: Rows published; 0 where it failed.
+        error: Why it failed, or an empty text.
+        inputs: Per input its name and what of it was read, in words.
+    """
+
+    source: str
+    meaning: str
+    start_us: int
+    end_us: int
+    started_us: int
+    seconds: float
+    rows: int
+    error: str = ""
+    inputs: tuple[tuple[str, str], ...] = ()
+
+
 class Registry(Protocol):
     """Stores specs of one project. Errors: `StoreError`, `ConflictError`, `CorruptDataError`."""
 
@@ -101,6 +127,14 @@ class Registry(Protocol):
 
     def revisions(self, limit: int) -> list[Revision]:
         """Return the newest revisions, newest first, their changes without bodies."""
+        ...
+
+    def record_runs(self, runs: Sequence[Run]) -> None:
+        """Append runs to the run ledger, in one transaction."""
+        ...
+
+    def runs(self, source: str | None, limit: int) -> list[Run]:
+        """Return the runs that were recorded last, last first; of one batch source, or of all."""
         ...
 
     def close(self) -> None:

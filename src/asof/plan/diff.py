@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from asof.plan.batch import batch_of, in_order
 from asof.plan.graph import dependencies, downstream
 from asof.plan.registered import KINDS, kind_of
-from asof.plan.specs import AnySpec, ServiceSpec, ViewSpec, meaning_hash
+from asof.plan.specs import AnySpec, ServiceSpec, SourceSpec, ViewSpec, meaning_hash
 from asof.plan.wording import describe_change
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from asof.plan.graph import Edge
     from asof.plan.registered import Kind, Registered
@@ -60,6 +61,18 @@ class Backfill:
 
 
 @dataclass(frozen=True)
+class BatchBackfill:
+    """A batch source of which no interval has been run with its present meaning.
+
+    Attributes:
+        every_us: How long an interval is.
+    """
+
+    source: str
+    every_us: int
+
+
+@dataclass(frozen=True)
 class Plan:
     """What an apply would do to a registry at one revision.
 
@@ -68,12 +81,14 @@ class Plan:
         changes: One per object, by kind (entities, sources, views, services) and name, unchanged ones included.
         touched: Edges (used, user) of the dependency graph below everything whose meaning changes.
         backfills: What to materialize afterwards.
+        batches: What to backfill before that, inputs before what reads them.
     """
 
     expected_revision: int
     changes: tuple[PlannedChange, ...]
     touched: tuple[Edge, ...]
     backfills: tuple[Backfill, ...]
+    batches: tuple[BatchBackfill, ...] = ()
 
     def effective(self) -> tuple[PlannedChange, ...]:
         """Return the changes that do something."""
@@ -113,6 +128,13 @@ def make_plan(registered: Registered, resolved: Resolved, source_bytes: Mapping[
             for spec in (change.spec for change in new_meaning)
             if isinstance(spec, ViewSpec)
         ),
+        batches=_batches(resolved.sources, {change.name for change in new_meaning if change.kind == "source"}),
+    )
+
+
+def _batches(sources: Iterable[SourceSpec], changed: set[str]) -> tuple[BatchBackfill, ...]:
+    return tuple(
+        BatchBackfill(source.name, batch_of(source).every_us) for source in in_order(sources) if source.name in changed
     )
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from asof.plan.registered import Kind
-    from asof.plan.specs import ServiceSpec, ViewSpec
+    from asof.plan.specs import ServiceSpec, SourceSpec, ViewSpec
 
     Node = tuple[Kind, str]
     Edge = tuple[Node, Node]
@@ -18,12 +18,20 @@ def dependencies(views: Iterable[ViewSpec], services: Iterable[ServiceSpec]) -> 
     """Return the edges from each object to those that use it, each once, in the order of views, then services."""
     edges: dict[Edge, None] = {}
     for view in views:
+        for edge in _inputs(view.source):
+            edges[edge] = None
         edges[("source", view.source.name), ("view", view.name)] = None
         edges[("entity", view.entity.name), ("view", view.name)] = None
     for service in services:
         for feature in service.features:
             edges[("view", feature.view), ("service", service.name)] = None
     return tuple(edges)
+
+
+def _inputs(source: SourceSpec) -> Iterator[Edge]:
+    for one in source.batch.inputs if source.batch is not None else ():
+        yield from _inputs(one)
+        yield ("source", one.name), ("source", source.name)
 
 
 def downstream(edges: Iterable[Edge], start: Iterable[Node]) -> tuple[Edge, ...]:

@@ -12,6 +12,7 @@ import pyarrow as pa
 from asof import dtypes
 from asof.definitions import (
     Aggregate,
+    BatchSource,
     DeltaSource,
     Entity,
     EventView,
@@ -23,6 +24,7 @@ from asof.definitions import (
 )
 from asof.definitions.aggregates import COUNTS, LISTS, NUMERIC_INPUT
 from asof.errors import DefinitionError, SchemaError, did_you_mean
+from asof.plan.batch import batch_spec
 from asof.plan.functions import function_spec
 from asof.plan.specs import (
     AggregateSpec,
@@ -121,6 +123,9 @@ def source_spec(source: Source, columns: tuple[Column, ...] = ()) -> SourceSpec:
     }
     if isinstance(source, FileSource):
         return SourceSpec(kind="file", path=str(source.path), format=str(source.format), **shared)
+    if isinstance(source, BatchSource):
+        batch = batch_spec(source, tuple(source_spec(one) for one in source.inputs))
+        return SourceSpec(kind="batch", format="parquet", batch=batch, **shared)
     if isinstance(source, DeltaSource):
         return SourceSpec(kind="delta", path=str(source.path), table_version=source.version, **shared)
     return SourceSpec(kind="frame", **shared)

@@ -47,19 +47,39 @@ class FunctionSpec(Spec, frozen=True, kw_only=True):
     source_hash: str
 
 
+class BatchSpec(Spec, frozen=True, kw_only=True):
+    """What a batch source runs once per interval.
+
+    Attributes:
+        inputs: The sources it reads, without their columns.
+        sql: A query; None where a function runs.
+        function: Given a dict of tables, start and end.
+        outputs: What the function returns; empty for a query.
+        every_us: Length of an interval.
+    """
+
+    inputs: tuple[SourceSpec, ...]
+    sql: str | None = None
+    function: FunctionSpec | None = None
+    outputs: tuple[Column, ...] = ()
+    every_us: int
+
+
 class SourceSpec(Spec, frozen=True, kw_only=True):
     """A source as it is read: its kind, where it is, and the roles of its columns.
 
     Attributes:
-        kind: "file", "delta" or "frame".
-        path: Relative to the project's root, absolute, or a URL; "" for a frame.
+        kind: "file", "delta", "frame" or "batch".
+        path: Relative to the project's root, absolute, or a URL; "" for a frame, and for a batch, whose rows are where
+            its meaning says.
         format: Of files: parquet, csv, ndjson.
         table_version: Of a Delta table; None is the newest.
         columns: All columns at the time of resolving, for people and for drift messages; not part of the meaning.
+        batch: What makes the rows of a batch source.
     """
 
     name: str
-    kind: Literal["file", "delta", "frame"]
+    kind: Literal["file", "delta", "frame", "batch"]
     path: str = ""
     format: str = ""
     table_version: int | None = None
@@ -69,6 +89,7 @@ class SourceSpec(Spec, frozen=True, kw_only=True):
     event_id: str | None = None
     deleted: str | None = None
     max_skew_us: int | None = None
+    batch: BatchSpec | None = None
     columns: tuple[Column, ...] = ()
     description: str = ""
     owner: str = ""

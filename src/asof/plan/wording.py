@@ -22,7 +22,7 @@ from asof.plan.specs import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from asof.plan.specs import AggregateSpec
+    from asof.plan.specs import AggregateSpec, BatchSpec
 
     Words = list[str]
 
@@ -53,9 +53,30 @@ def _source(old: SourceSpec, new: SourceSpec) -> Words:
     words += _changed("delay", _duration(old.delay_us), _duration(new.delay_us))
     words += _fields(old, new, ("event_id", "deleted"))
     words += _changed("max_skew", _duration(old.max_skew_us), _duration(new.max_skew_us))
+    words += _batch(old.batch, new.batch)
     before = {column.name: column.dtype for column in old.columns}
     after = {column.name: column.dtype for column in new.columns}
     return words + _members("column", before, after, lambda name: _changed(f"column {name}", before[name], after[name]))
+
+
+def _batch(old: BatchSpec | None, new: BatchSpec | None) -> Words:
+    if old is None or new is None:
+        return []
+    words = _changed("sql", old.sql and " ".join(old.sql.split()), new.sql and " ".join(new.sql.split()))
+    if not words and old.sql != new.sql:
+        words = ["sql laid out anew"]
+    words += _changed("function", old.function and old.function.path, new.function and new.function.path)
+    if old.function and new.function and old.function.path == new.function.path and old.function != new.function:
+        words.append(f"function {new.function.path} has another body")
+    words += _changed("columns", _columns_text(old.outputs), _columns_text(new.outputs))
+    words += _changed("schedule", _duration(old.every_us), _duration(new.every_us))
+    before, after = ({one.name: one for one in batch.inputs} for batch in (old, new))
+    return words + _members(
+        "input",
+        before,
+        after,
+        lambda name: [f"input {name}: {phrase}" for phrase in _source(before[name], after[name])],
+    )
 
 
 def _view(old: ViewSpec, new: ViewSpec) -> Words:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from asof.durations import format_duration
 from asof.errors import NotFoundError, did_you_mean
 from asof.interfaces.online import ViewKey
 from asof.plan.references import parse_object
@@ -192,6 +193,9 @@ def _about(spec: AnySpec) -> str:
         views = len({feature.view for feature in spec.features})
         return f"{_count(len(spec.features), 'feature')} of {_count(views, 'view')}"
     if isinstance(spec, SourceSpec):
+        if spec.batch is not None:
+            inputs = ", ".join(one.name for one in spec.batch.inputs)
+            return f"batch over {inputs}, every {format_duration(spec.batch.every_us)}"
         return f"{spec.format or spec.kind} {spec.path}"
     return ", ".join(f"{key.name} {key.dtype}" for key in spec.join_keys) or "no join keys"
 
@@ -205,7 +209,8 @@ def _used_by(catalog: Catalog, kind: Kind, name: str, version: int) -> tuple[str
         services = [e.spec for e in catalog.entries("service") if isinstance(e.spec, ServiceSpec) and not e.hidden]
         return tuple(s.key for s in services if any((f.view, f.view_version) == (name, version) for f in s.features))
     if kind == "source":
-        return tuple(view.key for view in catalog.views() if view.source.name == name)
+        reads = [s.name for s in catalog.sources() if s.batch and any(one.name == name for one in s.batch.inputs)]
+        return (*reads, *(view.key for view in catalog.views() if view.source.name == name))
     if kind == "entity":
         return tuple(view.key for view in catalog.views() if view.entity.name == name)
     return ()

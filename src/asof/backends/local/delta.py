@@ -38,6 +38,11 @@ def open_dataset(root: Path, source: SourceSpec) -> ds.Dataset:
     return ds.FileSystemDataset(fragments, dataset.schema, dataset.format, dataset.filesystem)
 
 
+def table_version(root: Path, source: SourceSpec) -> int:
+    """Return the version that a source reads now."""
+    return int(_table(root, source).version())
+
+
 def size_bytes(root: Path, source: SourceSpec) -> int:
     """Return the bytes of a table version's files."""
     import pyarrow as pa

@@ -152,13 +152,14 @@ def _check_node(node: dict[str, Any], known: set[str], source: str, predicate: s
         raise _refused(source, predicate, f"There is no column {quoted(name)}. {hint}".rstrip())
     if kind == "FUNCTION":
         name = node["function_name"].lower()
-        if not _repeatable(name):
+        if not repeatable(name):
             raise _refused(
                 source, predicate, f"{name} is not a function whose answer depends on its arguments and nothing else"
             )
 
 
-def _repeatable(name: str) -> bool:
+def repeatable(name: str) -> bool:
+    """Return whether a scalar function's answer depends on its arguments and nothing else."""
     if name in _ENVIRONMENT or name.startswith(_ENVIRONMENT_PREFIXES):
         return False
     return name in _scalar_functions() or name in _MACROS

@@ -18,6 +18,7 @@ from asof.backends.local.executor import remove_leftovers
 from asof.backends.local.faults import LOSSY, translated
 from asof.backends.local.files import find_files
 from asof.backends.local.frames import to_table
+from asof.backends.local.published import published_files
 from asof.errors import AsofError, SourceError
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from asof.backends.local.parquet import Footers
     from asof.plan.specs import SourceSpec
 
-_SETTINGS = (
+SETTINGS = (
     "SET TimeZone = 'UTC'",
     "SET autoinstall_known_extensions = false",
     "SET autoload_known_extensions = false",
@@ -36,7 +37,7 @@ _SETTINGS = (
     # they seem to prove (that isnan is never true) is wrong.
     "SET disabled_optimizers = 'build_side_probe_side,join_order,statistics_propagation'",
 )
-_LOCKS = ("SET enable_external_access = false", "SET lock_configuration = true")
+LOCKS = ("SET enable_external_access = false", "SET lock_configuration = true")
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,13 @@ class Engine:
         root: The project's root; spills go below its `.asof/tmp`.
         memory_limit_bytes: What DuckDB may hold in memory before it spills.
         threads: How many threads it may use.
+        published: Where batch sources publish their rows.
     """
 
     root: Path
     memory_limit_bytes: int
     threads: int
+    published: Path
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ def opened(engine: Engine, source: SourceSpec, frames: Mapping[str, Any], *, row
     }
     try:
         with duckdb.connect(":memory:", config=config) as con, translated(source.name):
-            for setting in _SETTINGS:
+            for setting in SETTINGS:
                 con.execute(setting)
             scratch.parent.mkdir(parents=True, exist_ok=True)
             relation = _open(con, engine, source, frames, rows=rows)
@@ -131,7 +134,7 @@ def _open(
         con.register("raw", delta.open_dataset(engine.root, source))
         _lock(con)
     else:
-        files = find_files(engine.root, source)
+        files = published_files(engine.published, source) if source.kind == "batch" else find_files(engine.root, source)
         con.execute("SET allowed_paths = ?", [list(files.paths)])
         _lock(con)
         if source.format == "parquet":
@@ -159,7 +162,7 @@ def _read_alone(relation: Relation, source: SourceSpec) -> None:
 
 
 def _lock(con: duckdb.DuckDBPyConnection) -> None:
-    for setting in _LOCKS:
+    for setting in LOCKS:
         con.execute(setting)
 
 

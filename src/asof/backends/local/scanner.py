@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from asof import dtypes
-from asof.backends.local import delta, predicates, quarantine
+from asof.backends.local import delta, predicates, published, quarantine
 from asof.backends.local.columns import bound_sql, pick, value_sql
 from asof.backends.local.dedupe import ORDER, fold
 from asof.backends.local.derived import add_columns, derive_schema
 from asof.backends.local.faults import translated
 from asof.backends.local.files import find_files
 from asof.backends.local.frames import to_table
+from asof.backends.local.queries import input_schema, query_schema
 from asof.backends.local.relation import Engine, Relation, opened
 from asof.errors import DefinitionError
 from asof.interfaces.scanner import AVAILABLE_AT, DELETED, EVENT_TIME, RETRACTED_AT, Rejected, Scan
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from asof.backends.local.derived import Load
     from asof.interfaces.scanner import ColumnRequest, ScanRequest
-    from asof.plan.specs import Column, DerivedSpec, FunctionSpec, SourceSpec
+    from asof.plan.specs import BatchSpec, Column, DerivedSpec, FunctionSpec, SourceSpec
 
 _READ_ROWS = 250_000
 _LEAST_ROWS = 65_536
@@ -50,12 +51,17 @@ class LocalScanner:
     ) -> None:
         """Read relative paths from `root`, frames by their source's name; put rejected rows into `quarantine`.
 
-        `load` finds the functions of row transforms.
+        Batch sources are published in `batch` beside it. `load` finds the functions of row transforms.
         """
         self._load = load or _no_functions
         self._frames = frames
         self._quarantine = quarantine
-        self._engine = Engine(root.absolute(), memory_limit_bytes, threads)
+        self._engine = Engine(root.absolute(), memory_limit_bytes, threads, quarantine.absolute().with_name("batch"))
+
+    @property
+    def engine(self) -> Engine:
+        """What its connections may use."""
+        return self._engine
 
     def schema(self, source: SourceSpec) -> pa.Schema:
         """Return the columns of a source; CSV and NDJSON are read once to find types that hold every value.
@@ -64,6 +70,8 @@ class LocalScanner:
             SourceError: it is not there or cannot be read.
             SchemaError: files disagree about a column's type beyond lossless widening.
         """
+        if source.batch is not None:
+            return self._batch_schema(source, source.batch)
         with opened(self._engine, source, self._frames, rows=False) as relation:
             return relation.schema
 
@@ -110,6 +118,9 @@ class LocalScanner:
                 )
             if source.kind == "delta":
                 return delta.size_bytes(self._engine.root, source)
+            if source.kind == "batch":
+                done = published.starts(self._engine.published, source)
+                return published.published_files(self._engine.published, source).size_bytes if done else 0
             return find_files(self._engine.root, source).size_bytes
 
     def key_values(
@@ -132,6 +143,14 @@ class LocalScanner:
             ).to_arrow_table()
         schema = pa.schema([(key.name, dtypes.to_arrow(key.dtype)) for key in keys])
         return table.rename_columns(schema.names).cast(schema)
+
+    def _batch_schema(self, source: SourceSpec, batch: BatchSpec) -> pa.Schema:
+        if batch.sql is None:
+            found = pa.schema([(column.name, dtypes.to_arrow(column.dtype)) for column in batch.outputs])
+        else:
+            inputs = {one.name: input_schema(self.schema(one)) for one in batch.inputs}
+            found = query_schema(source.name, batch.sql, inputs)
+        return found.append(pa.field(source.event_time, dtypes.to_arrow("timestamp")))
 
     def _batches(self, request: ScanRequest, schema: pa.Schema, rejected: Rejected) -> Iterator[pa.RecordBatch]:
         with opened(self._engine, request.source, self._frames) as relation:

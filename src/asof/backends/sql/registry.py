@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
@@ -9,8 +10,9 @@ import sqlalchemy as sa
 
 from asof.backends.sql.engine import open_engine, sqlite_file, transaction
 from asof.backends.sql.tables import SCHEMA_VERSION, metadata, objects, revisions, schema_version
+from asof.backends.sql.tables import runs as run_table
 from asof.errors import ConflictError, CorruptDataError
-from asof.interfaces.registry import Change, RegistrySnapshot, Revision, StoredObject
+from asof.interfaces.registry import Change, RegistrySnapshot, Revision, Run, StoredObject
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,6 +92,22 @@ class SqlRegistry:
             rows = connection.execute(query).all()
         return [Revision(number, at, who, summary, _decode(text)) for number, at, who, summary, text in rows]
 
+    def record_runs(self, runs: Sequence[Run]) -> None:
+        """Append runs to the run ledger, in one transaction."""
+        rows = [asdict(run) | {"inputs": msgspec.json.encode(run.inputs).decode()} for run in runs]
+        if rows:
+            with self._transaction(writes=True) as connection:
+                connection.execute(sa.insert(run_table), rows)
+
+    def runs(self, source: str | None, limit: int) -> list[Run]:
+        """Return the runs that were recorded last, last first; of one batch source, or of all."""
+        query = sa.select(run_table).order_by(run_table.c.number.desc()).limit(limit)
+        if source is not None:
+            query = query.where(run_table.c.source == source)
+        with self._transaction() as connection:
+            rows = connection.execute(query).all()
+        return [_run(row) for row in rows]
+
     def close(self) -> None:
         """Release the file."""
         self._engine.dispose()
@@ -103,6 +121,10 @@ class SqlRegistry:
     def _prepare(self) -> None:
         with self._transaction() as connection:
             found = self._schema_version(connection)
+            whole = all(sa.inspect(connection).has_table(name) for name in metadata.tables)
+        if found == SCHEMA_VERSION and not whole:  # made before a table was added that older readers do not miss
+            with self._transaction(writes=True) as connection:
+                metadata.create_all(connection, checkfirst=True)
         if found is None:
             with self._transaction(writes=True) as connection:
                 metadata.create_all(connection, checkfirst=True)
@@ -121,6 +143,12 @@ class SqlRegistry:
         if not sa.inspect(connection).has_table(schema_version.name):
             return None
         return cast("int | None", connection.execute(sa.select(schema_version.c.version)).scalar())
+
+
+def _run(row: Any) -> Run:
+    inputs: list[tuple[str, str]] = msgspec.json.decode(row.inputs, type=list[tuple[str, str]])
+    fields = {key: value for key, value in row._mapping.items() if key not in ("number", "inputs")}
+    return Run(**fields, inputs=tuple(inputs))
 
 
 def _write(connection: sa.Connection, change: Change, revision: int) -> None:

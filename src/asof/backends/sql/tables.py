@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
 
 SCHEMA_VERSION = 1
 
@@ -31,4 +43,19 @@ objects = Table(
     Column("meaning", String(64), nullable=False),
     Column("revision", Integer, ForeignKey(revisions.c.number), nullable=False),
     Column("hidden", Boolean, nullable=False),
+)
+
+runs = Table(
+    "asof_runs",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("source", String(200), nullable=False, index=True),
+    Column("meaning", String(64), nullable=False),
+    Column("start_us", BigInteger, nullable=False),
+    Column("end_us", BigInteger, nullable=False),
+    Column("started_us", BigInteger, nullable=False),
+    Column("seconds", Float, nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    Column("error", Text, nullable=False),
+    Column("inputs", Text, nullable=False),
 )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asof.errors import ConflictError
-from asof.interfaces.registry import Change, Registry, RegistrySnapshot, StoredObject
+from asof.interfaces.registry import Change, Registry, RegistrySnapshot, Run, StoredObject
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,6 +33,21 @@ def commit(registry: Registry, expected: int, *changes: Change) -> Revision:
 def bodies(snapshot: RegistrySnapshot) -> dict[tuple[str, int], str]:
     """Return name and version to body."""
     return {(name, version): stored.body.decode() for (_, name, version), stored in snapshot.objects.items()}
+
+
+def ran(source: str, number: int, error: str = "") -> Run:
+    """Return a run of the interval of that number."""
+    return Run(
+        source=source,
+        meaning=f"hash of {source}",
+        start_us=number * 1000,
+        end_us=number * 1000 + 1000,
+        started_us=number,
+        seconds=0.5,
+        rows=number,
+        error=error,
+        inputs=(("orders", "version 3"),),
+    )
 
 
 class RegistryConformance:
@@ -190,3 +205,23 @@ class RegistryConformance:
             future.result()
         assert reader.snapshot().revision == 20
         reader.close()
+
+    def test_runs_come_back_last_first_and_by_source(self, registry: Registry, reopen: Callable[[], Registry]) -> None:
+        """The ledger only grows: the same interval may be in it again; it is no part of a revision."""
+        registry.record_runs([ran("daily", 1), ran("weekly", 1)])
+        registry.record_runs([ran("daily", 1, "lost"), ran("daily", 2)])
+        registry.record_runs([])
+        other = reopen()
+        try:
+            assert other.runs("daily", 10) == [ran("daily", 2), ran("daily", 1, "lost"), ran("daily", 1)]
+            assert other.runs(None, 3) == [ran("daily", 2), ran("daily", 1, "lost"), ran("weekly", 1)]
+            assert other.runs("hourly", 10) == []
+            assert other.revision() == 0
+        finally:
+            other.close()
+
+    def test_runs_are_recorded_from_several_threads(self, registry: Registry) -> None:
+        """None is lost."""
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda n: registry.record_runs([ran("daily", n)]), range(20)))
+        assert sorted(run.start_us for run in registry.runs("daily", 100)) == [n * 1000 for n in range(20)]
