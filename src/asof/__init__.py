@@ -19,15 +19,19 @@ from asof.definitions import (
     First,
     FirstN,
     FrameSource,
+    GroupSplit,
+    Label,
     Last,
     LastN,
     Max,
     Mean,
     Min,
     Percentile,
+    RandomSplit,
     StateView,
     Stddev,
     Sum,
+    TimeSplit,
     TopK,
     Variance,
     Window,
@@ -35,6 +39,7 @@ from asof.definitions import (
 from asof.errors import AsofError
 
 if TYPE_CHECKING:
+    from asof.services.training_set import TrainingSet
     from asof.store import FeatureStore
 
 __version__ = "0.1.0"
@@ -55,16 +60,21 @@ __all__ = [
     "First",
     "FirstN",
     "FrameSource",
+    "GroupSplit",
+    "Label",
     "Last",
     "LastN",
     "Max",
     "Mean",
     "Min",
     "Percentile",
+    "RandomSplit",
     "StateView",
     "Stddev",
     "Sum",
+    "TimeSplit",
     "TopK",
+    "TrainingSet",
     "Variance",
     "Window",
     "__version__",
@@ -74,4 +84,6 @@ __all__ = [
 def __getattr__(name: str) -> object:
     if name == "FeatureStore":
         return import_module("asof.store").FeatureStore
+    if name == "TrainingSet":
+        return import_module("asof.services.training_set").TrainingSet
     raise AttributeError(f"module 'asof' has no attribute {name!r}")

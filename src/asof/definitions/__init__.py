@@ -21,6 +21,7 @@ from asof.definitions.aggregates import (
 from asof.definitions.entity import Entity
 from asof.definitions.services import FeatureService
 from asof.definitions.sources import DeltaSource, FileSource, FrameSource, Source
+from asof.definitions.training import GroupSplit, Label, RandomSplit, TimeSplit
 from asof.definitions.views import EventView, Feature, FeatureSelection, FeatureView, StateView
 from asof.definitions.windows import Window
 
@@ -40,16 +41,20 @@ __all__ = [
     "First",
     "FirstN",
     "FrameSource",
+    "GroupSplit",
+    "Label",
     "Last",
     "LastN",
     "Max",
     "Mean",
     "Min",
     "Percentile",
+    "RandomSplit",
     "Source",
     "StateView",
     "Stddev",
     "Sum",
+    "TimeSplit",
     "TopK",
     "Variance",
     "Window",

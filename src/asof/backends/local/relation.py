@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import uuid
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import getpid
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from asof.backends.local.frames import to_table
 from asof.errors import AsofError, SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
     from asof.backends.local.parquet import Footers
@@ -47,11 +47,13 @@ class Engine:
         root: The project's root; spills go below its `.asof/tmp`.
         memory_limit_bytes: What DuckDB may hold in memory before it spills.
         threads: How many threads it may use.
+        only: By source path the absolute paths of the files to read, where not all that are there are wanted.
     """
 
     root: Path
     memory_limit_bytes: int
     threads: int
+    only: Mapping[str, Collection[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,7 @@ def _open(
         con.register("raw", delta.open_dataset(engine.root, source))
         _lock(con)
     else:
-        files = find_files(engine.root, source)
+        files = find_files(engine.root, source, engine.only.get(source.path))
         con.execute("SET allowed_paths = ?", [list(files.paths)])
         _lock(con)
         if source.format == "parquet":

@@ -19,7 +19,7 @@ from asof.errors import DefinitionError
 from asof.interfaces.scanner import AVAILABLE_AT, DELETED, EVENT_TIME, RETRACTED_AT, Rejected, Scan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from asof.interfaces.scanner import ColumnRequest, ScanRequest
@@ -37,12 +37,27 @@ class LocalScanner:
     """
 
     def __init__(
-        self, root: Path, frames: Mapping[str, Any], quarantine: Path, memory_limit_bytes: int, threads: int
+        self,
+        root: Path,
+        frames: Mapping[str, Any],
+        quarantine: Path,
+        memory_limit_bytes: int,
+        threads: int,
+        *,
+        only: Mapping[str, Collection[str]] | None = None,
     ) -> None:
-        """Read relative paths from `root`, frames by their source's name; put rejected rows into `quarantine`."""
+        """Read relative paths from `root`, frames by their source's name; put rejected rows into `quarantine`.
+
+        With `only`, which gives files by source path, files that it does not name are as good as absent.
+        """
         self._frames = frames
         self._quarantine = quarantine
-        self._engine = Engine(root.absolute(), memory_limit_bytes, threads)
+        self._engine = Engine(
+            root.absolute(),
+            memory_limit_bytes,
+            threads,
+            {path: {str(root.absolute() / file) for file in files} for path, files in (only or {}).items()},
+        )
 
     def schema(self, source: SourceSpec) -> pa.Schema:
         """Return the columns of a source; CSV and NDJSON are read once to find types that hold every value.
@@ -89,7 +104,7 @@ class LocalScanner:
                 )
             if source.kind == "delta":
                 return delta.size_bytes(self._engine.root, source)
-            return find_files(self._engine.root, source).size_bytes
+            return find_files(self._engine.root, source, self._engine.only.get(source.path)).size_bytes
 
     def key_values(self, source: SourceSpec, keys: tuple[Column, ...], where: str | None) -> pa.Table:
         """Return the distinct join keys without nulls, sorted, of the rows where `where` is true."""
