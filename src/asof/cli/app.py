@@ -24,6 +24,7 @@ from asof.cli import (
     revisions,
     serve,
     status,
+    training_set,
 )
 from asof.cli.session import Session
 from asof.errors import AsofError, RejectedRowsWarning
@@ -64,6 +65,7 @@ for command in (
     plan.command,
     apply.command,
     historical.command,
+    training_set.command,
     materialize.command,
     online.command,
     listing.command,
