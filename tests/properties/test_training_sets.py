@@ -250,6 +250,18 @@ def test_statistics_of_text_count_values(values: list[str | None], kind: str) ->
     assert list(found.top) == sorted(((v, present.count(v)) for v in set(present)), key=lambda p: (-p[1], p[0]))
 
 
+def test_statistics_of_times_are_iso_texts() -> None:
+    """UTC whatever the zone and unit; what ISO 8601 cannot write is left out."""
+    for type_, value, text in (
+        (pa.timestamp("ns"), 1_500, "1970-01-01T00:00:00.000001Z"),
+        (pa.timestamp("s", "Europe/Amsterdam"), 3600, "1970-01-01T01:00:00Z"),
+        (pa.date32(), 365, "1971-01-01"),
+        (pa.timestamp("s"), 2**60, None),
+    ):
+        found = describe_column("x", pa.chunked_array([pa.array([value, None], type_)]))
+        assert (found.min, found.max, found.nulls) == (text, text, 1)
+
+
 TYPES: list[tuple[pa.DataType, list[Any]]] = [
     (pa.int16(), [1, 2, None]),
     (pa.float32(), [0.0, -0.0, 1.5, math.nan, None]),

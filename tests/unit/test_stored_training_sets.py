@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas
+import polars
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -263,6 +265,28 @@ def test_of_two_writers_of_one_name_the_first_to_finish_wins(tmp_path: Path) -> 
         late.__exit__(None, None, None)
     assert (tmp_path / "a/x").read_text(encoding="utf-8") == "early"
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars", "file", "empty", "chunks"])
+def test_a_spine_may_be_a_frame_a_file_or_empty(store: FeatureStore, tmp_path: Path, kind: str) -> None:
+    """Categories, text views and lists included; a rebuild is the same to the byte."""
+    table = spine(30).append_column("tags", pa.array([["a", None], []] * 15, pa.list_(pa.string())))
+    spines: dict[str, Any] = {
+        "pandas": lambda: table.to_pandas().assign(note=pandas.Categorical(["x", "y", None] * 10)),
+        "polars": lambda: polars.DataFrame(table).with_columns(polars.lit("t").alias("text")),
+        "file": lambda: tmp_path / "spine.parquet",
+        "empty": lambda: table.slice(0, 0),
+        "chunks": lambda: pa.concat_tables([table.slice(0, 7), spine(3).append_column("tags", [[[], ["b"], None]])]),
+    }
+    pq.write_table(table, tmp_path / "spine.parquet")
+    label = Label("orders", window="3h", maturity="2390h")
+    made = store.create_training_set("first", "fraud", spines[kind](), split=GroupSplit("note"), label=label)
+    rows, mature = {"empty": (0, 0), "chunks": (10, 3)}.get(kind, (30, 8))
+    assert (len(made), made.manifest.immature_rows) == (mature, rows - mature)
+    assert made.read().to_polars().height == made.to_pandas().shape[0] == len(made)
+    before = (made.path / "data.parquet").read_bytes()
+    assert store.rebuild_training_set("first").manifest == made.manifest
+    assert (made.path / "data.parquet").read_bytes() == before
 
 
 def test_rows_come_as_arrays_and_as_a_matrix(store: FeatureStore) -> None:

@@ -14,6 +14,17 @@ from asof.errors import UnsupportedOperationError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+_TYPES = pa.types
+_TEXTS = (
+    *(_TYPES.is_string, _TYPES.is_large_string, _TYPES.is_string_view),
+    *(_TYPES.is_binary, _TYPES.is_large_binary, _TYPES.is_binary_view),
+)
+_LISTS = (_TYPES.is_list, _TYPES.is_large_list, _TYPES.is_fixed_size_list)
+_PLAIN = (
+    *(_TYPES.is_null, _TYPES.is_primitive, _TYPES.is_decimal, _TYPES.is_fixed_size_binary),
+    *(_TYPES.is_struct, _TYPES.is_map, *_LISTS),
+)
+
 
 class ContentHash:
     """Takes batches and gives a SHA-256.
@@ -99,9 +110,7 @@ def _children(type_: pa.DataType) -> Iterable[pa.DataType]:
         return [field.type for field in type_]
     if pa.types.is_map(type_):
         return [type_.key_type, type_.item_type]
-    if pa.types.is_list(type_) or pa.types.is_large_list(type_) or pa.types.is_fixed_size_list(type_):
-        return [type_.value_type]
-    return []
+    return [type_.value_type] if any(test(type_) for test in _LISTS) else []
 
 
 def _plain(type_: pa.DataType) -> pa.DataType:
@@ -112,18 +121,9 @@ def _plain(type_: pa.DataType) -> pa.DataType:
         return _plain(type_.value_type)
     if pa.types.is_boolean(type_):
         return pa.uint8()
-    texts = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
-    binaries = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
-    if any(test(type_) for test in (*texts, *binaries)):
+    if any(test(type_) for test in _TEXTS):
         return pa.large_binary()
-    if not (pa.types.is_nested(type_) or pa.types.is_null(type_) or pa.types.is_primitive(type_)) and not (
-        pa.types.is_decimal(type_) or pa.types.is_fixed_size_binary(type_)
-    ):
-        raise UnsupportedOperationError(
-            f"Columns of type {type_} cannot be part of a training set",
-            fix="Convert the column to a plain type, or leave it out of the spine.",
-        )
-    if pa.types.is_union(type_) or pa.types.is_list_view(type_) or pa.types.is_large_list_view(type_):
+    if not any(test(type_) for test in _PLAIN):
         raise UnsupportedOperationError(
             f"Columns of type {type_} cannot be part of a training set",
             fix="Convert the column to a plain type, or leave it out of the spine.",

@@ -9,10 +9,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from asof.clock import FIRST_US, LAST_US, iso
+from asof.durations import DAY_US
+
 if TYPE_CHECKING:
     Floats = np.ndarray[tuple[int], np.dtype[np.float64]]
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _BINS = 10
 _TOP = 20
 
@@ -78,8 +82,19 @@ def describe_column(name: str, values: pa.ChunkedArray) -> ColumnStatistics:
         more = _numbers(present)
     elif (pa.types.is_timestamp(type_) or pa.types.is_date(type_)) and len(present):
         bounds = pc.min_max(present)
-        more = {side: str(bounds[side].cast(pa.string()).as_py()).replace(" ", "T") for side in ("min", "max")}
+        more = {side: _iso(bounds[side]) for side in ("min", "max")}
     return ColumnStatistics(name=name, type=shown, rows=len(values), nulls=values.null_count, **more)
+
+
+def _iso(instant: pa.Scalar) -> str | None:
+    """Return a date or timestamp as ISO 8601, UTC; None outside the years 1 to 9999, which have no such text."""
+    if pa.types.is_date(instant.type):
+        us = instant.value * (DAY_US if pa.types.is_date32(instant.type) else 1000)
+    else:
+        us = instant.value * 1_000_000 // _PER_SECOND[instant.type.unit]
+    if not FIRST_US <= us <= LAST_US:
+        return None
+    return iso(us).partition("T")[0] if pa.types.is_date(instant.type) else iso(us)
 
 
 def _is_text(type_: pa.DataType) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -21,6 +21,7 @@ from asof.services.join import join
 from asof.services.labels import LabelReader
 from asof.services.spine import make_spine
 from asof.services.statistics import describe_column
+from asof.services.storable import storable
 from asof.services.training_set import DATA, MANIFEST, SPINE, TrainingSet
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ class _Written:
     """What was found out while the data was written."""
 
     rows: int = 0
+    immature_rows: int = 0
     data_hash: str = ""
     splits: dict[str, int] = field(default_factory=dict)
 
@@ -149,11 +151,13 @@ class TrainingSets:
             SourceError: a source cannot be read.
         """
         check_name("Training set", name)
+        spine = replace(recipe.spine, table=storable(recipe.spine.table))
+        recipe = replace(recipe, spine=spine)
         with self._shelf.adding(name) as folder:
             inputs = tuple(self._inputs.record(source) for source in recipe.sources())
             table = recipe.spine.table.unify_dictionaries()
             self._writer.write(folder / SPINE, "arrow", table.schema, table.combine_chunks().to_batches())
-            immature, written = self._write_data(recipe, inputs, folder / DATA)
+            written = self._write_data(recipe, inputs, folder / DATA)
             changed = [text for one in inputs for text in self._inputs.problems(one, quick=True)]
             if changed:
                 raise ConflictError(
@@ -162,7 +166,6 @@ class TrainingSets:
                     fix="Run it again when nothing writes there.",
                 )
             made = self._manifest(name, recipe, inputs, written, folder)
-            made = msgspec.structs.replace(made, immature_rows=immature)
             (folder / MANIFEST).write_bytes(records.encode(made))
         return self.get(name)
 
@@ -187,7 +190,7 @@ class TrainingSets:
                 fix="Bring back what is named, as from a backup. The data as it was made can still be read.",
             )
         with self._shelf.working(name) as folder:
-            _, written = self._write_data(recipe, recorded.inputs, folder / DATA)
+            written = self._write_data(recipe, recorded.inputs, folder / DATA)
             if written.data_hash != recorded.data_hash:
                 raise CorruptDataError(
                     f"Training set {name!r} came out with other rows, although its inputs are the same",
@@ -217,8 +220,8 @@ class TrainingSets:
             now_us=parse_instant(recorded.created_at),
         )
 
-    def _write_data(self, recipe: Recipe, inputs: Sequence[SourceInput], target: Path) -> tuple[int, _Written]:
-        """Write the rows; return how many are immature, and what else was found out."""
+    def _write_data(self, recipe: Recipe, inputs: Sequence[SourceInput], target: Path) -> _Written:
+        """Write the rows and return what was found out."""
         recipe.refuse_taken_names()
         scanner, executor = self._engines(_files(inputs))
         selection = _at_versions(recipe.selection, inputs)
@@ -235,12 +238,12 @@ class TrainingSets:
             extra = {name: values.filter(kept) for name, values in extra.items()}
             extra = {label.name: reader.read(spine, scanner), **extra}
         with join(selection, spine, scanner, executor, self._writer, now_us=recipe.now_us) as joined:
-            written = _Written(rows=len(joined))
+            written = _Written(len(joined), recipe.spine.table.num_rows - len(joined))
             if recipe.split is not None:
                 counts = {pair["values"]: pair["counts"] for pair in extra[splits.SPLIT].value_counts().to_pylist()}
                 written.splits = {name: counts.get(name, 0) for name in splits.split_names(recipe.split)}
             self._write(joined, extra, written, target)
-        return recipe.spine.table.num_rows - written.rows, written
+        return written
 
     def _write(self, joined: HistoricalFeatures, extra: dict[str, pa.Array], written: _Written, target: Path) -> None:
         added = [pa.field(name, values.type) for name, values in extra.items()]
@@ -279,6 +282,7 @@ class TrainingSets:
             spine_rows=recipe.spine.table.num_rows,
             spine_hash=table_hash(recipe.spine.table),
             rows=written.rows,
+            immature_rows=written.immature_rows,
             splits=written.splits,
             split=records.record_split(recipe.split) if recipe.split else None,
             label=records.record_label(*recipe.label) if recipe.label else None,
