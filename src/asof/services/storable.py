@@ -8,7 +8,10 @@ _VIEWS = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary
 
 
 def storable(table: pa.Table) -> pa.Table:
-    """Return the same values, with text and binary views, which Polars makes, as large text and binary."""
+    """Return the same values in one chunk per column where they fit, each dictionary once.
+
+    Text and binary views, which Polars makes, become large text and binary.
+    """
     columns = []
     for column in table.columns:
         wanted = _plain(column.type)
@@ -24,7 +27,7 @@ def storable(table: pa.Table) -> pa.Table:
             columns.append(pa.chunked_array(chunks, wanted))
         else:
             columns.append(column.cast(wanted))
-    return pa.table(columns, names=table.column_names)
+    return pa.table(columns, names=table.column_names).unify_dictionaries().combine_chunks()
 
 
 def _plain(type_: pa.DataType) -> pa.DataType:

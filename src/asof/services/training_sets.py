@@ -151,12 +151,12 @@ class TrainingSets:
             SourceError: a source cannot be read.
         """
         check_name("Training set", name)
-        spine = replace(recipe.spine, table=storable(recipe.spine.table))
-        recipe = replace(recipe, spine=spine)
         with self._shelf.adding(name) as folder:
             inputs = tuple(self._inputs.record(source) for source in recipe.sources())
-            table = recipe.spine.table.unify_dictionaries()
-            self._writer.write(folder / SPINE, "arrow", table.schema, table.combine_chunks().to_batches())
+            table = storable(recipe.spine.table)
+            self._writer.write(folder / SPINE, "arrow", table.schema, table.to_batches())
+            # From here on the spine is as a rebuild will read it, batch for batch, or the data could differ in bytes.
+            recipe = replace(recipe, spine=replace(recipe.spine, table=_open_spine(folder / SPINE)))
             written = self._write_data(recipe, inputs, folder / DATA)
             changed = [text for one in inputs for text in self._inputs.problems(one, quick=True)]
             if changed:
@@ -326,9 +326,13 @@ def _parts(reference: str) -> tuple[str, int]:
     return name, int(version)
 
 
+def _open_spine(path: Path) -> pa.Table:
+    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+
+
 def _read_spine(found: TrainingSet) -> pa.Table:
     try:
-        table = pa.ipc.open_file(pa.memory_map(str(found.path / SPINE))).read_all()
+        table = _open_spine(found.path / SPINE)
         if table_hash(table) == found.manifest.spine_hash:
             return table
         why = "Its values are not those that the manifest's hash stands for"
