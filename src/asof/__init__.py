@@ -21,16 +21,20 @@ from asof.definitions import (
     First,
     FirstN,
     FrameSource,
+    GroupSplit,
+    Label,
     Last,
     LastN,
     Max,
     Mean,
     Min,
     Percentile,
+    RandomSplit,
     RowTransform,
     StateView,
     Stddev,
     Sum,
+    TimeSplit,
     TopK,
     Variance,
     Window,
@@ -38,6 +42,7 @@ from asof.definitions import (
 from asof.errors import AsofError
 
 if TYPE_CHECKING:
+    from asof.services.training_set import TrainingSet
     from asof.store import FeatureStore
 
 __version__ = "0.1.0"
@@ -60,17 +65,22 @@ __all__ = [
     "First",
     "FirstN",
     "FrameSource",
+    "GroupSplit",
+    "Label",
     "Last",
     "LastN",
     "Max",
     "Mean",
     "Min",
     "Percentile",
+    "RandomSplit",
     "RowTransform",
     "StateView",
     "Stddev",
     "Sum",
+    "TimeSplit",
     "TopK",
+    "TrainingSet",
     "Variance",
     "Window",
     "__version__",
@@ -80,4 +90,6 @@ __all__ = [
 def __getattr__(name: str) -> object:
     if name == "FeatureStore":
         return import_module("asof.store").FeatureStore
+    if name == "TrainingSet":
+        return import_module("asof.services.training_set").TrainingSet
     raise AttributeError(f"module 'asof' has no attribute {name!r}")

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from asof.backends.loading import open_online_store, open_registry
 from asof.backends.local.executor import LocalExecutor
+from asof.backends.local.folders import LocalFolders
+from asof.backends.local.inputs import LocalInputs
 from asof.backends.local.scanner import LocalScanner
 from asof.backends.local.tables import LocalTableWriter, read_table
 from asof.backends.local.transformer import LocalTransformer
@@ -27,22 +29,23 @@ from asof.services.batches import Due, all_batches, find_batch, next_due_us, res
 from asof.services.catalog import Catalog
 from asof.services.functions import FunctionLoader
 from asof.services.grid import grid_spine, known_entities
-from asof.services.history import STATUS, HistoryReader
+from asof.services.join import join
 from asof.services.materialize import Materialized, Materializer, choose_views
 from asof.services.online import OnlineFeatures, OnlineReader
 from asof.services.overview import describe_object, list_objects, project_status
 from asof.services.project import collect_definitions
 from asof.services.prune import plan_prune, prune
-from asof.services.results import HistoricalFeatures
-from asof.services.spine import check_columns, make_spine
+from asof.services.spine import make_spine
+from asof.services.training_sets import Recipe, TrainingSets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from types import TracebackType
 
-    from asof.definitions import FeatureSelection, FeatureService, FeatureView
+    from asof.definitions import FeatureSelection, FeatureService, FeatureView, Label
     from asof.definitions.batch import BatchSource
     from asof.definitions.collection import Definition
+    from asof.definitions.training import Split
     from asof.interfaces import OnlineStore, Registry
     from asof.interfaces.registry import Revision, Run
     from asof.plan.diff import Plan
@@ -54,6 +57,8 @@ if TYPE_CHECKING:
     from asof.services.online import Keys
     from asof.services.overview import Description, Listed, Status
     from asof.services.prune import PrunePlan
+    from asof.services.results import HistoricalFeatures
+    from asof.services.training_set import TrainingSet
 
     Features = str | FeatureService | FeatureView | FeatureSelection | Sequence[str | FeatureView | FeatureSelection]
     Instant = datetime | str
@@ -274,17 +279,94 @@ class FeatureStore:
         elif instants is not None:
             spine = grid_spine(known_entities(scanner, selection) if entities is None else entities, instants)
         prepared = make_spine(spine, event_time)
-        columns = [(item.column, item.group, item.feature.name) for item in selection.items]
-        if statuses:
-            columns = [c for name, key, f in columns for c in ((name, key, f), (name + STATUS, key, f + STATUS))]
-        check_columns(prepared, [name for name, _, _ in columns])
-        reader = HistoryReader(scanner, executor, now_us=self.clock.now_us())
-        try:
-            answers = reader.read_all(selection.groups(), prepared, statuses=statuses)
-        except BaseException:
-            executor.release()
-            raise
-        return HistoricalFeatures(prepared, answers, columns, executor, LocalTableWriter())
+        return join(
+            selection,
+            prepared,
+            scanner,
+            executor,
+            LocalTableWriter(),
+            now_us=self.clock.now_us(),
+            statuses=statuses,
+        )
+
+    def create_training_set(
+        self,
+        name: str,
+        service: str,
+        spine: Any,
+        *,
+        split: Split | None = None,
+        label: Label | None = None,
+        event_time: str | None = None,
+    ) -> TrainingSet:
+        """Join a service's features to examples and keep the rows, with a manifest from which they can be made again.
+
+        Args:
+            name: Of the training set: a letter, then letters, digits and underscores.
+            service: "fraud", or pinned "fraud@2".
+            spine: Examples, as for `get_historical_features`; it is kept beside the data.
+            split: Adds a column `split`. Default: none.
+            label: Adds a column that looks forward; rows too young for it are left out, and counted in the manifest
+                as `immature_rows`. Default: the spine has its own, if any.
+            event_time: The spine's column of instants. Default: `event_timestamp`, else its only timestamp column.
+
+        Returns:
+            The training set: the spine's rows in its order, its columns first, then features, label and split.
+
+        Raises:
+            NotFoundError: no such service.
+            ConflictError: there already is a training set of that name, or a source changed while it was read.
+            InputError: the spine does not fit, or has a column of a feature's, the label's or the split's name.
+        """
+        catalog = self.catalog()
+        selection = catalog.select(service)
+        if selection.service is None:
+            raise InputError(f"{service!r} is not a service", fix="Define a FeatureService; it pins what is read.")
+        if isinstance(spine, str | os.PathLike):
+            spine = read_table(Path(spine), _text_keys(selection))
+        labelled = (label, catalog.source(label.source)) if label else None
+        prepared = make_spine(spine, event_time)
+        recipe = Recipe(selection, prepared, split, labelled, now_us=self.clock.now_us())
+        return self._training_sets().create(name, recipe)
+
+    def training_set(self, name: str) -> TrainingSet:
+        """Return a stored training set.
+
+        Raises:
+            NotFoundError: there is none of that name.
+        """
+        return self._training_sets().get(name)
+
+    def training_sets(self) -> Sequence[TrainingSet]:
+        """Return all stored training sets, by name."""
+        return self._training_sets().all()
+
+    def rebuild_training_set(self, name: str) -> TrainingSet:
+        """Make a training set's data again, from its spine, pinned versions and recorded inputs: the same rows.
+
+        Raises:
+            NotFoundError: no such training set, or the registry no longer has a version that it reads.
+            SourceError: an input is gone or has changed: the message names every one.
+            CorruptDataError: the spine or the manifest is damaged, or the rows came out differently.
+        """
+        return self._training_sets().rebuild(name, self.catalog())
+
+    def delete_training_set(self, name: str) -> None:
+        """Delete a training set, data and manifest.
+
+        Raises:
+            NotFoundError: there is none of that name.
+        """
+        self._training_sets().delete(name)
+
+    def _training_sets(self) -> TrainingSets:
+        def engines(only: Mapping[str, Sequence[str]]) -> tuple[LocalScanner, LocalExecutor]:
+            executor = LocalExecutor(self._state_dir("tmp"), self.config.memory_budget_bytes)
+            return self._scanner({}, self.config.memory_budget_bytes, executor.threads, only=only), executor
+
+        shelf = LocalFolders(self.config.root / self.config.offline / "training_sets")
+        inputs = LocalInputs(self.config.root, self.config.root / self.config.offline / "batch")
+        return TrainingSets(shelf, inputs, LocalTableWriter(), engines)
 
     def _scanner(
         self,
@@ -292,6 +374,7 @@ class FeatureStore:
         budget: int,
         threads: int,
         functions: Mapping[FunctionSpec, Callable[..., object]] | None = None,
+        only: Mapping[str, Sequence[str]] | None = None,
     ) -> LocalScanner:
         quarantine = self.config.root / self.config.offline / "quarantine"
         return LocalScanner(
@@ -301,6 +384,7 @@ class FeatureStore:
             memory_limit_bytes=max(budget // _SCAN_SHARE, 64 * 2**20),
             threads=threads,
             load=FunctionLoader(self.config.root, self.config.definitions, functions).load,
+            only=only,
         )
 
     def _state_dir(self, name: str) -> Path:

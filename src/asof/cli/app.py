@@ -27,6 +27,7 @@ from asof.cli import (
     runs,
     serve,
     status,
+    training_set,
 )
 from asof.cli.session import Session
 from asof.errors import AsofError, RejectedRowsWarning
@@ -67,6 +68,7 @@ for command in (
     plan.command,
     apply.command,
     historical.command,
+    training_set.command,
     backfill.command,
     materialize.command,
     run.command,

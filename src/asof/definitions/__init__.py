@@ -22,6 +22,7 @@ from asof.definitions.batch import BatchSource, BatchView
 from asof.definitions.entity import Entity
 from asof.definitions.services import FeatureService
 from asof.definitions.sources import DeltaSource, FileSource, FrameSource, Source
+from asof.definitions.training import GroupSplit, Label, RandomSplit, TimeSplit
 from asof.definitions.transforms import RowTransform
 from asof.definitions.views import EventView, Feature, FeatureSelection, FeatureView, StateView
 from asof.definitions.windows import Window
@@ -44,17 +45,21 @@ __all__ = [
     "First",
     "FirstN",
     "FrameSource",
+    "GroupSplit",
+    "Label",
     "Last",
     "LastN",
     "Max",
     "Mean",
     "Min",
     "Percentile",
+    "RandomSplit",
     "RowTransform",
     "Source",
     "StateView",
     "Stddev",
     "Sum",
+    "TimeSplit",
     "TopK",
     "Variance",
     "Window",

@@ -1,6 +1,8 @@
 """What a backend must do: a few whole-batch methods per role, and a frozen record of what it can."""
 
 from asof.interfaces.executor import Executor, Partitions
+from asof.interfaces.folders import FolderShelf
+from asof.interfaces.inputs import FileInput, InputRecorder, SourceInput
 from asof.interfaces.online import Generation, GenerationWriter, OnlineStore, ViewKey, ViewRead
 from asof.interfaces.registry import Change, Registry, RegistrySnapshot, Revision, Run
 from asof.interfaces.scanner import ColumnRequest, Rejected, Scan, Scanner, ScanRequest
@@ -12,8 +14,11 @@ __all__ = [
     "Change",
     "ColumnRequest",
     "Executor",
+    "FileInput",
+    "FolderShelf",
     "Generation",
     "GenerationWriter",
+    "InputRecorder",
     "OnlineStore",
     "Partitions",
     "Registry",
@@ -24,6 +29,7 @@ __all__ = [
     "Scan",
     "ScanRequest",
     "Scanner",
+    "SourceInput",
     "TableWriter",
     "Transformer",
     "ViewKey",

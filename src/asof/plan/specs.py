@@ -237,6 +237,11 @@ class ServiceSpec(Spec, frozen=True, kw_only=True):
         return f"{self.name}@{self.version}"
 
 
+def place_of(source: SourceSpec) -> str:
+    """Return what tells where a source's rows are: its path, of a batch source its name and meaning."""
+    return source.path or f"{source.kind}:{source.name}@{meaning_hash(source)[:16]}"
+
+
 AnySpec = EntitySpec | SourceSpec | ViewSpec | ServiceSpec
 
 _METADATA = {"description", "owner", "tags", "version", "columns"}

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 CODE = "__code"
 STATUS = "__status"
 STATUS_NAMES = ("present", "null", "missing", "expired", "stale", "error")
-BATCH_ROWS = 131_072
 _DENSE = 0.75
 
 

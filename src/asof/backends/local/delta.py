@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import pyarrow.dataset as ds
 
@@ -22,7 +24,7 @@ def open_dataset(root: Path, source: SourceSpec) -> ds.Dataset:
     """
     from deltalake.exceptions import DeltaError
 
-    table = _table(root, source)
+    table = _table(root, source.name, source.path, source.table_version)
     try:
         dataset = table.to_pyarrow_dataset()
         written = _actions(table)
@@ -40,28 +42,56 @@ def open_dataset(root: Path, source: SourceSpec) -> ds.Dataset:
 
 def table_version(root: Path, source: SourceSpec) -> int:
     """Return the version that a source reads now."""
-    return int(_table(root, source).version())
+    return int(_table(root, source.name, source.path, source.table_version).version())
 
 
 def size_bytes(root: Path, source: SourceSpec) -> int:
     """Return the bytes of a table version's files."""
     import pyarrow as pa
 
-    actions = pa.table(_table(root, source).get_add_actions(flatten=True))
+    table = _table(root, source.name, source.path, source.table_version)
+    actions = pa.table(table.get_add_actions(flatten=True))
     return sum(actions["size_bytes"].to_pylist())
 
 
-def _table(root: Path, source: SourceSpec) -> Any:
+@dataclass(frozen=True)
+class Identity:
+    """Which table version a source reads.
+
+    Attributes:
+        version: Its number.
+        table_id: What tells this table from another one that was put in its place.
+        missing: Files of the version that are not there any more, as after a vacuum; known of local tables only.
+    """
+
+    version: int
+    table_id: str
+    missing: tuple[str, ...]
+
+
+def identify(root: Path, name: str, path: str, version: int | None) -> Identity:
+    """Return the identity of a table version; None is the newest.
+
+    Raises:
+        SourceError: there is no such table or version.
+    """
+    table = _table(root, name, path, version)
+    listed = () if "://" in path else sorted(_actions(table))
+    missing = tuple(file for file in listed if not (root / path / unquote(file)).exists())
+    return Identity(int(table.version()), str(table.metadata().id), missing)
+
+
+def _table(root: Path, name: str, path: str, version: int | None) -> Any:
     from deltalake import DeltaTable
     from deltalake.exceptions import DeltaError
 
-    uri = source.path if "://" in source.path else str(root / source.path)
+    uri = path if "://" in path else str(root / path)
     try:
-        return DeltaTable(uri, version=source.table_version)
+        return DeltaTable(uri, version=version)
     except (DeltaError, OSError, ValueError) as exc:
-        version = "" if source.table_version is None else f", version {source.table_version}"
+        suffix = "" if version is None else f", version {version}"
         raise SourceError(
-            f"Source {source.name!r}: there is no readable Delta table at {uri}{version}",
+            f"Source {name!r}: there is no readable Delta table at {uri}{suffix}",
             why=str(exc).splitlines()[0],
             fix="Correct path= or version= of the source. Paths are relative to the project's root.",
         ) from exc

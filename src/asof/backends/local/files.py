@@ -13,7 +13,7 @@ from asof.backends.local.faults import translated
 from asof.errors import SchemaError, SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from asof.plan.specs import SourceSpec
 
@@ -43,10 +43,11 @@ class Files:
         return sum(Path(path).stat().st_size for path in self.paths)
 
 
-def find_files(root: Path, source: SourceSpec) -> Files:
+def find_files(root: Path, source: SourceSpec, only: Collection[str] | None = None) -> Files:
     """Return the files that a source's path means now: a file, a glob's matches, or all of its format in a directory.
 
-    Names that begin with a dot or an underscore are skipped in directories and globs.
+    Names that begin with a dot or an underscore are skipped in directories and globs, and with `only` every file that
+    is not in it.
 
     Raises:
         SourceError: nothing is there, a directory holds no file of the format, or a file is empty (0 bytes).
@@ -59,6 +60,8 @@ def find_files(root: Path, source: SourceSpec) -> Files:
             found = [pattern]
         else:
             found = _matches(pattern, source)
+        if only is not None:
+            found = [path for path in found if str(path) in only]
         for path in found:
             if path.stat().st_size == 0:
                 raise SourceError(

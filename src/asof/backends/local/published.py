@@ -16,6 +16,8 @@ from asof.plan.batch import batch_of
 from asof.plan.specs import meaning_hash
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from asof.plan.specs import SourceSpec
 
 _SUFFIX = ".parquet"
@@ -40,13 +42,15 @@ def starts(root: Path, source: SourceSpec) -> list[int]:
     return sorted(to_us(datetime.fromisoformat(path.name.removesuffix(_SUFFIX))) for path in found)
 
 
-def published_files(root: Path, source: SourceSpec) -> Files:
+def published_files(root: Path, source: SourceSpec, only: Collection[str] | None = None) -> Files:
     """Return the files of a batch source by interval, and warn of intervals that are missing between them.
+
+    With `only`, files that are not in it are as good as absent.
 
     Raises:
         NotBackfilledError: no interval was run.
     """
-    done = starts(root, source)
+    done = [us for us in starts(root, source) if only is None or str(interval_file(root, source, us)) in only]
     if not done:
         raise NotBackfilledError(
             f"Batch source {source.name!r} has no rows yet",

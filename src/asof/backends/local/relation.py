@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import uuid
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import getpid
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +20,13 @@ from asof.backends.local.files import find_files
 from asof.backends.local.frames import to_table
 from asof.backends.local.published import published_files
 from asof.errors import AsofError, SourceError
+from asof.plan.specs import place_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
+    from asof.backends.local.files import Files
     from asof.backends.local.parquet import Footers
     from asof.plan.specs import SourceSpec
 
@@ -49,12 +51,14 @@ class Engine:
         memory_limit_bytes: What DuckDB may hold in memory before it spills.
         threads: How many threads it may use.
         published: Where batch sources publish their rows.
+        only: By a source's place the absolute paths of the files to read, where not all that are there are wanted.
     """
 
     root: Path
     memory_limit_bytes: int
     threads: int
     published: Path
+    only: Mapping[str, Collection[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,18 @@ class Relation:
     def schema(self) -> pa.Schema:
         """The columns as they are in the data."""
         return pa.schema([(column.name, column.arrow) for column in self.columns.values()])
+
+
+def files_of(engine: Engine, source: SourceSpec) -> Files:
+    """Return the files of a file or batch source.
+
+    Raises:
+        SourceError, NotBackfilledError: there is none.
+    """
+    only = engine.only.get(place_of(source))
+    if source.kind == "batch":
+        return published_files(engine.published, source, only)
+    return find_files(engine.root, source, only)
 
 
 @contextmanager
@@ -134,7 +150,7 @@ def _open(
         con.register("raw", delta.open_dataset(engine.root, source))
         _lock(con)
     else:
-        files = published_files(engine.published, source) if source.kind == "batch" else find_files(engine.root, source)
+        files = files_of(engine, source)
         con.execute("SET allowed_paths = ?", [list(files.paths)])
         _lock(con)
         if source.format == "parquet":

@@ -13,15 +13,14 @@ from asof.backends.local.columns import bound_sql, pick, value_sql
 from asof.backends.local.dedupe import ORDER, fold
 from asof.backends.local.derived import add_columns, derive_schema
 from asof.backends.local.faults import translated
-from asof.backends.local.files import find_files
 from asof.backends.local.frames import to_table
 from asof.backends.local.queries import input_schema, query_schema
-from asof.backends.local.relation import Engine, Relation, opened
+from asof.backends.local.relation import Engine, Relation, files_of, opened
 from asof.errors import DefinitionError
 from asof.interfaces.scanner import AVAILABLE_AT, DELETED, EVENT_TIME, RETRACTED_AT, Rejected, Scan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from asof.backends.local.derived import Load
@@ -48,15 +47,23 @@ class LocalScanner:
         threads: int,
         *,
         load: Load | None = None,
+        only: Mapping[str, Collection[str]] | None = None,
     ) -> None:
         """Read relative paths from `root`, frames by their source's name; put rejected rows into `quarantine`.
 
-        Batch sources are published in `batch` beside it. `load` finds the functions of row transforms.
+        Batch sources are published in `batch` beside it. `load` finds the functions of row transforms. With `only`,
+        which gives files by the place of their source, files that it does not name are as good as absent.
         """
         self._load = load or _no_functions
         self._frames = frames
         self._quarantine = quarantine
-        self._engine = Engine(root.absolute(), memory_limit_bytes, threads, quarantine.absolute().with_name("batch"))
+        self._engine = Engine(
+            root.absolute(),
+            memory_limit_bytes,
+            threads,
+            quarantine.absolute().with_name("batch"),
+            {place: {str(root.absolute() / file) for file in files} for place, files in (only or {}).items()},
+        )
 
     @property
     def engine(self) -> Engine:
@@ -118,10 +125,9 @@ class LocalScanner:
                 )
             if source.kind == "delta":
                 return delta.size_bytes(self._engine.root, source)
-            if source.kind == "batch":
-                done = published.starts(self._engine.published, source)
-                return published.published_files(self._engine.published, source).size_bytes if done else 0
-            return find_files(self._engine.root, source).size_bytes
+            if source.kind == "batch" and not published.starts(self._engine.published, source):
+                return 0
+            return files_of(self._engine, source).size_bytes
 
     def key_values(
         self, source: SourceSpec, keys: tuple[Column, ...], where: str | None, derived: DerivedSpec | None = None

@@ -1,0 +1,103 @@
+"""Records what a source consists of: files with the hashes of their bytes, or the version of a Delta table."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from asof.backends.local import delta
+from asof.backends.local.faults import translated
+from asof.backends.local.files import find_files
+from asof.backends.local.published import published_files
+from asof.errors import SourceError, UnsupportedOperationError
+from asof.interfaces.inputs import FileInput, SourceInput
+from asof.plan.specs import place_of
+
+if TYPE_CHECKING:
+    from asof.plan.specs import SourceSpec
+
+
+class LocalInputs:
+    """Files on this machine, those of batch sources too, and Delta tables wherever they are."""
+
+    def __init__(self, root: Path, published: Path) -> None:
+        """Read relative paths from `root`, the files of batch sources from `published`."""
+        self._root = root.absolute()
+        self._published = published.absolute()
+
+    def record(self, source: SourceSpec) -> SourceInput:
+        """Return what a source consists of now; every byte of its files is read for the hashes."""
+        if source.kind == "frame":
+            raise UnsupportedOperationError(
+                f"Source {source.name!r} is a frame in memory, which no manifest can point to",
+                fix="Write its rows to a file and use FileSource.",
+            )
+        if source.kind == "delta":
+            found = delta.identify(self._root, source.name, source.path, source.table_version)
+            return SourceInput(
+                name=source.name,
+                kind="delta",
+                path=source.path,
+                table_version=found.version,
+                newest=source.table_version is None,
+                table_id=found.table_id,
+            )
+        with translated(source.name):
+            batch = source.kind == "batch"
+            found_files = published_files(self._published, source) if batch else find_files(self._root, source)
+            files = tuple(self._file(Path(path)) for path in found_files.paths)
+        return SourceInput(name=source.name, kind="file", path=place_of(source), files=files)
+
+    def problems(self, recorded: SourceInput, *, quick: bool = False) -> list[str]:
+        """Return in words every part of a recorded source that is gone or has other content; none if all is the same.
+
+        Args:
+            recorded: What `record` returned.
+            quick: Compare sizes and times of writing only, instead of every byte.
+        """
+        if recorded.kind == "delta":
+            return [] if quick else self._delta_problems(recorded)
+        found = (self._file_problem(file, quick=quick) for file in recorded.files)
+        return [f"source {recorded.name}: {problem}" for problem in found if problem]
+
+    def _file(self, path: Path) -> FileInput:
+        status = path.stat()
+        below = path.is_relative_to(self._root)
+        return FileInput(
+            path=str(path.relative_to(self._root) if below else path),
+            size_bytes=status.st_size,
+            modified_ns=status.st_mtime_ns,
+            sha256=_sha256(path),
+        )
+
+    def _file_problem(self, file: FileInput, *, quick: bool) -> str:
+        path = self._root / file.path
+        try:
+            status = path.stat()
+            if status.st_size != file.size_bytes:
+                return f"file {file.path} changed: it has {status.st_size} bytes instead of {file.size_bytes}"
+            if status.st_mtime_ns != file.modified_ns if quick else _sha256(path) != file.sha256:
+                return f"file {file.path} changed"
+        except FileNotFoundError:
+            return f"file {file.path} is gone"
+        except OSError as error:
+            return f"file {file.path} cannot be read: {error.strerror}"
+        return ""
+
+    def _delta_problems(self, recorded: SourceInput) -> list[str]:
+        place = f"source {recorded.name}: Delta table {recorded.path}"
+        try:
+            found = delta.identify(self._root, recorded.name, recorded.path, recorded.table_version)
+        except SourceError as error:
+            return [f"{place}, version {recorded.table_version} is gone ({error.why})"]
+        if found.table_id != recorded.table_id:
+            return [f"{place} was replaced by another table"]
+        if found.missing:
+            return [f"{place}, version {recorded.table_version} was vacuumed: file {found.missing[0]} is gone"]
+        return []
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

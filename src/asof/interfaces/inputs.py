@@ -1,0 +1,65 @@
+"""The contract of an input recorder: which bytes a source consists of now, and whether they are still the same."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import msgspec
+
+if TYPE_CHECKING:
+    from asof.plan.specs import SourceSpec
+
+
+class FileInput(msgspec.Struct, frozen=True, kw_only=True):
+    """One file that was read.
+
+    Attributes:
+        path: Relative to the project's root where it is below it, else absolute.
+        size_bytes: Its size.
+        modified_ns: When it was written, in nanoseconds since the epoch; not part of its identity.
+        sha256: Hash of all of its bytes, in hex.
+    """
+
+    path: str
+    size_bytes: int
+    modified_ns: int
+    sha256: str
+
+
+class SourceInput(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a source consisted of when it was read.
+
+    Attributes:
+        name: The source.
+        kind: file or delta.
+        path: As the source states it; of a batch source, its name and meaning.
+        files: Of a file source, in ingest order.
+        table_version: Of a Delta table: the version that was read.
+        newest: Of a Delta table: whether the source asks for the newest version, instead of this one.
+        table_id: Of a Delta table: its identity, which another table at the same path does not have.
+    """
+
+    name: str
+    kind: Literal["file", "delta"]
+    path: str
+    files: tuple[FileInput, ...] = ()
+    table_version: int | None = None
+    newest: bool = False
+    table_id: str = ""
+
+
+class InputRecorder(Protocol):
+    """Records inputs. Errors: `SourceError` where a source cannot be read."""
+
+    def record(self, source: SourceSpec) -> SourceInput:
+        """Return what a source consists of now; every byte of its files is read for the hashes."""
+        ...
+
+    def problems(self, recorded: SourceInput, *, quick: bool = False) -> list[str]:
+        """Return in words every part of a recorded source that is gone or has other content; none if all is the same.
+
+        Args:
+            recorded: What `record` returned.
+            quick: Compare sizes and times of writing only, instead of every byte.
+        """
+        ...

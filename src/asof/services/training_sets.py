@@ -1,0 +1,375 @@
+"""Makes, lists, rebuilds and deletes training sets: folders with data, spine and manifest, each there whole or not."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from asof import __version__
+from asof.clock import iso, parse_instant
+from asof.definitions.names import check_name
+from asof.errors import ConflictError, CorruptDataError, InputError, NotFoundError, SourceError, did_you_mean
+from asof.plan.specs import place_of
+from asof.services import manifest as records
+from asof.services import splits
+from asof.services.content_hash import ContentHash, table_hash
+from asof.services.join import join
+from asof.services.labels import LabelReader
+from asof.services.spine import make_spine
+from asof.services.statistics import describe_column
+from asof.services.storable import storable
+from asof.services.training_set import DATA, MANIFEST, SPINE, TrainingSet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from asof.definitions import Label
+    from asof.definitions.training import Split
+    from asof.interfaces import Executor, FolderShelf, InputRecorder, Scanner, SourceInput, TableWriter
+    from asof.plan.selection import Selection
+    from asof.plan.specs import SourceSpec
+    from asof.services.catalog import Catalog
+    from asof.services.manifest import Manifest
+    from asof.services.results import HistoricalFeatures
+    from asof.services.spine import Spine
+
+
+class Engines(Protocol):
+    """Makes what a join runs on."""
+
+    def __call__(self, only: Mapping[str, Sequence[str]]) -> tuple[Scanner, Executor]:
+        """Return a scanner that reads, by source path, these files only, and an executor."""
+        ...
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What determines the rows of a training set, besides the bytes of the sources.
+
+    Attributes:
+        selection: A service's features, view versions settled.
+        spine: All of the caller's rows.
+        split: How rows are split.
+        label: The label, with its source.
+        now_us: The clock: for rows ahead of it, and for what labels can know.
+    """
+
+    selection: Selection
+    spine: Spine
+    split: Split | None
+    label: tuple[Label, SourceSpec] | None
+    now_us: int
+
+    def refuse_taken_names(self) -> None:
+        """Refuse a spine or service with a column of the split's or the label's name.
+
+        Raises:
+            InputError: names the column.
+        """
+        own = [self.label[0].name] if self.label is not None else []
+        own += [splits.SPLIT] if self.split is not None else []
+        others = [*self.spine.table.column_names, *self.selection.columns()]
+        for place, name in enumerate(own):
+            if name in others or name in own[:place]:
+                raise InputError(
+                    f"There already is a column {name!r}",
+                    why="The training set's own column of that name would be a second one",
+                    fix="Rename the spine's column" + (", or the label." if name != splits.SPLIT else "."),
+                )
+
+    def sources(self) -> list[SourceSpec]:
+        """Return every source that is read, once."""
+        found = [view.source for view in self.selection.views()]
+        if self.label is not None:
+            found.append(self.label[1])
+        return list({(place_of(source), source.table_version, source.format): source for source in found}.values())
+
+
+@dataclass
+class _Written:
+    """What was found out while the data was written."""
+
+    rows: int = 0
+    immature_rows: int = 0
+    data_hash: str = ""
+    splits: dict[str, int] = field(default_factory=dict)
+
+
+class TrainingSets:
+    """The training sets of a project."""
+
+    def __init__(self, shelf: FolderShelf, inputs: InputRecorder, writer: TableWriter, engines: Engines) -> None:
+        """Keep them on `shelf`; evaluate with what `engines` makes."""
+        self._shelf = shelf
+        self._inputs = inputs
+        self._writer = writer
+        self._engines = engines
+
+    def get(self, name: str) -> TrainingSet:
+        """Return a training set.
+
+        Raises:
+            NotFoundError: there is none of that name.
+        """
+        return TrainingSet(name, self._folder(name), self._writer)
+
+    def all(self) -> list[TrainingSet]:
+        """Return all of them, by name."""
+        return [self.get(name) for name in self._shelf.names()]
+
+    def delete(self, name: str) -> None:
+        """Delete one, data and manifest, also where it is damaged.
+
+        Raises:
+            NotFoundError: there is none of that name.
+        """
+        self._folder(name)
+        self._shelf.remove(name)
+
+    def _folder(self, name: str) -> Path:
+        names = self._shelf.names()
+        if name not in names:
+            raise NotFoundError(
+                f"There is no training set {name!r}",
+                why=did_you_mean(name, names),
+                fix="`asof training-set list` shows what there is.",
+            )
+        return self._shelf.path(name)
+
+    def create(self, name: str, recipe: Recipe) -> TrainingSet:
+        """Make a training set.
+
+        Raises:
+            DefinitionError: not a valid name.
+            ConflictError: the name is taken, or a source changed meanwhile.
+            InputError: the spine does not fit, or has a column of the split's or label's name.
+            SourceError: a source cannot be read.
+        """
+        check_name("Training set", name)
+        with self._shelf.adding(name) as folder:
+            inputs = tuple(self._inputs.record(source) for source in recipe.sources())
+            table = storable(recipe.spine.table)
+            self._writer.write(folder / SPINE, "arrow", table.schema, table.to_batches())
+            # From here on the spine is as a rebuild will read it, batch for batch, or the data could differ in bytes.
+            recipe = replace(recipe, spine=replace(recipe.spine, table=_open_spine(folder / SPINE)))
+            written = self._write_data(recipe, inputs, folder / DATA)
+            changed = [text for one in inputs for text in self._inputs.problems(one, quick=True)]
+            if changed:
+                raise ConflictError(
+                    f"Training set {name!r} was not made: a source changed while it was read",
+                    why="; ".join(changed),
+                    fix="Run it again when nothing writes there.",
+                )
+            made = self._manifest(name, recipe, inputs, written, folder)
+            (folder / MANIFEST).write_bytes(records.encode(made))
+        return self.get(name)
+
+    def rebuild(self, name: str, catalog: Catalog) -> TrainingSet:
+        """Make the data of a training set again, from its spine, its pinned versions and the recorded inputs.
+
+        The data file is replaced in one step, and only by the same rows, values and order.
+
+        Raises:
+            NotFoundError: no such training set, or the registry no longer has a version that it reads.
+            SourceError: an input is gone or has changed: the message names every one.
+            CorruptDataError: the spine or the manifest is damaged, or the rows came out differently.
+        """
+        found = self.get(name)
+        recipe = self._recipe(found, catalog)
+        recorded = found.manifest
+        problems = [text for one in recorded.inputs for text in self._inputs.problems(one)]
+        if problems:
+            raise SourceError(
+                f"Training set {name!r} cannot be rebuilt",
+                why="; ".join(problems),
+                fix="Bring back what is named, as from a backup. The data as it was made can still be read.",
+            )
+        with self._shelf.working(name) as folder:
+            written = self._write_data(recipe, recorded.inputs, folder / DATA)
+            if written.data_hash != recorded.data_hash:
+                raise CorruptDataError(
+                    f"Training set {name!r} came out with other rows, although its inputs are the same",
+                    why=f"It was made by Asof {recorded.library_version}, this is {__version__}",
+                    fix="Rebuild it with the version that made it. The data as it was made can still be read.",
+                )
+            sha256, size_bytes = _file_hash(folder / DATA)
+            (folder / DATA).replace(found.path / DATA)
+            if sha256 != recorded.data_sha256:  # another Arrow lays the same rows out in other bytes
+                changed = msgspec.structs.replace(
+                    recorded, data_sha256=sha256, data_bytes=size_bytes, arrow_version=pa.__version__
+                )
+                (folder / MANIFEST).write_bytes(records.encode(changed))
+                (folder / MANIFEST).replace(found.path / MANIFEST)
+        return self.get(name)
+
+    def _recipe(self, found: TrainingSet, catalog: Catalog) -> Recipe:
+        recorded = found.manifest
+        selection = _pinned(recorded, catalog)
+        table = _read_spine(found)
+        label = (records.restore_label(recorded.label), recorded.label.source) if recorded.label else None
+        return Recipe(
+            selection=selection,
+            spine=make_spine(table, recorded.event_time),
+            split=records.restore_split(recorded.split) if recorded.split else None,
+            label=label,
+            now_us=parse_instant(recorded.created_at),
+        )
+
+    def _write_data(self, recipe: Recipe, inputs: Sequence[SourceInput], target: Path) -> _Written:
+        """Write the rows and return what was found out."""
+        recipe.refuse_taken_names()
+        scanner, executor = self._engines(_files(inputs))
+        selection = _at_versions(recipe.selection, inputs)
+        spine = recipe.spine
+        extra: dict[str, pa.Array] = {}
+        if recipe.split is not None:
+            extra[splits.SPLIT] = splits.assign(recipe.split, spine)
+        if recipe.label is not None:
+            label, source = recipe.label
+            entities = [view.entity for view in selection.views()]
+            reader = LabelReader(label, _at_version(source, inputs), entities, recipe.now_us)
+            kept = pa.array(reader.mature(spine))
+            spine = type(spine)(spine.table.filter(kept), spine.instants.filter(kept), spine.event_time)
+            extra = {name: values.filter(kept) for name, values in extra.items()}
+            extra = {label.name: reader.read(spine, scanner), **extra}
+        with join(selection, spine, scanner, executor, self._writer, now_us=recipe.now_us) as joined:
+            written = _Written(len(joined), recipe.spine.table.num_rows - len(joined))
+            if recipe.split is not None:
+                counts = {pair["values"]: pair["counts"] for pair in extra[splits.SPLIT].value_counts().to_pylist()}
+                written.splits = {name: counts.get(name, 0) for name in splits.split_names(recipe.split)}
+            self._write(joined, extra, written, target)
+        return written
+
+    def _write(self, joined: HistoricalFeatures, extra: dict[str, pa.Array], written: _Written, target: Path) -> None:
+        added = [pa.field(name, values.type) for name, values in extra.items()]
+        schema = pa.schema([*joined.schema, *added])
+        content = ContentHash(schema)
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            start = 0
+            for batch in joined.to_batches():
+                more = [values.slice(start, batch.num_rows) for values in extra.values()]
+                start += batch.num_rows
+                whole = pa.RecordBatch.from_arrays([*batch.columns, *more], schema=schema)
+                content.update(whole)
+                yield whole
+
+        self._writer.write(target, "parquet", schema, batches())
+        written.data_hash = content.hexdigest()
+
+    def _manifest(
+        self, name: str, recipe: Recipe, inputs: tuple[SourceInput, ...], written: _Written, folder: Path
+    ) -> Manifest:
+        service = recipe.selection.service
+        sha256, size_bytes = _file_hash(folder / DATA)
+        with pq.ParquetFile(folder / DATA) as file:
+            names = file.schema_arrow.names
+            statistics = tuple(describe_column(one, file.read(columns=[one]).column(0)) for one in names)
+        return records.Manifest(
+            name=name,
+            service=service.key if service else "",
+            views=tuple(records.record_view(view) for view in recipe.selection.views()),
+            features=recipe.selection.columns(),
+            created_at=iso(recipe.now_us),
+            library_version=__version__,
+            arrow_version=pa.__version__,
+            event_time=recipe.spine.event_time,
+            spine_rows=recipe.spine.table.num_rows,
+            spine_hash=table_hash(recipe.spine.table),
+            rows=written.rows,
+            immature_rows=written.immature_rows,
+            splits=written.splits,
+            split=records.record_split(recipe.split) if recipe.split else None,
+            label=records.record_label(*recipe.label) if recipe.label else None,
+            inputs=inputs,
+            data_hash=written.data_hash,
+            data_sha256=sha256,
+            data_bytes=size_bytes,
+            statistics=statistics,
+        )
+
+
+def _pinned(recorded: Manifest, catalog: Catalog) -> Selection:
+    """Return the features that were read, refusing versions that are gone or mean something else by now."""
+    problems = []
+    for one in recorded.views:
+        try:
+            view = catalog.view(*_parts(one.view))
+        except NotFoundError:
+            problems.append(f"view version {one.view} was pruned")
+            continue
+        if records.record_view(view).hash != one.hash:
+            problems.append(f"view version {one.view} of this registry means something else")
+    try:
+        catalog.service(*_parts(recorded.service))
+    except NotFoundError:
+        problems.append(f"service version {recorded.service} was pruned")
+    selection = None if problems else catalog.select(recorded.service)
+    if selection is not None and selection.columns() != recorded.features:
+        problems.append(f"service version {recorded.service} of this registry has other features")
+    if problems or selection is None:
+        raise NotFoundError(
+            f"Training set {recorded.name!r} cannot be rebuilt",
+            why="; ".join(problems),
+            fix="The manifest still holds the definitions. The data as it was made can still be read.",
+        )
+    return selection
+
+
+def _parts(reference: str) -> tuple[str, int]:
+    name, _, version = reference.rpartition("@")
+    return name, int(version)
+
+
+def _open_spine(path: Path) -> pa.Table:
+    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+
+
+def _read_spine(found: TrainingSet) -> pa.Table:
+    try:
+        table = _open_spine(found.path / SPINE)
+        if table_hash(table) == found.manifest.spine_hash:
+            return table
+        why = "Its values are not those that the manifest's hash stands for"
+    except (pa.ArrowException, OSError) as error:
+        why = str(error).splitlines()[0]
+    raise CorruptDataError(
+        f"Training set {found.name!r} cannot be rebuilt: its spine is damaged",
+        why=why,
+        fix=f"Bring back {found.path / SPINE} from a backup, or create the training set again from your own spine.",
+    )
+
+
+def _files(inputs: Sequence[SourceInput]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for one in inputs:
+        if one.kind == "file":
+            found.setdefault(one.path, []).extend(file.path for file in one.files)
+    return found
+
+
+def _at_versions(selection: Selection, inputs: Sequence[SourceInput]) -> Selection:
+    """Return the selection with every Delta source at its recorded version."""
+    items = tuple(
+        replace(item, view=msgspec.structs.replace(item.view, source=_at_version(item.view.source, inputs)))
+        for item in selection.items
+    )
+    return type(selection)(selection.service, items)
+
+
+def _at_version(source: SourceSpec, inputs: Sequence[SourceInput]) -> SourceSpec:
+    if source.kind != "delta" or source.table_version is not None:
+        return source
+    found = next(one for one in inputs if one.kind == "delta" and one.path == source.path and one.newest)
+    return msgspec.structs.replace(source, table_version=found.table_version)
+
+
+def _file_hash(path: Path) -> tuple[str, int]:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest(), path.stat().st_size
