@@ -71,6 +71,18 @@ def check(con: duckdb.DuckDBPyConnection, columns: Iterable[str], source: str, p
         raise _refused(source, predicate, f"It gives {described[0][1]}, not true or false")
 
 
+def columns_of(source: str, columns: Iterable[str], predicate: str) -> tuple[str, ...]:
+    """Return which of a source's columns a predicate names, in the source's order.
+
+    Raises:
+        DefinitionError: it does not parse.
+    """
+    with duckdb.connect(":memory:", config={"threads": 1}) as con:
+        nodes = list(_nodes(_parse(con, source, predicate)))
+    named = {node["column_names"][0].lower() for node in nodes if node["class"] == "COLUMN_REF"}
+    return tuple(name for name in columns if name.lower() in named)
+
+
 def condition(predicate: str) -> str:
     """Return a checked predicate ready to stand inside other SQL; a comment at its end cannot swallow what follows."""
     return f"(\n{predicate}\n)"

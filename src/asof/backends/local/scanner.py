@@ -15,11 +15,12 @@ from asof.backends.local.faults import translated
 from asof.backends.local.files import find_files
 from asof.backends.local.frames import to_table
 from asof.backends.local.relation import Engine, Relation, opened
+from asof.backends.local.tracing import trace_sql
 from asof.errors import DefinitionError
 from asof.interfaces.scanner import AVAILABLE_AT, DELETED, EVENT_TIME, RETRACTED_AT, Rejected, Scan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from asof.interfaces.scanner import ColumnRequest, ScanRequest
@@ -109,6 +110,25 @@ class LocalScanner:
         schema = pa.schema([(key.name, dtypes.to_arrow(key.dtype)) for key in keys])
         return table.rename_columns(schema.names).cast(schema)
 
+    def trace(self, request: ScanRequest, key: Sequence[Any]) -> pa.Table:
+        """Return every row of one key, with what became of each; see `Scanner.trace`."""
+        source = request.source
+        with opened(self._engine, source, self._frames) as relation:
+            _check_predicates(relation, request)
+            rules = quarantine.rules(relation, request)
+            usable = quarantine.set_apart(relation, request, rules, self._quarantine, Rejected())
+            available_us = _Fields(relation, request, rules).available_us
+            found = None
+            if request.events and source.event_id is not None:
+                found = fold(relation, source, usable, available_us, self._engine.memory_limit_bytes)
+            sql, schema = trace_sql(relation, request, rules, found, available_us)
+            table = relation.con.sql(sql, params=list(key)).to_arrow_table()
+            return table.rename_columns(schema.names).cast(schema)
+
+    def predicate_columns(self, source: SourceSpec, predicate: str) -> tuple[str, ...]:
+        """Return the columns of a source that a predicate reads, in the source's order."""
+        return predicates.columns_of(source.name, [column.name for column in source.columns], predicate)
+
     def _batches(self, request: ScanRequest, schema: pa.Schema, rejected: Rejected) -> Iterator[pa.RecordBatch]:
         with opened(self._engine, request.source, self._frames) as relation:
             sql = self._sql(relation, request, rejected)
@@ -118,8 +138,7 @@ class LocalScanner:
 
     def _sql(self, relation: Relation, request: ScanRequest, rejected: Rejected) -> str:
         source = request.source
-        for predicate in {request.where, *(column.where for column in request.columns)} - {None}:
-            predicates.check(relation.con, relation.columns, source.name, str(predicate))
+        _check_predicates(relation, request)
         rules = quarantine.rules(relation, request)
         fields = _Fields(relation, request, rules)
         picked = fields.before_columns() + fields.columns()
@@ -135,6 +154,11 @@ class LocalScanner:
         keep += fields.bounds()
         listed = ", ".join(f"{retracted_at if sql == RETRACTED_AT else sql} AS c{i}" for i, sql in enumerate(picked))
         return f"SELECT {listed} FROM {table} WHERE {' AND '.join(k for k in keep if k != 'true') or 'true'}{order}"
+
+
+def _check_predicates(relation: Relation, request: ScanRequest) -> None:
+    for predicate in {request.where, *(column.where for column in request.columns)} - {None}:
+        predicates.check(relation.con, relation.columns, request.source.name, str(predicate))
 
 
 @dataclass(frozen=True)
