@@ -84,7 +84,7 @@ def _keys(entity: EntitySpec, texts: tuple[str, ...]) -> dict[str, object]:
             pairs.append((name, value))
         else:
             values = text.split(",") if len(dtypes) > 1 else [text]
-            if len(values) != len(dtypes) or len(texts) > 1:
+            if len(values) != len(dtypes):
                 raise InputError(f"--key {text} does not name one entity", fix=f"Give {_usage(dtypes)}.")
             pairs += zip(dtypes, values, strict=True)
     if len({name for name, _ in pairs}) != len(pairs):

@@ -38,7 +38,7 @@ Cause = Literal[
 ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TracedRow:
     """A source row of the key, times in microseconds; None where the row is quarantined.
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 _CAUSES: tuple[Cause, ...] = get_args(Cause)
 _AT = "__at"
+_BATCH_ROWS = 16_384
 
 
 class Explainer:
@@ -116,14 +117,15 @@ class Explainer:
             now_us=now_us,
         )
         key = [array[0].as_py() for array in spine.keys(view.entity)]
-        table = self._scanner.trace(request, key)
-        return traced(table.to_pylist(), program.columns[0].name if program.columns else None)
+        batches = self._scanner.trace(request, key).to_batches(_BATCH_ROWS)
+        column = program.columns[0].name if program.columns else None
+        return [row for batch in batches for row in traced(batch.to_pylist(), column)]
 
     def _offline(self, view: ViewSpec, feature: FeatureSpec, spine: Spine) -> OfflineValue:
         try:
             row = self._history.read(view, [feature], spine, statuses=True).slice(0, 1)
         except FeatureValueError as error:
-            return OfflineValue(None, "error", str(error))
+            return OfflineValue(None, "error", error.what)
         return OfflineValue(row.column(feature.name)[0].as_py(), row.column(feature.name + STATUS)[0].as_py(), "")
 
     def _online(
@@ -138,9 +140,9 @@ class Explainer:
             column = column_name(view.name, feature.name)
             value, status = answer.to_dict()[column][0], answer.statuses[column][0]
         except NotMaterializedError as refused:
-            error, code = str(refused), refused.code
+            error, code = refused.what, refused.code
         except FeatureValueError as refused:
-            status, error, code = "error", str(refused), refused.code
+            status, error, code = "error", refused.what, refused.code
         return OnlineValue(
             value=value,
             status=status,
@@ -169,14 +171,14 @@ def _spine(entity: EntitySpec, keys: Mapping[str, Any], at_us: int) -> Spine:
     names = [key.name for key in entity.join_keys]
     if not hasattr(keys, "items"):
         raise InputError(f"Keys are a {type(keys).__name__}", fix='Give one value per join key: {"customer_id": 42}.')
-    if missing := [name for name in names if name not in keys]:
-        raise InputError(f"The join key {missing[0]!r} is missing", fix=f"Give {', '.join(names)}.")
     if unknown := [name for name in keys if name not in names]:
         raise InputError(
             f"{unknown[0]!r} is not a join key of entity {entity.name!r}",
             why=did_you_mean(unknown[0], names),
             fix=f"Its keys are {', '.join(names)}.",
         )
+    if missing := [name for name in names if name not in keys]:
+        raise InputError(f"The join key {missing[0]!r} is missing", fix=f"Give {', '.join(names)}.")
     columns = {key.name: [_key_value(key.name, keys[key.name], key.dtype)] for key in entity.join_keys}
     try:
         table = pa.table({**columns, _AT: pa.array([at_us], pa.timestamp("us", "UTC"))})
