@@ -129,7 +129,7 @@ def _facts(found: Explanation) -> Iterator[tuple[str, str]]:
     yield "offline", found.offline.error or f"{_value(found.offline.value)} ({found.offline.status})"
     yield "online", _online(found.online)
     if found.agree is not None:
-        yield "agree", "yes" if found.agree else "no"
+        yield "agree", "yes" if found.agree else "no: the store shows what was known at its generation's instant"
 
 
 def _online(found: OnlineValue) -> str:
