@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import struct
 from collections import defaultdict
-from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, get_args
 
-import pyarrow as pa
-
 from asof import _native
-from asof.clock import FIRST_US, LAST_US, from_us, parse_instant
-from asof.errors import FeatureValueError, InputError, NotMaterializedError, did_you_mean
+from asof.clock import FIRST_US, LAST_US, from_us
+from asof.errors import FeatureValueError, InputError, NotMaterializedError
 from asof.interfaces.online import ViewKey
 from asof.interfaces.scanner import ScanRequest
 from asof.kernel.programs import compile_events, compile_states
@@ -21,13 +18,14 @@ from asof.plan.specs import column_name
 from asof.services.causes import Cause, event_causes, state_causes, traced
 from asof.services.explanation import ExplainedRow, Explanation, OfflineValue, OnlineValue, Outside, Window
 from asof.services.history import STATUS
-from asof.services.spine import make_spine
+from asof.services.single import one_entity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from asof.interfaces import OnlineStore, Scanner
-    from asof.plan.specs import EntitySpec, FeatureSpec, ViewSpec
+    from asof.plan.specs import FeatureSpec, ViewSpec
     from asof.services.catalog import Catalog
     from asof.services.causes import TracedRow
     from asof.services.history import HistoryReader
@@ -35,7 +33,6 @@ if TYPE_CHECKING:
     from asof.services.spine import Spine
 
 _CAUSES: tuple[Cause, ...] = get_args(Cause)
-_AT = "__at"
 _BATCH_ROWS = 16_384
 
 
@@ -78,14 +75,14 @@ class Explainer:
         """
         if rows < 0:
             raise InputError(f"{rows} rows cannot be listed", fix="Give zero or more.")
-        spine = _spine(view.entity, keys, at_us)
+        spine = one_entity(view.entity, keys, at_us)
         found = self._trace(view, feature, spine, now_us)
         start_us = _start_us(feature, at_us)
         if view.kind == "event":
             causes = event_causes(found, at_us, start_us)
         else:
             causes = state_causes(found, at_us, view.ttl_us)
-        online = self._online(view, feature, keys, spine, at_us)
+        online = self._online(view, feature, spine, at_us)
         offline = self._offline(view, feature, spine)
         groups = _groups(found, causes, rows, online.instant)
         inside = groups.pop(("inside", ""), Outside("inside", "", 0, ()))
@@ -95,7 +92,7 @@ class Explainer:
             dtype=feature.dtype,
             column=feature.aggregate.column if feature.aggregate else feature.column or feature.name,
             kind=view.kind,
-            keys=dict(keys),
+            keys={name: values[0] for name, values in _columns(view, spine).items()},
             at=from_us(at_us),
             window=None if view.kind == "state" else Window(_instant(start_us), from_us(at_us)),
             inside=inside.count,
@@ -116,7 +113,7 @@ class Explainer:
             events=view.kind == "event",
             now_us=now_us,
         )
-        key = [array[0].as_py() for array in spine.keys(view.entity)]
+        key = [values[0] for values in _columns(view, spine).values()]
         batches = self._scanner.trace(request, key).to_batches(_BATCH_ROWS)
         column = program.columns[0].name if program.columns else None
         return [row for batch in batches for row in traced(batch.to_pylist(), column)]
@@ -128,15 +125,14 @@ class Explainer:
             return OfflineValue(None, "error", error.what)
         return OfflineValue(row.column(feature.name)[0].as_py(), row.column(feature.name + STATUS)[0].as_py(), "")
 
-    def _online(
-        self, view: ViewSpec, feature: FeatureSpec, keys: Mapping[str, Any], spine: Spine, at_us: int
-    ) -> OnlineValue:
+    def _online(self, view: ViewSpec, feature: FeatureSpec, spine: Spine, at_us: int) -> OnlineValue:
+        keys = _columns(view, spine)
         encoded = _native.encode_keys(spine.keys(view.entity))[0].as_py()
         stored = self._store.read([(ViewKey(self._project, view.name, view.version), [encoded])])[0]
         generation, state = stored.generation, stored.values[0] if stored.generation else None
         value, status, error, code = None, "unavailable", "", ""
         try:
-            answer = self._reader.read([f"{view.key}:{feature.name}"], {n: [v] for n, v in keys.items()}, at_us)
+            answer = self._reader.read([f"{view.key}:{feature.name}"], keys, at_us)
             column = column_name(view.name, feature.name)
             value, status = answer.to_dict()[column][0], answer.statuses[column][0]
         except NotMaterializedError as refused:
@@ -167,41 +163,10 @@ def find_feature(catalog: Catalog, reference: object) -> tuple[ViewSpec, Feature
     return catalog.select(reference).items[0]
 
 
-def _spine(entity: EntitySpec, keys: Mapping[str, Any], at_us: int) -> Spine:
-    names = [key.name for key in entity.join_keys]
-    if not hasattr(keys, "items"):
-        raise InputError(f"Keys are a {type(keys).__name__}", fix='Give one value per join key: {"customer_id": 42}.')
-    if unknown := [name for name in keys if name not in names]:
-        raise InputError(
-            f"{unknown[0]!r} is not a join key of entity {entity.name!r}",
-            why=did_you_mean(unknown[0], names),
-            fix=f"Its keys are {', '.join(names)}.",
-        )
-    if missing := [name for name in names if name not in keys]:
-        raise InputError(f"The join key {missing[0]!r} is missing", fix=f"Give {', '.join(names)}.")
-    columns = {key.name: [_key_value(key.name, keys[key.name], key.dtype)] for key in entity.join_keys}
-    try:
-        table = pa.table({**columns, _AT: pa.array([at_us], pa.timestamp("us", "UTC"))})
-    except (pa.ArrowException, TypeError, OverflowError) as error:
-        raise InputError(
-            "A join key's value cannot be read", why=str(error), fix="Give one plain value per join key."
-        ) from error
-    return make_spine(table, _AT)
-
-
-def _key_value(name: str, value: Any, dtype: str) -> Any:
-    if value is None or isinstance(value, list | tuple | dict | set):
-        raise InputError(
-            f"The join key {name!r} is {value!r}", fix='An explanation is about one entity: {"customer_id": 42}.'
-        )
-    try:
-        if isinstance(value, str) and dtype == "timestamp":
-            return from_us(parse_instant(value))
-        if isinstance(value, str) and dtype == "date":
-            return date.fromisoformat(value)
-    except ValueError as error:
-        raise InputError(f"The join key {name!r} is {value!r}, not a {dtype}", fix="Write it as ISO 8601.") from error
-    return value
+def _columns(view: ViewSpec, spine: Spine) -> dict[str, list[Any]]:
+    """Return the join keys by name, in the entity's order and types."""
+    arrays = spine.keys(view.entity)
+    return {key.name: array.to_pylist() for key, array in zip(view.entity.join_keys, arrays, strict=True)}
 
 
 def _start_us(feature: FeatureSpec, at_us: int) -> int | None:

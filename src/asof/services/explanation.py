@@ -104,7 +104,7 @@ class Explanation:
         dtype: The value's type.
         column: The source's column that the rows' values are of; None where rows are counted.
         kind: "event" or "state".
-        keys: The entity, by join key.
+        keys: The entity, by join key, in the join keys' types.
         at: The instant, UTC.
         window: Of an event view; None for a state view.
         inside: How many rows the value rests on; of a state view 1 or 0.
