@@ -61,6 +61,12 @@ def expected_inputs(case: Case, view: EventView, feature: str, key: tuple[Any, .
     return oracle.inputs(spec, inside, PREDICATES)
 
 
+def worth_asking(view: FeatureView) -> list[str]:
+    """Return the view's features, those of windows with a start twice over: a lifetime has no boundary to miss."""
+    names = view.feature_names()
+    return [*(name for name in names if "lifetime" not in name), *names]
+
+
 def questions(case: Case) -> list[tuple[tuple[Any, ...], int]]:
     """Return the questions about keys that something can have."""
     return [(key, t) for key, t in case.questions if None not in key]
@@ -76,7 +82,7 @@ def test_the_rows_inside_give_the_offline_value(case: Case, data: st.DataObject)
         with store:
             for key, t in asked:
                 view = data.draw(st.sampled_from(views))
-                feature = data.draw(st.sampled_from(view.feature_names()))
+                feature = data.draw(st.sampled_from(worth_asking(view)))
                 check(case, view, feature, key, t, explain(store, case, view, feature, key, t))
 
 
@@ -114,7 +120,7 @@ def test_both_paths_agree_at_the_instant_of_the_generation(case: Case, data: st.
             for _ in range(3):
                 key, t = data.draw(st.sampled_from(asked))
                 view = data.draw(st.sampled_from(views))
-                feature = data.draw(st.sampled_from(view.feature_names()))
+                feature = data.draw(st.sampled_from(worth_asking(view)))
                 at = data.draw(st.sampled_from((case.materialized_at, t)))
                 found = explain(store, case, view, feature, key, at)
                 if at < case.materialized_at:
