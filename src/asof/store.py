@@ -27,9 +27,12 @@ from asof.services.apply import apply_plan, plan_changes
 from asof.services.backfill import Backfiller
 from asof.services.batches import Due, all_batches, find_batch, next_due_us, resolve_batch, run_due, views_over
 from asof.services.catalog import Catalog
+from asof.services.explain import Explainer, find_feature
 from asof.services.functions import FunctionLoader
 from asof.services.grid import grid_spine, known_entities
+from asof.services.history import HistoryReader
 from asof.services.join import join
+from asof.services.lineage import trace_lineage
 from asof.services.materialize import Materialized, Materializer, choose_views
 from asof.services.online import OnlineFeatures, OnlineReader
 from asof.services.overview import describe_object, list_objects, project_status
@@ -49,10 +52,12 @@ if TYPE_CHECKING:
     from asof.interfaces import OnlineStore, Registry
     from asof.interfaces.registry import Revision, Run
     from asof.plan.diff import Plan
+    from asof.plan.lineage import Lineage
     from asof.plan.registered import Kind
     from asof.plan.selection import Selection
     from asof.plan.specs import FunctionSpec
     from asof.services.backfill import Backfilled
+    from asof.services.explanation import Explanation
     from asof.services.grid import Instants
     from asof.services.online import Keys
     from asof.services.overview import Description, Listed, Status
@@ -178,6 +183,19 @@ class FeatureStore:
             NotFoundError: nothing has that name or version.
         """
         return describe_object(self.catalog(), self.online, reference, project=self.config.project)
+
+    def lineage(self, reference: str | None = None) -> Lineage:
+        """Return what something is made of and what is made of it, from source columns to services.
+
+        Args:
+            reference: A feature "spend:amount_sum_30d", a view "spend@3", a service "fraud", an entity, a source
+                "transactions" or a column of one, "transactions.amount". Default: everything, from sources and
+                entities down.
+
+        Raises:
+            NotFoundError: nothing has that name or version.
+        """
+        return trace_lineage(self.catalog(), self._scanner({}, self.config.memory_budget_bytes, 1), reference)
 
     def status(self) -> Status:
         """Return how fresh every view version is online, and what the registry holds."""
@@ -515,6 +533,36 @@ class FeatureStore:
             NotMaterializedError: a view is not in the online store.
         """
         return self.reader().read(features, keys, None if at is None else as_us(at))
+
+    def explain(
+        self, feature: str, keys: Mapping[str, Any], at: Instant | None = None, *, rows: int = 10
+    ) -> Explanation:
+        """Return why one entity's feature has its value at one instant: its rows, and why others are left out.
+
+        Reads the whole source, as a training set would; it is for people, not for hot paths.
+
+        Args:
+            feature: As "spend:amount_sum_30d", or pinned: "spend@3:amount_sum_30d".
+            keys: One value per join key, as {"customer_id": 42}.
+            at: The instant. Default: now.
+            rows: How many rows to list per cause, newest first; all are counted.
+
+        Raises:
+            NotFoundError: no such view or feature.
+            InputError: not one feature; keys missing, unknown or of the wrong type.
+            SourceError, SchemaError: the source cannot be read as it was defined.
+        """
+        view, spec = find_feature(self.catalog(), feature)
+        now_us = self.clock.now_us()
+        executor = LocalExecutor(self._state_dir("tmp"), self.config.memory_budget_bytes)
+        scanner = self._scanner({}, self.config.memory_budget_bytes, executor.threads)
+        history = HistoryReader(scanner, executor, now_us=now_us)
+        job = Explainer(scanner, history, self.reader(), self.online, project=self.config.project)
+        at_us = now_us if at is None else as_us(at)
+        try:
+            return job.explain(view, spec, keys, at_us, rows=rows, now_us=now_us)
+        finally:
+            executor.release()
 
     def close(self) -> None:
         """Release files; a temporary project is deleted."""

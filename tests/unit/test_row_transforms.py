@@ -13,6 +13,7 @@ import pytest
 from asof import Count, Entity, EventView, FeatureStore, FileSource, FrameSource, RowTransform, StateView, Sum
 from asof.clock import FixedClock, parse_instant
 from asof.errors import DefinitionError, SchemaError
+from asof.testing import feature_values
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,6 +89,32 @@ def test_history_materialize_and_online_see_the_same_columns(tmp_path: Path, how
     for name, values in wanted.items():
         assert over_frame[name].to_pylist() == over_files[name].to_pylist() == served[name] == values
     assert known["customer_id"].to_pylist() == [1, 2]
+
+
+@pytest.mark.parametrize("how", [SQL, python(net_arrow)], ids=["sql", "arrow"])
+def test_unit_tests_of_views_compute_them_too(how: dict[str, Any]) -> None:
+    """A user's rows need the source's columns only."""
+    view = paid(FileSource("payments", path="nowhere.parquet", event_time="ts"), how)
+    given = [{"customer": 1, "ts": "2024-01-01", "amount": 10.0}, {"customer": 1, "ts": "2024-01-02", "amount": 4.5}]
+    values = feature_values(view, [{**row, "fee": 1.0} for row in given], keys={"customer_id": 1}, at="2024-01-05")
+    assert values == {"net_sum_30d": 12.5, "large_30d": 1}
+
+
+def test_explain_and_lineage_go_down_to_the_sources_columns(tmp_path: Path) -> None:
+    """A derived column is explained by its values and traced to what it is computed from."""
+    pq.write_table(rows(), tmp_path / "rows.parquet")
+    (tmp_path / "asof.toml").write_text('project = "p"\ndefinitions = []\n', encoding="utf-8")
+    with FeatureStore(tmp_path, clock=FixedClock(NOW)) as store:
+        view = paid(FileSource("payments", path="rows.parquet", event_time="ts"), SQL)
+        store.apply(store.plan([view]))
+        found = store.explain("paid:net_sum_30d", {"customer_id": 1}, at="2024-01-10")
+        links = store.lineage("paid:net_sum_30d").upstream
+    assert sorted(row.value for row in found.rows) == [9.0, 20.0]
+    assert found.offline.value == 29.0
+    read = {link.used.name for link in links if link.user.kind == "feature" and link.used.kind == "column"}
+    assert read == {"payments.amount", "payments.fee"}
+    keys = {link.used.name for link in links if "join key" in link.roles}
+    assert keys == {"payments.customer"}
 
 
 def test_times_are_computed_in_utc() -> None:

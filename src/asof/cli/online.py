@@ -64,11 +64,16 @@ def _typed(catalog: Catalog, features: str | list[str], keys: tuple[str, ...]) -
         name, separator, text = pair.partition("=")
         if not separator:
             raise InputError(f"--key {pair} has no value", fix="Write --key customer_id=17.")
-        columns.setdefault(name, []).append(_value(name, text, dtypes.get(name, "string")))
+        columns.setdefault(name, []).append(key_value(name, text, dtypes.get(name, "string")))
     return columns
 
 
-def _value(name: str, text: str, dtype: str) -> object:
+def key_value(name: str, text: str, dtype: str) -> object:
+    """Return the value of a join key of a type from its text; the reader checks the rest.
+
+    Raises:
+        InputError: it is not an integer or a bool where the type is.
+    """
     if dtype == "bool" and text.lower() in ("true", "false"):
         return text.lower() == "true"
     if dtype == "binary":

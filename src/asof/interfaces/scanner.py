@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import Any
 
     import pyarrow as pa
 
@@ -16,6 +17,11 @@ EVENT_TIME = "__event_time"
 AVAILABLE_AT = "__available_at"
 RETRACTED_AT = "__retracted_at"
 DELETED = "__deleted"
+ORDER = "__order"
+EVENT_ID = "__event_id"
+REJECTED = "__rejected"
+FIRST = "__first"
+WHERE = "__where"
 
 
 @dataclass(frozen=True)
@@ -124,4 +130,23 @@ class Scanner(Protocol):
         self, source: SourceSpec, keys: tuple[Column, ...], where: str | None, derived: DerivedSpec | None = None
     ) -> pa.Table:
         """Return the distinct non-null join keys of a source, in a stable order."""
+        ...
+
+    def trace(self, request: ScanRequest, key: Sequence[Any]) -> pa.Table:
+        """Return every row of one key in ingest order, also those that a scan leaves out, with what became of each.
+
+        Columns: `__order` int64 (a row's place in the source, from 1), `__event_time` and `__available_at` int64,
+        `__event_id` string, `__rejected` string (why the row is set apart, null if it is not; its times and values are
+        then null), `__deleted` bool, `__first` bool (the row that counts for its event id), `__retracted_at` int64
+        (when the retraction of its id became known), `__where` bool (the request's `where` is true), then of each
+        requested column its value, whatever its own `where` says, and `<name>__where` bool, whether that is true.
+
+        Args:
+            request: As for a scan; its bounds of event time are ignored.
+            key: One value per join key, of the join keys' Python types.
+        """
+        ...
+
+    def predicate_columns(self, source: SourceSpec, predicate: str) -> tuple[str, ...]:
+        """Return the columns of a source that a predicate reads, in the source's order."""
         ...

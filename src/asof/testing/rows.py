@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from asof import dtypes
-from asof.backends.local.predicates import columns_of
+from asof.backends.local.predicates import names_in
 from asof.clock import from_us, parse_instant, to_us
 from asof.definitions import EventView, StateView
 from asof.errors import InputError
@@ -54,18 +54,25 @@ def source_table(source: Source, rows: Sequence[Row], views: Sequence[FeatureVie
         types[source.event_id] = pa.int64()
     floats: set[str] = set()
     for view in views:
+        made = derived_names(view)
         for key, dtype in view.entity.join_keys:
+            if key in made:
+                continue
             if dtype is None and key in spine.column_names and not pa.types.is_null(spine.schema.field(key).type):
                 types.setdefault(key, spine.schema.field(key).type)
             types.setdefault(key, dtypes.to_arrow(dtype or "int64"))
         for column, numeric, default in _inputs(view):
+            if column in made:
+                continue
             known = _type_of(default)
             types.setdefault(column, known or (pa.float64() if numeric else pa.string()))
             if known == pa.float64():
                 floats.add(column)
     there = {name.lower() for name in (*types, *(name for row in rows for name in row))}
-    for predicate in {text for view in views for text in predicates_of(view)}:
-        types |= {name: None for name in columns_of(source.name, predicate) if name.lower() not in there}
+    for view in views:
+        made = {name.lower() for name in derived_names(view)}
+        for text in (*predicates_of(view), *(sql for _, sql in view.select)):
+            types |= {n: None for n in names_in(source.name, text) if n.lower() not in there and n.lower() not in made}
     table = table_of(rows, times, types, what)
     for column in floats:  # 5 stands for 5.0 where the view says so
         position = table.schema.get_field_index(column)
@@ -106,6 +113,12 @@ def predicates_of(view: FeatureView) -> list[str]:
     """Return the SQL predicates of a view and of its aggregates."""
     texts = [view.where, *(a.where for a in view.aggregates)] if isinstance(view, EventView) else [view.where]
     return list(dict.fromkeys(text for text in texts if text is not None))
+
+
+def derived_names(view: FeatureView) -> set[str]:
+    """Return the names of the columns that a view adds to its source's."""
+    outputs = view.transform.outputs if view.transform is not None else ()
+    return {name for name, _ in (*outputs, *view.select)}
 
 
 def check_rows(rows: Any, what: str) -> None:

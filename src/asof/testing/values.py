@@ -20,11 +20,12 @@ from asof.errors import InputError, RejectedRowsWarning, did_you_mean
 from asof.interfaces.scanner import ColumnRequest, ScanRequest
 from asof.plan.specs import column_name
 from asof.services import unregistered
+from asof.services.functions import FunctionLoader
 from asof.services.history import STATUS, HistoryReader
 from asof.services.spine import EVENT_TIMESTAMP, Spine, make_spine
 from asof.testing import oracle
 from asof.testing.comparison import agrees
-from asof.testing.rows import TIME, instant_us, predicates_of, source_table, table_of
+from asof.testing.rows import TIME, derived_names, instant_us, predicates_of, source_table, table_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from asof.definitions import Source
     from asof.plan.selection import Selection, ViewGroup
-    from asof.plan.specs import SourceSpec
+    from asof.plan.specs import FunctionSpec, SourceSpec, ViewSpec
     from asof.services.history import ViewColumns
 
     Row = Mapping[str, Any]
@@ -119,7 +120,7 @@ def feature_table(
     with tempfile.TemporaryDirectory(prefix="asof-") as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore", RejectedRowsWarning)
         root = Path(folder)
-        scanner = _RowsScanner(root, tables)
+        scanner = _RowsScanner(root, tables, unregistered.functions(definitions))
         selection = unregistered.select(chosen, definitions, scanner)
         prepared = make_spine(questions, EVENT_TIMESTAMP)
         reader = HistoryReader(scanner, LocalExecutor(root / "tmp", _MEMORY_BYTES, threads=1), now_us=now_us)
@@ -127,7 +128,7 @@ def feature_table(
         answers = _answers(selection, columns, len(spine))
         for group in selection.groups():
             view = next(one.view for one in chosen if one.view.name == group.view.name)
-            exact = _oracle(view, group, tables[view.source.name], root, prepared, now_us)
+            exact = _oracle(view, group, tables[view.source.name], scanner, prepared, now_us)
             _compare(group, exact, answers)
     return [_named(selection, answer, short=short, statuses=statuses) for answer in answers]
 
@@ -135,9 +136,14 @@ def feature_table(
 class _RowsScanner(LocalScanner):
     """A scanner that opens no engine to learn what is known already: starting one costs more than a test's few rows."""
 
-    def __init__(self, root: Path, tables: Mapping[str, pa.Table]) -> None:
-        super().__init__(root, tables, root / "quarantine", _MEMORY_BYTES, threads=1)
-        self._tables = tables
+    def __init__(self, root: Path, tables: Mapping[str, pa.Table], functions: Mapping[FunctionSpec, Any]) -> None:
+        load = FunctionLoader(root, [], functions).load
+        super().__init__(root, tables, root / "quarantine", _MEMORY_BYTES, threads=1, load=load)
+        self._root, self._functions, self._tables = root, functions, tables
+
+    def over(self, tables: Mapping[str, pa.Table]) -> _RowsScanner:
+        """Return a scanner of other rows."""
+        return _RowsScanner(self._root, tables, self._functions)
 
     def schema(self, source: SourceSpec) -> pa.Schema:
         return self._tables[source.name].schema
@@ -219,38 +225,44 @@ def _answers(selection: Selection, columns: Mapping[str, ViewColumns], count: in
 
 
 def _oracle(
-    view: FeatureView, group: ViewGroup, table: pa.Table, root: Path, spine: Spine, now_us: int | None
+    view: FeatureView, group: ViewGroup, table: pa.Table, scanner: _RowsScanner, spine: Spine, now_us: int | None
 ) -> list[oracle.Answer]:
     keys = [column.to_pylist() for column in spine.keys(group.view.entity, group.role)]
     instants = spine.instants.to_pylist()
     questions = [(tuple(column[number] for column in keys), t) for number, t in enumerate(instants)]
     rows = [{**row, _ROW: number} for number, row in enumerate(table.to_pylist())]
-    return oracle.history(view, rows, questions, predicates=_predicates(view, group, table, root), now_us=now_us)
+    wanted, added = predicates_of(view), sorted(derived_names(view))
+    predicates: dict[str, Callable[[Row], object]] = {}
+    if (wanted or added) and rows:
+        by_number = _evaluated(wanted, group.view, table, scanner)
+        predicates = {text: partial(_said, by_number, f"p{n}") for n, text in enumerate(wanted)}
+        for row in rows:
+            row |= {name: by_number.get(row[_ROW], {}).get(name) for name in added}
+    plain = copy.copy(view)  # its columns are among the rows now
+    object.__setattr__(plain, "select", ())
+    return oracle.history(plain, rows, questions, predicates=predicates, now_us=now_us)
 
 
-def _predicates(view: FeatureView, group: ViewGroup, table: pa.Table, root: Path) -> dict[str, Callable[[Row], object]]:
-    """Return the view's predicates as functions of a row, which look up what SQL says of the row of that number."""
-    wanted = predicates_of(view)
-    if not wanted or not table.num_rows:
-        return {}
-    found = _matching(wanted, group.view.source, table, root)
-    return {text: partial(_is_among, numbers) for text, numbers in found.items()}
+def _said(by_number: Mapping[int, Row], predicate: str, row: Row) -> object:
+    return by_number.get(row[_ROW], {}).get(predicate) is True
 
 
-def _is_among(numbers: set[int], row: Row) -> bool:
-    return row[_ROW] in numbers
+def _evaluated(
+    predicates: Sequence[str], view: ViewSpec, table: pa.Table, scanner: _RowsScanner
+) -> dict[int, dict[str, Any]]:
+    """Return by row number what SQL says of the predicates and the columns that the view adds.
 
-
-def _matching(predicates: Sequence[str], source: SourceSpec, table: pa.Table, root: Path) -> dict[str, set[int]]:
-    """Return the numbers of the rows for which each predicate is true; rows without an event time match none."""
+    Rows without an event time are not there.
+    """
     numbered = table.append_column(_ROW, pa.array(range(table.num_rows), pa.int64()))
-    plain = msgspec.structs.replace(source, event_id=None, deleted=None, available_at=None)
+    plain = msgspec.structs.replace(view.source, event_id=None, deleted=None, available_at=None)
     columns = [ColumnRequest(_ROW, _ROW, "int64")]
     columns += [ColumnRequest(f"p{n}", None, "bool", where=text) for n, text in enumerate(predicates)]
-    scanner = _RowsScanner(root, {source.name: numbered})
-    request = ScanRequest(source=plain, keys=(), columns=tuple(columns))
-    rows = [row for batch in scanner.scan(request).batches for row in batch.to_pylist()]
-    return {text: {row[_ROW] for row in rows if row[f"p{n}"] is True} for n, text in enumerate(predicates)}
+    added = view.derived.types() if view.derived is not None else {}
+    columns += [ColumnRequest(name, name, dtype) for name, dtype in added.items()]
+    request = ScanRequest(source=plain, keys=(), columns=tuple(columns), derived=view.derived)
+    scan = scanner.over({view.source.name: numbered}).scan(request)
+    return {row[_ROW]: row for batch in scan.batches for row in batch.to_pylist()}
 
 
 def _compare(group: ViewGroup, exact: Sequence[oracle.Answer], given: Sequence[Row]) -> None:

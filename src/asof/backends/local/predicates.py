@@ -91,8 +91,8 @@ def check_expression(con: duckdb.DuckDBPyConnection, columns: Iterable[str], sou
 
 
 @cache
-def columns_of(source: str, predicate: str) -> frozenset[str]:
-    """Return the names of columns that a predicate uses, as they are written in it.
+def names_in(source: str, predicate: str) -> frozenset[str]:
+    """Return the names of columns that an expression uses, as they are written in it.
 
     Raises:
         DefinitionError: it does not parse, or is more than an expression.
@@ -100,6 +100,16 @@ def columns_of(source: str, predicate: str) -> frozenset[str]:
     with duckdb.connect(":memory:", config={"threads": 1}) as con:
         nodes = _nodes(_parse(con, source, predicate))
         return frozenset(str(node["column_names"][0]) for node in nodes if node["class"] == "COLUMN_REF")
+
+
+def columns_of(source: str, columns: Iterable[str], predicate: str) -> tuple[str, ...]:
+    """Return which of a source's columns a predicate names, in the source's order.
+
+    Raises:
+        DefinitionError: it does not parse.
+    """
+    named = {name.lower() for name in names_in(source, predicate)}
+    return tuple(name for name in columns if name.lower() in named)
 
 
 def condition(predicate: str) -> str:

@@ -129,7 +129,7 @@ def set_apart(relation: Relation, request: ScanRequest, rule: Rules, folder: Pat
     if not _any(relation, request, rule, keyless):
         target.unlink(missing_ok=True)
         return usable
-    listed = " ".join(f"WHEN {sql} THEN {literal(why)}" for why, sql in rule.reasons)
+    listed = _listed(rule)
     reason = f"CASE {listed} WHEN {keyless} THEN 'join key is null' END"
     shown = ", ".join(
         f"CAST({column.sql} AS VARCHAR) AS {column.sql}" if column.duck == "INTERVAL" else column.sql
@@ -146,6 +146,15 @@ def set_apart(relation: Relation, request: ScanRequest, rule: Rules, folder: Pat
                 _count(batch.column(REASON), rejected.counts)
     rejected.path = str(target)
     return f"{usable} AND (CASE {listed} END) IS NULL"
+
+
+def reason(rule: Rules) -> str:
+    """Return SQL of why a row that has its join keys is set apart, null where it is not."""
+    return f"CASE {_listed(rule)} END"
+
+
+def _listed(rule: Rules) -> str:
+    return " ".join(f"WHEN {sql} THEN {literal(why)}" for why, sql in rule.reasons)
 
 
 def _file_name(request: ScanRequest) -> str:

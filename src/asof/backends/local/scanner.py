@@ -16,6 +16,7 @@ from asof.backends.local.faults import translated
 from asof.backends.local.frames import to_table
 from asof.backends.local.queries import input_schema, query_schema
 from asof.backends.local.relation import Engine, Relation, files_of, opened
+from asof.backends.local.tracing import trace_sql
 from asof.errors import DefinitionError
 from asof.interfaces.scanner import AVAILABLE_AT, DELETED, EVENT_TIME, RETRACTED_AT, Rejected, Scan
 
@@ -158,6 +159,26 @@ class LocalScanner:
             found = query_schema(source.name, batch.sql, inputs)
         return found.append(pa.field(source.event_time, dtypes.to_arrow("timestamp")))
 
+    def trace(self, request: ScanRequest, key: Sequence[Any]) -> pa.Table:
+        """Return every row of one key, with what became of each; see `Scanner.trace`."""
+        source = request.source
+        with opened(self._engine, source, self._frames) as relation:
+            relation = add_columns(relation, source, request.derived, self._load)
+            _check_predicates(relation, request)
+            rules = quarantine.rules(relation, request)
+            usable = quarantine.set_apart(relation, request, rules, self._quarantine, Rejected())
+            available_us = _Fields(relation, request, rules).available_us
+            found = None
+            if request.events and source.event_id is not None:
+                found = fold(relation, source, usable, available_us, self._engine.memory_limit_bytes)
+            sql, schema = trace_sql(relation, request, rules, found, available_us)
+            table = relation.con.sql(sql, params=list(key)).to_arrow_table()
+            return table.rename_columns(schema.names).cast(schema)
+
+    def predicate_columns(self, source: SourceSpec, predicate: str) -> tuple[str, ...]:
+        """Return the columns of a source that a predicate reads, in the source's order."""
+        return predicates.columns_of(source.name, [column.name for column in source.columns], predicate)
+
     def _batches(self, request: ScanRequest, schema: pa.Schema, rejected: Rejected) -> Iterator[pa.RecordBatch]:
         with opened(self._engine, request.source, self._frames) as relation:
             relation = add_columns(relation, request.source, request.derived, self._load)
@@ -168,8 +189,7 @@ class LocalScanner:
 
     def _sql(self, relation: Relation, request: ScanRequest, rejected: Rejected) -> str:
         source = request.source
-        for predicate in {request.where, *(column.where for column in request.columns)} - {None}:
-            predicates.check(relation.con, relation.columns, source.name, str(predicate))
+        _check_predicates(relation, request)
         rules = quarantine.rules(relation, request)
         fields = _Fields(relation, request, rules)
         picked = fields.before_columns() + fields.columns()
@@ -189,6 +209,11 @@ class LocalScanner:
 
 def _no_functions(spec: FunctionSpec, used_by: str) -> Callable[..., object]:
     raise DefinitionError(f"{used_by} uses {spec.path}, and this scanner runs no functions", fix="Give it load=.")
+
+
+def _check_predicates(relation: Relation, request: ScanRequest) -> None:
+    for predicate in {request.where, *(column.where for column in request.columns)} - {None}:
+        predicates.check(relation.con, relation.columns, request.source.name, str(predicate))
 
 
 @dataclass(frozen=True)

@@ -272,3 +272,54 @@ class ScannerConformance:
         scanner, source = place(pa.table({"k": [3, 1, None, 3, 2], "ts": us(1, 2, 3, 4, 5), "v": [1, 1, 1, 1, 0]}))
         assert scanner.key_values(source, KEYS, None).to_pydict() == {"k": [1, 2, 3]}
         assert scanner.key_values(source, KEYS, "v = 1").to_pydict() == {"k": [1, 3]}
+
+    def test_a_trace_has_every_row_of_the_key_with_what_became_of_it(self, place: Place) -> None:
+        """Repeated, retracted, rejected and filtered rows are there; rows of other keys decide, but are not."""
+        scanner, source = place(
+            pa.table(
+                {
+                    "k": [2, 1, 1, 1, 1, 1],
+                    "ts": us(1, 2, 3, 4, None, 6),
+                    "id": [7, 7, 8, 8, 9, 10],
+                    "gone": [False, False, False, True, False, False],
+                    "v": [0.5, 1.0, 2.0, 3.0, 4.0, float("nan")],
+                }
+            )
+        )
+        source = with_roles(source, event_id="id", deleted="gone", delay_us=10)
+        columns = (ColumnRequest("x", "v", "float64", "v > 1"), ColumnRequest("rows", None, "bool"))
+        table = scanner.trace(ScanRequest(source, KEYS, columns, where="v < 3", events=True), [1])
+        assert table.to_pydict() == {
+            "__order": [2, 3, 4, 5, 6],
+            "__event_time": [2, 3, 4, None, 6],
+            "__available_at": [12, 13, 14, None, 16],
+            "__event_id": ["7", "8", "8", "9", "10"],
+            "__rejected": [None, None, None, "event time is null", None],
+            "__deleted": [False, False, True, False, False],
+            "__first": [False, True, False, True, True],
+            "__retracted_at": [None, 14, 14, None, None],
+            "__where": [True, True, False, False, False],
+            "x": [1.0, 2.0, 3.0, None, None],
+            "x__where": [False, True, True, False, False],
+            "rows": [True, True, True, None, True],
+            "rows__where": [True] * 5,
+        }
+
+    def test_a_trace_of_states_or_of_an_unknown_key_needs_no_ids(self, place: Place) -> None:
+        """Every row of a state counts; a key that no row has gives no rows."""
+        scanner, source = place(pa.table({"k": [1, 1], "ts": us(1, 1), "v": [1, 2]}))
+        request = ScanRequest(source, KEYS, (ColumnRequest("v", "v", "int64"),))
+        assert scanner.trace(request, [1]).select(["__event_id", "__first", "v"]).to_pydict() == {
+            "__event_id": [None, None],
+            "__first": [True, True],
+            "v": [1, 2],
+        }
+        assert scanner.trace(request, [3]).num_rows == 0
+
+    def test_predicate_columns_are_those_it_reads_whatever_their_case(self, place: Place) -> None:
+        """In the source's order, each once."""
+        scanner, source = place(pa.table({"k": [1], "ts": us(1), "v": [1.0], "s": ["a"]}))
+        columns = tuple(Column(name=name, dtype="string") for name in ("k", "ts", "v", "s"))
+        source = with_roles(source, columns=columns)
+        assert scanner.predicate_columns(source, "upper(S) = 'v' AND V > 1 OR v IS NULL") == ("v", "s")
+        assert scanner.predicate_columns(source, "true") == ()

@@ -1,0 +1,37 @@
+"""Says in words what a feature is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from asof.durations import format_duration
+
+if TYPE_CHECKING:
+    from asof.plan.specs import AggregateSpec, FeatureSpec, ViewSpec
+
+
+def definition(view: ViewSpec, feature: FeatureSpec) -> str:
+    """Return a feature's definition: sum of amount over 30d on a grid of 6h, from transactions per customer."""
+    if feature.aggregate is None:
+        shown = f"column {feature.column or feature.name} of the newest row"
+    else:
+        shown = _aggregate(feature.aggregate)
+    parts = [f"{shown}, from {view.source.name} per {view.entity.name}"]
+    if view.where is not None:
+        parts.append(f"rows where {view.where}")
+    if view.ttl_us is not None:
+        parts.append(f"valid for {format_duration(view.ttl_us)}")
+    if feature.default is not None:
+        parts.append(f"{feature.default} where it is null")
+    return "; ".join(parts)
+
+
+def _aggregate(spec: AggregateSpec) -> str:
+    sizes = [str(size) for size in (spec.n, spec.quantile) if size is not None]
+    shown = spec.function + (f"({', '.join(sizes)})" if sizes else "")
+    shown += f" of {spec.column}" if spec.column is not None else " of rows"
+    if spec.window_us is None:
+        shown += " over lifetime"
+    else:
+        shown += f" over {format_duration(spec.window_us)} on a grid of {format_duration(spec.hop_us)}"
+    return shown + (f", where {spec.where}" if spec.where is not None else "")
