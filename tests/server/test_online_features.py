@@ -140,7 +140,7 @@ def test_a_body_that_is_no_json_is_refused(client: httpx.Client, body: bytes) ->
         ({"service": "fraud", "features": ["spend:count_lifetime"], "keys": KEYS}, "both"),
         ({"service": "spend:count_lifetime", "keys": KEYS}, '"features"'),
         ({"features": [], "keys": KEYS}, "No features"),
-        ({"service": "fraud", "keys": {}}, "customer_id"),
+        ({"service": "fraud", "keys": {}}, "'customer_id' is missing"),
         ({"service": "fraud", "keys": {"customer_di": [1]}}, "customer_id"),
         ({"service": "fraud", "keys": {"customer_id": ["17"]}}, "int64"),
         ({"service": "fraud", "keys": {"customer_id": [True]}}, "int64"),
