@@ -24,13 +24,16 @@ from asof.definitions import (
     Max,
     Mean,
     Min,
+    OnDemandView,
     Percentile,
+    RequestField,
     StateView,
     Stddev,
     Sum,
     TopK,
     Variance,
     Window,
+    on_demand,
 )
 from asof.errors import AsofError
 
@@ -60,7 +63,9 @@ __all__ = [
     "Max",
     "Mean",
     "Min",
+    "OnDemandView",
     "Percentile",
+    "RequestField",
     "StateView",
     "Stddev",
     "Sum",
@@ -68,6 +73,7 @@ __all__ = [
     "Variance",
     "Window",
     "__version__",
+    "on_demand",
 ]
 
 

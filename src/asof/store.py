@@ -19,36 +19,44 @@ from asof.clock import Clock, SystemClock, parse_instant, to_us
 from asof.config import FILE_NAME, find_root, load_config, parse_size
 from asof.definitions.collection import Definitions
 from asof.errors import InputError
+from asof.plan.specs import column_name
 from asof.services import unregistered
 from asof.services.apply import apply_plan, plan_changes
 from asof.services.catalog import Catalog
+from asof.services.functions import FunctionLoader
 from asof.services.grid import grid_spine, known_entities
-from asof.services.history import STATUS, HistoryReader
+from asof.services.history import HistoryReader
 from asof.services.materialize import Materialized, Materializer, choose_views
+from asof.services.on_demand import ON_DEMAND, ComputedColumns, OnDemandProgram, assemble
 from asof.services.online import OnlineFeatures, OnlineReader
 from asof.services.overview import describe_object, list_objects, project_status
 from asof.services.project import collect_definitions
 from asof.services.prune import plan_prune, prune
+from asof.services.request import require_defaults
 from asof.services.results import HistoricalFeatures
 from asof.services.spine import check_columns, make_spine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from types import TracebackType
 
-    from asof.definitions import FeatureSelection, FeatureService, FeatureView
+    from asof.definitions import FeatureSelection, FeatureService, FeatureView, OnDemandView
     from asof.definitions.collection import Definition
     from asof.interfaces import OnlineStore, Registry
     from asof.interfaces.registry import Revision
     from asof.plan.diff import Plan
     from asof.plan.registered import Kind
     from asof.plan.selection import Selection
+    from asof.plan.specs import FunctionSpec
     from asof.services.grid import Instants
+    from asof.services.history import ViewColumns
     from asof.services.online import Keys
     from asof.services.overview import Description, Listed, Status
     from asof.services.prune import PrunePlan
+    from asof.services.request import Request
 
-    Features = str | FeatureService | FeatureView | FeatureSelection | Sequence[str | FeatureView | FeatureSelection]
+    _View = FeatureView | OnDemandView | FeatureSelection
+    Features = str | FeatureService | _View | Sequence[str | _View]
     Instant = datetime | str
 
 REFRESH_S = 0.5
@@ -224,7 +232,8 @@ class FeatureStore:
         Args:
             features: A service ("fraud", "fraud@2"), a list of references ("spend:count_1h", "spend@3:count_1h",
                 "spend"), or definitions, which need not be registered.
-            spine: Examples: join keys, an instant, and whatever else should come back. An Arrow table, a pandas or
+            spine: Examples: join keys, an instant, the request inputs of on-demand views, and whatever else should
+                come back. An Arrow table, a pandas or
                 Polars frame, a dict of columns, or the path of a file or Delta table.
             event_time: The spine's column of instants. Default: `event_timestamp`, else its only timestamp column.
             entities: Instead of a spine, with `instants`: a table of join keys. Default: all that the sources know.
@@ -237,8 +246,8 @@ class FeatureStore:
 
         Raises:
             NotFoundError: no such service, view or feature.
-            InputError: the spine lacks a key or an instant, or has a column of a feature's name; or names and
-                definitions are mixed.
+            InputError: the spine lacks a key, an instant or a request input, or has a column of a feature's name; or
+                names and definitions are mixed.
         """
         if (spine is None) == (instants is None) or (spine is not None and entities is not None):
             raise InputError(
@@ -259,19 +268,25 @@ class FeatureStore:
         if isinstance(spine, str | os.PathLike):
             spine = read_table(Path(spine), _text_keys(selection))
         elif instants is not None:
+            if selection.on_demand is not None:
+                require_defaults(selection.on_demand.request)
             views = [view for view, _ in selection.by_view()]
             spine = grid_spine(known_entities(scanner, views) if entities is None else entities, instants)
         prepared = make_spine(spine, event_time)
-        columns = [
-            (name, view.key, feature.name)
-            for name, (view, feature) in zip(selection.columns(), selection.items, strict=True)
-        ]
-        if statuses:
-            columns = [c for name, key, f in columns for c in ((name, key, f), (name + STATUS, key, f + STATUS))]
+        stored = {column_name(view.name, feature.name): (view.key, feature.name) for view, feature in selection.items}
+        columns = assemble(selection.columns(), stored, statuses=statuses)
         check_columns(prepared, [name for name, _, _ in columns])
+        computed = None
+        if selection.on_demand is not None:
+            given = unregistered.functions(definitions) if definitions else {}
+            program = OnDemandProgram(selection.on_demand, self._functions(given))
+            computed = ComputedColumns(program, prepared, statuses=statuses)
         reader = HistoryReader(scanner, executor, now_us=self.clock.now_us())
         try:
-            answers = reader.read_all(selection.by_view(), prepared, statuses=statuses)
+            answers: dict[str, ViewColumns | ComputedColumns] = {}
+            answers |= (read := reader.read_all(selection.by_view(), prepared, statuses=statuses))
+            if computed is not None:
+                answers[ON_DEMAND] = computed.over(read)
         except BaseException:
             executor.release()
             raise
@@ -286,6 +301,9 @@ class FeatureStore:
             memory_limit_bytes=max(budget // _SCAN_SHARE, 64 * 2**20),
             threads=threads,
         )
+
+    def _functions(self, given: Mapping[FunctionSpec, Callable[..., object]] | None = None) -> FunctionLoader:
+        return FunctionLoader(self.config.root, self.config.definitions, given)
 
     def _state_dir(self, name: str) -> Path:
         return self.config.root / ".asof" / name
@@ -323,11 +341,17 @@ class FeatureStore:
         with self._lock:
             catalog = self.catalog()
             if self._reader is None:
-                self._reader = OnlineReader(catalog, self.online, project=self.config.project, clock=self.clock)
+                self._reader = OnlineReader(
+                    catalog,
+                    self.online,
+                    project=self.config.project,
+                    clock=self.clock,
+                    functions=self._functions(),
+                )
             return self._reader
 
     def get_online_features(
-        self, features: str | Sequence[str], keys: Keys, *, at: Instant | None = None
+        self, features: str | Sequence[str], keys: Keys, *, at: Instant | None = None, request: Request | None = None
     ) -> OnlineFeatures:
         """Return the features of entities as they are known now.
 
@@ -335,13 +359,16 @@ class FeatureStore:
             features: A service ("fraud", "fraud@2") or references ("spend:count_1h").
             keys: Per join key a list of values, as {"customer_id": [17, 42]}, or one mapping per entity.
             at: The instant of the read, not before the materialized one. Default: now.
+            request: What on-demand views need besides: per field a list with one value per key, as
+                {"distance": [229.0, 1089.0]}, or one mapping per entity.
 
         Raises:
             NotFoundError: no such service, view or feature.
-            InputError: keys missing, unknown or of the wrong type.
+            InputError: keys or request inputs missing, unknown or of the wrong type.
             NotMaterializedError: a view is not in the online store.
+            FeatureValueError: an integer sum beyond 64 bits, or a user's function fails.
         """
-        return self.reader().read(features, keys, None if at is None else as_us(at))
+        return self.reader().read(features, keys, None if at is None else as_us(at), request)
 
     def close(self) -> None:
         """Release files; a temporary project is deleted."""

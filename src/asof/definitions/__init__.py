@@ -19,6 +19,7 @@ from asof.definitions.aggregates import (
     Variance,
 )
 from asof.definitions.entity import Entity
+from asof.definitions.on_demand_views import OnDemandView, RequestField
 from asof.definitions.services import FeatureService
 from asof.definitions.sources import DeltaSource, FileSource, FrameSource, Source
 from asof.definitions.views import EventView, Feature, FeatureSelection, FeatureView, StateView
@@ -45,7 +46,9 @@ __all__ = [
     "Max",
     "Mean",
     "Min",
+    "OnDemandView",
     "Percentile",
+    "RequestField",
     "Source",
     "StateView",
     "Stddev",

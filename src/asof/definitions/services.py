@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from asof.definitions.names import check_name, check_tags
+from asof.definitions.on_demand_views import OnDemandView
 from asof.definitions.views import FeatureSelection, FeatureView
 from asof.errors import DefinitionError
 
@@ -22,7 +23,7 @@ class FeatureService:
     """
 
     name: str
-    features: tuple[tuple[FeatureView, str], ...]
+    features: tuple[tuple[FeatureView | OnDemandView, str], ...]
     description: str
     owner: str
     tags: tuple[str, ...]
@@ -31,7 +32,7 @@ class FeatureService:
         self,
         name: str,
         *,
-        features: Iterable[FeatureView | FeatureSelection],
+        features: Iterable[FeatureView | OnDemandView | FeatureSelection],
         description: str = "",
         owner: str = "",
         tags: Iterable[str] = (),
@@ -42,9 +43,10 @@ class FeatureService:
             DefinitionError: a wrong name, no features, or a feature listed twice.
         """
         check_name("Service", name)
-        pairs: list[tuple[FeatureView, str]] = []
-        for item in [features] if isinstance(features, FeatureView | FeatureSelection) else features:
-            if isinstance(item, FeatureView):
+        pairs: list[tuple[FeatureView | OnDemandView, str]] = []
+        single = FeatureView | OnDemandView | FeatureSelection
+        for item in [features] if isinstance(features, single) else features:
+            if isinstance(item, FeatureView | OnDemandView):
                 pairs += [(item, feature) for feature in item.feature_names()]
             elif isinstance(item, FeatureSelection):
                 pairs += [(item.view, feature) for feature in item.names]

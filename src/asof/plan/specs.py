@@ -138,12 +138,92 @@ class ViewSpec(Spec, frozen=True, kw_only=True):
         return next((f for f in self.features if f.name == name), None)
 
 
-class ServiceFeature(Spec, frozen=True, kw_only=True):
-    """One feature of a service, pinned to the version of its view."""
+class InputSpec(Spec, frozen=True, kw_only=True):
+    """A feature that an on-demand view reads, pinned to the version of its view.
+
+    Attributes:
+        on_demand: Whether that view is an on-demand view too.
+    """
 
     view: str
     view_version: int
     feature: str
+    dtype: str
+    on_demand: bool = False
+
+    @property
+    def column(self) -> str:
+        """The name that functions know it by: spend__amount_sum_30d."""
+        return column_name(self.view, self.feature)
+
+
+class RequestSpec(Spec, frozen=True, kw_only=True):
+    """A value that comes with the request; `default` as in `FeatureSpec`, None has to be given."""
+
+    name: str
+    dtype: str
+    default: Json = None
+    description: str = ""
+
+
+class CallSpec(Spec, frozen=True, kw_only=True):
+    """A built-in function, the columns it takes in order, and its constants."""
+
+    function: str
+    inputs: tuple[str, ...]
+    parameters: dict[str, Json] = {}
+
+
+class ComputedSpec(Spec, frozen=True, kw_only=True):
+    """One feature of an on-demand view; without a call, the view's function gives it."""
+
+    name: str
+    dtype: str
+    call: CallSpec | None = None
+    description: str = ""
+
+
+class OnDemandSpec(Spec, frozen=True, kw_only=True):
+    """A view that is computed at the time of the read, from other features and from the request.
+
+    Attributes:
+        version: Number given by the registry; 0 for a view that is not registered.
+        function: Gives all features; None where each has a call.
+        instant: Whether the read's instant is an input.
+    """
+
+    name: str
+    version: int = 0
+    inputs: tuple[InputSpec, ...] = ()
+    request: tuple[RequestSpec, ...] = ()
+    function: FunctionSpec | None = None
+    instant: bool = False
+    features: tuple[ComputedSpec, ...]
+    description: str = ""
+    owner: str = ""
+    tags: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """The name with the version: pressure@3."""
+        return f"{self.name}@{self.version}"
+
+    def feature(self, name: str) -> ComputedSpec | None:
+        """Return the feature of that name, or None."""
+        return next((f for f in self.features if f.name == name), None)
+
+
+class ServiceFeature(Spec, frozen=True, kw_only=True):
+    """One feature of a service, pinned to the version of its view.
+
+    Attributes:
+        on_demand: Whether the view is an on-demand view.
+    """
+
+    view: str
+    view_version: int
+    feature: str
+    on_demand: bool = False
 
     @property
     def column(self) -> str:
@@ -167,7 +247,7 @@ class ServiceSpec(Spec, frozen=True, kw_only=True):
         return f"{self.name}@{self.version}"
 
 
-AnySpec = EntitySpec | SourceSpec | ViewSpec | ServiceSpec
+AnySpec = EntitySpec | SourceSpec | ViewSpec | OnDemandSpec | ServiceSpec
 
 _METADATA = {"description", "owner", "tags", "version", "columns"}
 

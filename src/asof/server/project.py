@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from asof.backends.loading import open_online_store, open_registry
+from asof.services.functions import FunctionLoader
 
 if TYPE_CHECKING:
     from asof.clock import Clock
@@ -19,12 +20,14 @@ class Project:
 
     Attributes:
         name: What the online store knows it by.
+        functions: Imports the functions of on-demand views.
     """
 
     name: str
     registry: Registry
     online: OnlineStore
     clock: Clock
+    functions: FunctionLoader
 
     @classmethod
     def open(cls, config: Config, clock: Clock) -> Project:
@@ -34,7 +37,8 @@ class Project:
             ConfigError, StoreError, CorruptDataError: a store cannot be opened.
         """
         registry = open_registry(config.registry, config.root)
-        return cls(config.project, registry, open_online_store(config.online, config.root), clock)
+        functions = FunctionLoader(config.root, config.definitions)
+        return cls(config.project, registry, open_online_store(config.online, config.root), clock, functions)
 
     def close(self) -> None:
         """Release files and connections."""

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from asof.definitions import EventView
+from asof.definitions import EventView, FeatureView
 from asof.errors import DefinitionError
+from asof.plan.on_demand import resolve_on_demand
 from asof.plan.resolve import SourceSchema, resolve_entity, resolve_source, resolve_view, source_spec
 from asof.plan.resolved import Resolved
 from asof.plan.specs import ServiceFeature, ServiceSpec, SourceSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     import pyarrow as pa
 
-    from asof.definitions import FeatureService, FeatureView
+    from asof.definitions import FeatureService
     from asof.definitions.collection import Definitions
     from asof.interfaces import Scanner
+    from asof.plan.specs import OnDemandSpec, ViewSpec
 
 
 def resolve_definitions(definitions: Definitions, scanner: Scanner) -> Resolved:
@@ -27,7 +29,8 @@ def resolve_definitions(definitions: Definitions, scanner: Scanner) -> Resolved:
 
     Raises:
         SourceError: a source cannot be read.
-        SchemaError: a column is missing or has a type that cannot play its part.
+        SchemaError: a column is missing or has a type that cannot play its part, or an input one that its function
+            cannot take.
         DefinitionError: a predicate is no SQL over the source's columns, or a default has the wrong type.
     """
     arrow: dict[str, pa.Schema] = {}
@@ -52,7 +55,17 @@ def resolve_definitions(definitions: Definitions, scanner: Scanner) -> Resolved:
         sources=tuple(sources.values()),
         views=tuple(views),
         services=tuple(_service(service) for service in definitions.services),
+        on_demand=_on_demand(definitions, views),
     )
+
+
+def _on_demand(definitions: Definitions, views: Iterable[ViewSpec]) -> tuple[OnDemandSpec, ...]:
+    types = {view.name: {feature.name: feature.dtype for feature in view.features} for view in views}
+    found = []
+    for view in definitions.on_demand:
+        found.append(resolve_on_demand(view, types))
+        types[view.name] = {feature.name: feature.dtype for feature in found[-1].features}
+    return tuple(found)
 
 
 def _read_by(entity: str, views: tuple[FeatureView, ...], schemas: Mapping[str, SourceSchema]) -> list[SourceSchema]:
@@ -82,7 +95,10 @@ def _predicates(view: FeatureView) -> Iterator[tuple[str, str]]:
 def _service(service: FeatureService) -> ServiceSpec:
     return ServiceSpec(
         name=service.name,
-        features=tuple(ServiceFeature(view=v.name, view_version=0, feature=f) for v, f in service.features),
+        features=tuple(
+            ServiceFeature(view=v.name, view_version=0, feature=f, on_demand=not isinstance(v, FeatureView))
+            for v, f in service.features
+        ),
         description=service.description,
         owner=service.owner,
         tags=service.tags,

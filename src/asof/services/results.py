@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from asof.interfaces import Executor, TableWriter
     from asof.services.history import ViewColumns
+    from asof.services.on_demand import ComputedColumns
     from asof.services.spine import Spine
 
     Progress = Callable[[int, int], None]
@@ -31,7 +32,7 @@ class HistoricalFeatures:
     def __init__(
         self,
         spine: Spine,
-        views: Mapping[str, ViewColumns],
+        views: Mapping[str, ViewColumns | ComputedColumns],
         columns: list[tuple[str, str, str]],
         executor: Executor,
         writer: TableWriter,

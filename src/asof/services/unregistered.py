@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from asof.definitions import FeatureSelection, FeatureService, FeatureView, FrameSource
+from asof.definitions import FeatureSelection, FeatureService, FeatureView, FrameSource, OnDemandView
 from asof.definitions.collection import Definitions
 from asof.errors import InputError
-from asof.plan.selection import Selection, refuse_repeats
+from asof.plan.functions import function_spec
+from asof.plan.selection import select_items
 from asof.services.resolve import resolve_definitions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from asof.interfaces import Scanner
-    from asof.plan.specs import FeatureSpec, ViewSpec
+    from asof.plan.on_demand import Item
+    from asof.plan.selection import Selection
+    from asof.plan.specs import FunctionSpec, OnDemandSpec, ViewSpec
 
 
 def collect(features: Any) -> Definitions | None:
@@ -62,13 +65,22 @@ def select(features: Any, definitions: Definitions, scanner: Scanner) -> Selecti
     else:
         pairs = [pair for item in _listed(features) for pair in _pairs(item)]
         service = None
-    items = tuple(_item(resolved.view(view), name) for view, name in pairs)
-    refuse_repeats(items)
-    return Selection(service, items)
+    views: dict[str, ViewSpec | OnDemandSpec] = {spec.name: spec for spec in resolved.views}
+    views |= {spec.name: spec for spec in resolved.on_demand}
+    return select_items(service, [_item(views[view], name) for view, name in pairs], lambda used: views[used.view])
+
+
+def functions(definitions: Definitions) -> dict[FunctionSpec, Callable[..., object]]:
+    """Return the functions of the definitions by reference; they are here and need no import."""
+    return {
+        function_spec(view.function, f"On-demand view {view.name!r}"): view.function
+        for view in definitions.on_demand
+        if view.function is not None
+    }
 
 
 def _listed(features: Any) -> list[Any]:
-    if isinstance(features, str | FeatureView | FeatureSelection):
+    if isinstance(features, str | FeatureView | OnDemandView | FeatureSelection):
         return [features]
     try:
         return list(features)
@@ -87,7 +99,7 @@ def _check(item: object) -> None:
         raise InputError(
             f"Service {item.name!r} is in a list", fix="Give the service alone, or list its views and selections."
         )
-    if not isinstance(item, FeatureView | FeatureSelection):
+    if not isinstance(item, FeatureView | OnDemandView | FeatureSelection):
         raise _no_feature(item)
 
 
@@ -98,11 +110,12 @@ def _no_feature(item: object) -> InputError:
     )
 
 
-def _pairs(item: FeatureView | FeatureSelection) -> Iterable[tuple[str, str]]:
+def _pairs(item: FeatureView | OnDemandView | FeatureSelection) -> Iterable[tuple[str, str]]:
     if isinstance(item, FeatureSelection):
         return [(item.view.name, name) for name in item.names]
     return [(item.name, name) for name in item.feature_names()]
 
 
-def _item(view: ViewSpec, name: str) -> tuple[ViewSpec, FeatureSpec]:
-    return view, next(feature for feature in view.features if feature.name == name)
+def _item(view: ViewSpec | OnDemandSpec, name: str) -> Item:
+    feature = next(feature for feature in view.features if feature.name == name)
+    return view, feature  # type: ignore[return-value]  # view and feature are of one kind

@@ -1,0 +1,192 @@
+"""On-demand views as specs: their inputs' types checked, and what a read has to fetch before they can be computed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from asof import dtypes
+from asof.definitions import FeatureView
+from asof.errors import DefinitionError, InputError, SchemaError
+from asof.plan.functions import function_spec
+from asof.plan.resolve import default_to_json
+from asof.plan.specs import CallSpec, ComputedSpec, InputSpec, OnDemandSpec, RequestSpec, ViewSpec, column_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from asof.definitions import OnDemandView
+    from asof.plan.specs import FeatureSpec
+
+    Item = tuple[ViewSpec, FeatureSpec] | tuple[OnDemandSpec, ComputedSpec]
+    Stored = tuple[ViewSpec, FeatureSpec]
+
+_RESULTS = {
+    "ratio": "float64",
+    "elapsed": "float64",
+    "calendar": "int64",
+    "haversine": "float64",
+    "bucketize": "int64",
+    "hash_text": "int64",
+    "cosine": "float64",
+}
+
+
+@dataclass(frozen=True)
+class OnDemandRead:
+    """What a read computes.
+
+    Attributes:
+        views: Each once, after those that it reads.
+        inputs: The stored features that they read, each once.
+        outputs: All columns of the answer in order, stored ones too.
+        request: The request fields by name, with the type that all views agree on; a default only where every view
+            that asks for the field has one.
+    """
+
+    views: tuple[OnDemandSpec, ...]
+    inputs: tuple[Stored, ...]
+    outputs: tuple[str, ...]
+    request: Mapping[str, RequestSpec]
+
+
+def resolve_on_demand(view: OnDemandView, dtypes_of: Mapping[str, Mapping[str, str]]) -> OnDemandSpec:
+    """Return the spec of an on-demand view whose functions can take its inputs.
+
+    Args:
+        view: The definition.
+        dtypes_of: The dtype of every feature by the name of its view, of all views that it reads.
+
+    Raises:
+        SchemaError: a built-in function over a type that it cannot take.
+        DefinitionError: a default or output type that is none, or a function that cannot be referenced.
+    """
+    inputs = tuple(
+        InputSpec(
+            view=used.name,
+            view_version=0,
+            feature=feature,
+            dtype=dtypes_of[used.name][feature],
+            on_demand=not isinstance(used, FeatureView),
+        )
+        for used, feature in view.inputs
+    )
+    request = tuple(
+        RequestSpec(
+            name=field.name,
+            dtype=field.dtype,
+            default=None
+            if field.default is None
+            else default_to_json(field.default, field.dtype, f"{view.name}:{field.name}"),
+            description=field.description,
+        )
+        for field in view.request
+    )
+    types = {one.column: one.dtype for one in inputs} | {one.name: one.dtype for one in request}
+    features = [
+        ComputedSpec(
+            name=call.name, dtype=_result(view.name, call_spec, types), call=call_spec, description=call.description
+        )
+        for call in view.features
+        for call_spec in [CallSpec(function=call.function, inputs=call.inputs, parameters=dict(call.parameters))]
+    ]
+    for name, dtype in view.outputs:
+        try:
+            dtypes.to_arrow(dtype)
+        except (SchemaError, TypeError) as error:
+            raise DefinitionError(f"Feature {view.name}:{name} has type {dtype!r}", why=str(error)) from error
+        features.append(ComputedSpec(name=name, dtype=dtype))
+    return OnDemandSpec(
+        name=view.name,
+        inputs=inputs,
+        request=request,
+        function=None if view.function is None else function_spec(view.function, f"On-demand view {view.name!r}"),
+        instant=view.instant,
+        features=tuple(features),
+        description=view.description,
+        owner=view.owner,
+        tags=view.tags,
+    )
+
+
+def _result(view: str, call: CallSpec, types: Mapping[str, str]) -> str:
+    found = [types.get(column, "timestamp") for column in call.inputs]
+    if not (_numbers(call, found) if call.function in ("ratio", "haversine", "bucketize") else _others(call, found)):
+        shown = ", ".join(f"{column} {dtype}" for column, dtype in zip(call.inputs, found, strict=True))
+        raise SchemaError(
+            f"{call.function} of on-demand view {view!r} cannot take {shown}",
+            fix={
+                "elapsed": "Give timestamps or dates.",
+                "calendar": "Give a timestamp or a date.",
+                "hash_text": "Give text.",
+                "cosine": "Give two vectors of one length.",
+            }.get(call.function, "Give integers or floats."),
+        )
+    return _RESULTS[call.function]
+
+
+def _numbers(_: CallSpec, found: Sequence[str]) -> bool:
+    return all(dtype in dtypes.INTEGERS | dtypes.FLOATS for dtype in found)
+
+
+def _others(call: CallSpec, found: Sequence[str]) -> bool:
+    if call.function == "hash_text":
+        return found[0] == "string"
+    if call.function == "cosine":
+        lengths = {dtype.partition(",")[2] for dtype in found}
+        return all(dtype.startswith("vector<") for dtype in found) and len(lengths) == 1
+    return all(dtype in ("timestamp", "date") for dtype in found)
+
+
+def read_of(items: Iterable[Item], find: Callable[[InputSpec], ViewSpec | OnDemandSpec]) -> OnDemandRead | None:
+    """Return what a read of these items computes, or None where it lists stored features only.
+
+    Args:
+        items: View and feature per column of the answer, in order.
+        find: Returns the view version that an input is pinned to.
+
+    Raises:
+        InputError: two items fill the same column, or two views want a request field in different types.
+    """
+    listed = list(items)
+    views: dict[str, OnDemandSpec] = {}
+    inputs: dict[tuple[str, str], Stored] = {}
+
+    def visit(view: OnDemandSpec) -> None:
+        if view.key in views:
+            return
+        for used in view.inputs:
+            found = find(used)
+            if isinstance(found, OnDemandSpec):
+                visit(found)
+            else:
+                feature = next(f for f in found.features if f.name == used.feature)
+                inputs[found.key, feature.name] = (found, feature)
+        views[view.key] = view
+
+    for view, _ in listed:
+        if isinstance(view, OnDemandSpec):
+            visit(view)
+    if not views:
+        return None
+    outputs = [column_name(view.name, feature.name) for view, feature in listed]
+    if repeated := next((name for i, name in enumerate(outputs) if name in outputs[:i]), None):
+        raise InputError(f"The feature {repeated.replace('__', ':', 1)} is asked for twice", fix="List it once.")
+    ordered = tuple(views.values())
+    return OnDemandRead(ordered, tuple(inputs.values()), tuple(outputs), _request(ordered))
+
+
+def _request(views: Sequence[OnDemandSpec]) -> dict[str, RequestSpec]:
+    fields: dict[str, tuple[OnDemandSpec, RequestSpec]] = {}
+    for view in views:
+        for field in view.request:
+            other, first = fields.get(field.name, (view, field))
+            if first.dtype != field.dtype:
+                raise InputError(
+                    f"The request field {field.name!r} is {first.dtype} in {other.key} and {field.dtype} in {view.key}",
+                    why="One column of a read has one type",
+                    fix="Give it one type in both, or another name.",
+                )
+            if field.name not in fields or field.default is None:
+                fields[field.name] = (view, field)
+    return {name: field for name, (_, field) in fields.items()}
