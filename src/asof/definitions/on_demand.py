@@ -7,8 +7,9 @@ rows are computed together.
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
+from itertools import pairwise
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from asof.definitions.names import check_name
@@ -130,10 +131,10 @@ def bucketize(name: str, value: str, boundaries: Sequence[float], *, description
     """
     try:
         found = [float(one) for one in boundaries]
-        ascending = bool(found) and all(a < b for a, b in itertools.pairwise(found))
+        ascending = bool(found) and all(map(isfinite, found)) and all(a < b for a, b in pairwise(found))
     except (TypeError, ValueError):
         ascending = False
-    if not ascending or found[0] == float("-inf") or found[-1] == float("inf"):
+    if not ascending:
         raise DefinitionError(
             f"The boundaries of feature {name!r} are {boundaries!r}", fix="List finite numbers, ascending, each once."
         )

@@ -106,9 +106,16 @@ class OnDemandView:
         check_name("On-demand view", name, double_underscore=False)
         pairs = tuple(pair for item in _listed(inputs) for pair in _pairs(name, item))
         fields, calls = tuple(_listed(request)), tuple(_listed(features))
-        for items, kind in ((fields, RequestField), (calls, Computed)):
-            if wrong := [one for one in items if not isinstance(one, kind)]:
-                raise DefinitionError(f"On-demand view {name!r} lists {wrong[0]!r}", fix=f"List {kind.__name__}s.")
+        if wrong := [one for one in fields if not isinstance(one, RequestField)]:
+            raise DefinitionError(
+                f"On-demand view {name!r} has request field {wrong[0]!r}",
+                fix='List RequestField("distance", "float64").',
+            )
+        if wrong := [one for one in calls if not isinstance(one, Computed)]:
+            raise DefinitionError(
+                f"On-demand view {name!r} has feature {wrong[0]!r}",
+                fix='List calls of asof.on_demand, as ratio("per_mile", "delay", "distance").',
+            )
         chosen = {
             "name": name,
             "inputs": pairs,

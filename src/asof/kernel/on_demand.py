@@ -38,7 +38,7 @@ def compile_call(call: CallSpec) -> Callable[[Mapping[str, pa.Array]], pa.Array]
 def _ratio(columns: Sequence[pa.Array], _: Mapping[str, Any]) -> pa.Array:
     (above, known), (below, also) = _floats(columns[0]), _floats(columns[1])
     with np.errstate(all="ignore"):
-        return _array(above / below, known, also, None if below.all() else below != 0)
+        return _array(above / below, known, also, None if np.count_nonzero(below) == len(below) else below != 0)
 
 
 def _elapsed(columns: Sequence[pa.Array], parameters: Mapping[str, Any]) -> pa.Array:
@@ -58,7 +58,8 @@ def _months(micros: Values) -> Values:
 
 def _day(micros: Values, unit: str) -> Values:
     days = (micros // _DAY_US).astype("datetime64[D]")
-    return (days - days.astype(f"datetime64[{unit}]")).astype(np.int64) + 1
+    number: Values = (days - days.astype(f"datetime64[{unit}]")).astype(np.int64) + 1
+    return number
 
 
 _PARTS: dict[str, Callable[[Values], Values]] = {
@@ -161,7 +162,9 @@ def _array(values: Values, *known: Values | None) -> pa.Array:
     """Return values as Arrow; null where one of the masks is false or a float is NaN."""
     mask: Values | None = None
     numbers = values == values if values.dtype == np.float64 else None
-    for one in (*known, None if numbers is None or numbers.all() else numbers):
+    if numbers is not None and np.count_nonzero(numbers) == len(numbers):
+        numbers = None
+    for one in (*known, numbers):
         if one is not None:
             mask = one if mask is None else mask & one
     return pa.array(values) if mask is None else pa.array(values, mask=~mask)

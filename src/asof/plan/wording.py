@@ -135,7 +135,7 @@ def _fields_of(what: str, old: RequestSpec | ComputedSpec, new: RequestSpec | Co
     if isinstance(old, RequestSpec) and isinstance(new, RequestSpec):
         words += _fields(old, new, ("default",))
     elif isinstance(old, ComputedSpec) and isinstance(new, ComputedSpec):
-        words += _changed("computed as", _call(old.call), _call(new.call))
+        words += _changed("call", _call(old.call), _call(new.call))
     return [f"{what}: {phrase}" for phrase in words]
 
 

@@ -71,8 +71,8 @@ def _online() -> dict[str, Any]:
         "tags": ["features"],
         "summary": "Read the features of some entities as they are known now",
         "description": "One result per key, in the keys' order. An entity that was never seen is no error. With an "
-        "Arrow body, its columns are the keys and request inputs; the query string says what to read; ask for an Arrow answer with "
-        "the Accept header.",
+        "Arrow body, its columns are the keys and request inputs, and the query string says what to read; ask for an "
+        "Arrow answer with the Accept header.",
         "parameters": [
             _parameter("service", "query", {"type": "string"}, "With an Arrow body: the service."),
             _parameter(

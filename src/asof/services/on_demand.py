@@ -40,6 +40,7 @@ class OnDemandProgram:
     Attributes:
         read: What it computes.
         types: The Arrow type of every computed column by its name.
+        instant: Whether the instants are read at all.
     """
 
     def __init__(self, read: OnDemandRead, loader: FunctionLoader) -> None:
@@ -52,6 +53,7 @@ class OnDemandProgram:
         self._views = [_View(view, loader) for view in read.views]
         wanted = set(read.outputs)
         self._chosen = [[one for one in view.outputs if one[1] in wanted] for view in self._views]
+        self.instant = any(view.instant for view in read.views)
         self.types = {name: arrow for view in self._views for _, name, arrow in view.outputs}
 
     @property
@@ -63,14 +65,19 @@ class OnDemandProgram:
         return [(name, columns) for name, columns in chosen if columns]
 
     def compute(
-        self, stored: Mapping[Source, pa.Array], request: Mapping[str, pa.Array | None], instants: pa.Array
+        self,
+        stored: Mapping[Source, pa.Array],
+        request: Mapping[str, pa.Array | None],
+        instants: pa.Array | None,
+        rows: int,
     ) -> list[pa.RecordBatch]:
         """Return a batch per view with columns in the answer, as `blocks` lists them.
 
         Args:
             stored: The inputs, by where they come from.
             request: The request fields; None where the default stands in.
-            instants: The instant of every row, timestamp[us, UTC].
+            instants: The instant of every row, timestamp[us, UTC]; may be None where `instant` is false.
+            rows: How many rows there are.
 
         Raises:
             FeatureValueError: a user's function fails, or does not give what it declares.
@@ -78,7 +85,7 @@ class OnDemandProgram:
         known = dict(stored)
         batches = []
         for view, chosen in zip(self._views, self._chosen, strict=True):
-            found = view.run(known, request, instants)
+            found = view.run(known, request, instants, rows)
             if chosen:
                 batches.append(
                     pa.RecordBatch.from_arrays([found[one] for one, _, _ in chosen], [name for _, name, _ in chosen])
@@ -103,16 +110,20 @@ class _View:
             self._function = loader.load(spec.function, f"On-demand view {spec.name!r}")
 
     def run(
-        self, known: Mapping[Source, pa.Array], request: Mapping[str, pa.Array | None], instants: pa.Array
+        self,
+        known: Mapping[Source, pa.Array],
+        request: Mapping[str, pa.Array | None],
+        instants: pa.Array | None,
+        rows: int,
     ) -> dict[str, pa.Array]:
         columns = {name: known[source] for name, source in self._sources}
         for name, default in self._defaults.items():
-            columns[name] = _filled(request[name], default, len(instants))
+            columns[name] = _filled(request[name], default, rows)
         if self.spec.instant:
             columns[INSTANT] = instants
         if self._function is None:
             return {name: call(columns) for name, call in self._calls}
-        return self._called(self._function, columns, len(instants))
+        return self._called(self._function, columns, rows)
 
     def _called(self, function: Callable[..., object], columns: Columns, rows: int) -> dict[str, pa.Array]:
         batch = pa.RecordBatch.from_arrays([*columns.values()], [*columns])
@@ -190,7 +201,7 @@ class ComputedColumns:
             for view, feature in self._program.read.inputs
         }
         request = {n: None if a is None else a.slice(start, stop - start) for n, a in self._request.items()}
-        batches = self._program.compute(stored, request, self._instants.slice(start, stop - start))
+        batches = self._program.compute(stored, request, self._instants.slice(start, stop - start), stop - start)
         arrays = [column for batch in batches for column in batch.columns]
         if self._statuses:
             names = pa.array(STATUS_NAMES[:2])

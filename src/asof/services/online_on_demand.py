@@ -77,6 +77,6 @@ class OnlineProgram:
         """
         rows, request = given
         columns = self._inputs.answer(list(stored)).to_arrow().columns if self._inputs else []
-        instants = pa.array(np.full(rows, instant_us, np.int64)).view(_TIME)
-        computed = self._program.compute(dict(zip(self._sources, columns, strict=True)), request, instants)
+        instants = pa.array(np.full(rows, instant_us, np.int64)).view(_TIME) if self._program.instant else None
+        computed = self._program.compute(dict(zip(self._sources, columns, strict=True)), request, instants, rows)
         return [_native.Block.from_arrow(batch) for batch in computed]

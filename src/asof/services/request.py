@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -82,7 +83,7 @@ def from_request(request: Request | None, fields: Fields, rows: int | None) -> d
                 fix=f'Give a list of {"as many values as keys" if rows is None else rows}, as {{"{name}": [1, 2]}}.',
             )
         rows = len(values)
-        found[name] = _clean(_values(values, field))
+        found[name] = _values(values, field)
     return found
 
 
@@ -141,7 +142,7 @@ def _column(array: pa.Array, field: RequestSpec) -> pa.Array:
 def _values(values: Any, field: RequestSpec) -> pa.Array:
     """Return Python values, or an array of any library, in the field's type."""
     if isinstance(values, pa.Array | pa.ChunkedArray):
-        return _column(column_array(values), field)
+        return _clean(_column(column_array(values), field))
     if not isinstance(values, list):
         values = values.tolist() if hasattr(values, "tolist") else list(values)
     kinds, convert = _KINDS.get(_family(field.dtype), ((), None))
@@ -151,16 +152,18 @@ def _values(values: Any, field: RequestSpec) -> pa.Array:
                 raise _not_a(field, f"It holds {one!r}")
         if convert is not None:
             values = [None if one is None else convert(one) for one in values]
-        return pa.array(values, dtypes.to_arrow(field.dtype))
+        return pa.array(values, _arrow(field.dtype))
     except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
         if isinstance(error, InputError):
             raise
         raise _not_a(field, str(error).splitlines()[0]) from error
 
 
-def _exact_float(value: float) -> float:
+def _exact_float(value: float) -> float | None:
     found = float(value)
-    if found != value and value == value:
+    if found != value:
+        if value != value:  # NaN
+            return None
         raise ValueError(f"{value} has more digits than a float")
     return found
 
@@ -183,6 +186,9 @@ _KINDS: dict[str, tuple[tuple[type, ...], Any]] = {
     "timestamp": ((datetime, str), _instant),
     "date": ((date, str), _date),
 }
+
+
+_arrow = lru_cache(dtypes.to_arrow)
 
 
 def _family(dtype: str) -> str:
