@@ -129,7 +129,7 @@ def spine(**columns: Any) -> pa.Table:
     return pa.table({"customer_id": [1, 3], "event_timestamp": [NOON, NOON + timedelta(hours=1)], **columns})
 
 
-VALUES = {
+VALUES: dict[str, list[Any]] = {
     "load__each": [1.875, None],
     "spend__count_1d": [1, 0],
     "pressure__per_mile": [1.875, None],
@@ -152,7 +152,7 @@ def test_training_rows_bring_the_request(store: FeatureStore) -> None:
 def test_online_answers_are_the_same(store: FeatureStore) -> None:
     """At the row's instant, in the service's order, with statuses, in every form."""
     for row, at in enumerate([NOON, NOON + timedelta(hours=1)]):
-        keys, request = {"customer_id": [[1, 3][row]]}, {"distance": [[4.0, 0.0][row]]}
+        keys, request = {"customer_id": [[1, 3][row]]}, {"distance": [(4.0, 0.0)[row]]}
         read = store.get_online_features("all", keys, request=request, at=at)
         assert read.to_dict() == {name: [values[row]] for name, values in VALUES.items()}
         assert read.to_arrow().to_pydict() == read.to_dict()

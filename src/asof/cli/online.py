@@ -36,7 +36,7 @@ def command(
     \b
         asof get-online-features fraud --key customer_id=17 --key customer_id=42
         asof get-online-features delays:mean_1d --key origin=JFK --key dest=SFO
-        asof get-online-features pressure --key origin=JFK --request distance=229
+        asof get-online-features pressure:per_mile --key origin=JFK --request distance=229
     """
     asked = as_features(features)
     selection = session.store.catalog().select(asked)
