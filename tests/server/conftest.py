@@ -30,7 +30,7 @@ from asof import on_demand
 
 
 def halved(inputs):
-    return {"amount": inputs["spend__amount_sum_lifetime"].to_numpy() / 2}
+    return {"amount": inputs["spend__count_lifetime"].to_numpy() / 2}
 
 
 customer = Entity("customer", join_key="customer_id")
@@ -52,14 +52,14 @@ later = StateView(
 )
 pricing = OnDemandView(
     "pricing",
-    inputs=[spend["amount_sum_lifetime"]],
+    inputs=[spend["count_lifetime"]],
     request=[RequestField("distance", "float64"), RequestField("since", "timestamp", default=datetime(2026, 1, 1))],
     features=[
-        on_demand.ratio("per_mile", "spend__amount_sum_lifetime", "distance"),
+        on_demand.ratio("per_mile", "spend__count_lifetime", "distance"),
         on_demand.elapsed("age", "since", unit="d"),
     ],
 )
-half = OnDemandView("half", inputs=[spend["amount_sum_lifetime"]], function=halved, outputs={"amount": "float64"})
+half = OnDemandView("half", inputs=[spend["count_lifetime"]], function=halved, outputs={"amount": "float64"})
 offer = FeatureService("offer", features=[pricing, profile, half])
 fraud = FeatureService("fraud", features=[spend, profile])
 forecast = FeatureService("forecast", features=[weather])

@@ -24,14 +24,14 @@ def test_request_inputs_are_computed_with(client: httpx.Client) -> None:
     request = {"distance": [2.0, 0], "since": ["2125-12-30T12:00:00Z", None]}
     body = later(client, service="offer", keys={"customer_id": [17, 42]}, request=request, metadata=True).json()
     assert body["features"] == FEATURES
-    assert [result["values"] for result in body["results"]] == [[1.75, 1.5, "NL", 1.75], [None, 36524.0, "BE", 2.0]]
+    assert [result["values"] for result in body["results"]] == [[1.0, 1.5, "NL", 1.0], [None, 36524.0, "BE", 0.5]]
     assert body["results"][1]["statuses"] == ["null", "present", "present", "present"]
     assert set(body["views"]) == {"spend", "profile"}
 
 
 def test_an_arrow_body_holds_keys_and_inputs(client: httpx.Client) -> None:
     """Columns are told apart by their names."""
-    table = pa.table({"customer_id": [17], "distance": [7.0]})
+    table = pa.table({"customer_id": [17], "distance": [4.0]})
     found = client.post(
         PATH,
         params={"service": "offer", "at": "2126-01-01T00:00:00Z"},
