@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from asof.backends.loading import open_online_store, open_registry
 from asof.backends.local.executor import LocalExecutor
+from asof.backends.local.expressions import LocalExpressions
 from asof.backends.local.scanner import LocalScanner
 from asof.backends.local.tables import LocalTableWriter, read_table
 from asof.clock import Clock, SystemClock, parse_instant, to_us
@@ -89,6 +90,7 @@ class FeatureStore:
         self._catalog: Catalog | None = None
         self._checked_at_s = 0.0
         self._temporary: str | None = None
+        self._expressions = LocalExpressions()
 
     @classmethod
     def temporary(cls, *, clock: Clock | None = None) -> FeatureStore:
@@ -279,7 +281,7 @@ class FeatureStore:
         computed = None
         if selection.on_demand is not None:
             given = unregistered.functions(definitions) if definitions else {}
-            program = OnDemandProgram(selection.on_demand, self._functions(given))
+            program = OnDemandProgram(selection.on_demand, self._functions(given), self._expressions)
             computed = ComputedColumns(program, prepared, statuses=statuses)
         reader = HistoryReader(scanner, executor, now_us=self.clock.now_us())
         try:
@@ -347,6 +349,7 @@ class FeatureStore:
                     project=self.config.project,
                     clock=self.clock,
                     functions=self._functions(),
+                    expressions=self._expressions,
                 )
             return self._reader
 

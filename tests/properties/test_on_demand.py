@@ -65,6 +65,8 @@ def computed_views(views: Sequence[FeatureView], types: Mapping[str, Mapping[str
                 calls += [on_demand.elapsed(f"e_{label}", column), on_demand.calendar(f"c_{label}", "year", column)]
             elif dtype == "string":
                 calls.append(on_demand.hash_text(f"h_{label}", column, 5))
+                calls.append(on_demand.sql(f"s_{label}", f"upper({column} || text) -- {name}"))
+    calls += [on_demand.sql("half", "x / 2 + sqrt(abs(n))"), on_demand.sql("late", 'event_timestamp > "when"')]
     computed = OnDemandView("computed", inputs=views, request=FIELDS, features=calls)
     function = OnDemandView(
         "python",

@@ -355,6 +355,54 @@ def test_a_function_that_fails_is_named(store: FeatureStore, function: Any, mess
         store.get_historical_features(view, spine()).to_arrow()
 
 
+def test_sql_expressions_have_the_type_of_their_result(store: FeatureStore) -> None:
+    """Text, numbers and conditions, over features, request inputs and the instant; wrong values are explained."""
+    spend = spend_view()
+    view = OnDemandView(
+        "asked",
+        inputs=[spend["amount_sum_1d"]],
+        request=[DISTANCE, RequestField("name", "string", default="12")],
+        features=[
+            on_demand.sql("far", "distance > 3 -- miles"),
+            on_demand.sql("label", "upper(name) || '!'"),
+            on_demand.sql("per_mile", "spend__amount_sum_1d / distance"),
+            on_demand.sql("whole", "CAST(name AS INTEGER)"),
+            on_demand.sql("hour", "hour(event_timestamp)"),
+        ],
+    )
+    store.apply(store.plan([*definitions(spend), view]), who="test")
+    assert [f.dtype for f in store.catalog().on_demand_view("asked").features] == [
+        *("bool", "string", "float64", "int32", "int64")
+    ]
+    table = store.get_historical_features(["asked"], spine(distance=[4.0, 0.0])).to_arrow()
+    rows = [tuple(row.values())[3:] for row in table.to_pylist()]
+    assert rows == [(True, "12!", 1.875, 12, 12), (False, "12!", None, 12, 13)]
+    read = store.get_online_features(["asked"], {"customer_id": [1]}, request={"distance": [4.0]})
+    assert tuple(values[0] for values in read.to_dict().values()) == rows[0]
+    with pytest.raises(FeatureValueError, match="Could not convert string 'x' to INT32"):
+        store.get_online_features(["asked"], {"customer_id": [1]}, request={"distance": [4.0], "name": ["x"]})
+
+
+@pytest.mark.parametrize(
+    ("expression", "why"),
+    [
+        ("distanse + 1", "Did you mean distance"),
+        ("now()", "now is not a function"),
+        ("(SELECT 1)", "subquery"),
+        ("sum(distance)", "sum is not a function"),
+        ("distance +", "does not parse"),
+        ("distance, 1", "more than one expression"),
+        ("{'a': distance}", "cannot have that type"),
+    ],
+)
+def test_wrong_expressions_are_refused_when_planned(store: FeatureStore, expression: str, why: str) -> None:
+    """As predicates are."""
+    view = OnDemandView("asked", request=[DISTANCE], features=[on_demand.sql("x", expression)])
+    with pytest.raises(DefinitionError, match="of feature asked:x") as refused:
+        store.plan([view])
+    assert why in str(refused.value)
+
+
 SPEND = spend_view()
 
 
@@ -392,6 +440,7 @@ def test_wrong_definitions_are_refused(changed: dict[str, Any], message: str) ->
         lambda: on_demand.bucketize("x", "a", [2, 1]),
         lambda: on_demand.bucketize("x", "a", [float("nan")]),
         lambda: on_demand.hash_text("x", "a", 0),
+        lambda: on_demand.sql("x", " "),
         lambda: on_demand.ratio("x", "a", 3),  # type: ignore[arg-type]
     ],
 )

@@ -160,6 +160,21 @@ def cosine(name: str, left: str, right: str, *, description: str = "") -> Comput
     return Computed(name, "cosine", (left, right), {}, description)
 
 
+def sql(name: str, expression: str, *, description: str = "") -> Computed:
+    """Return a SQL expression over the view's columns, in DuckDB's dialect, with the type that it has there.
+
+    It looks at one row: no subquery, aggregate or window, and no function whose answer depends on the moment or the
+    machine. Its nulls are SQL's, and a NaN in the result is null. The same engine computes it in training and online,
+    where it takes a fraction of a millisecond, other than the functions above.
+
+    Raises:
+        DefinitionError: there is no expression.
+    """
+    if not isinstance(expression, str) or not expression.strip():
+        raise DefinitionError(f"Feature {name!r} has no SQL expression", fix='Write one, as "amount / 2".')
+    return Computed(name, "sql", (), {"expression": expression}, description)
+
+
 def _one_of(feature: str, what: str, value: str, known: tuple[str, ...]) -> str:
     if value not in known:
         raise DefinitionError(

@@ -123,7 +123,7 @@ class OnDemandView:
             "features": calls,
             "function": function,
             "outputs": tuple((outputs or {}).items()),
-            "instant": instant or any(INSTANT in call.inputs for call in calls),
+            "instant": instant or any(_takes_instant(call) for call in calls),
             "description": description,
             "owner": owner,
             "tags": check_tags("on-demand view", name, tags),
@@ -170,6 +170,10 @@ class OnDemandView:
             NotFoundError: the view has no such feature.
         """
         return FeatureSelection(self, choose(self.name, self.feature_names(), names))
+
+
+def _takes_instant(call: Computed) -> bool:
+    return INSTANT in call.inputs or INSTANT in str(call.parameters.get("expression", "")).lower()
 
 
 def _listed(items: Any) -> list[Any]:

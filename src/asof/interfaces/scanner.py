@@ -102,6 +102,10 @@ class Scanner(Protocol):
         """Refuse a predicate that is not valid SQL over these columns, or not boolean, with a `DefinitionError`."""
         ...
 
+    def check_expression(self, schema: pa.Schema, expression: str, used_by: str) -> pa.DataType:
+        """Return the type of a SQL expression over these columns; refuse what is none with a `DefinitionError`."""
+        ...
+
     def scan(self, request: ScanRequest) -> Scan:
         """Start reading; nothing is read before the first batch is taken."""
         ...

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from asof import dtypes
 from asof.definitions import FeatureView
+from asof.definitions.on_demand import INSTANT
 from asof.errors import DefinitionError, InputError, SchemaError
 from asof.plan.functions import function_spec
 from asof.plan.resolve import default_to_json
@@ -50,16 +51,21 @@ class OnDemandRead:
     request: Mapping[str, RequestSpec]
 
 
-def resolve_on_demand(view: OnDemandView, dtypes_of: Mapping[str, Mapping[str, str]]) -> OnDemandSpec:
+def resolve_on_demand(
+    view: OnDemandView,
+    dtypes_of: Mapping[str, Mapping[str, str]],
+    sql_dtype: Callable[[Mapping[str, str], str, str], str],
+) -> OnDemandSpec:
     """Return the spec of an on-demand view whose functions can take its inputs.
 
     Args:
         view: The definition.
         dtypes_of: The dtype of every feature by the name of its view, of all views that it reads.
+        sql_dtype: Returns the dtype of a SQL expression, from the columns' dtypes, the expression and what uses it.
 
     Raises:
         SchemaError: a built-in function over a type that it cannot take.
-        DefinitionError: a default or output type that is none, or a function that cannot be referenced.
+        DefinitionError: a default, output type or SQL expression that is none, or a function that cannot be referenced.
     """
     inputs = tuple(
         InputSpec(
@@ -83,13 +89,15 @@ def resolve_on_demand(view: OnDemandView, dtypes_of: Mapping[str, Mapping[str, s
         for field in view.request
     )
     types = {one.column: one.dtype for one in inputs} | {one.name: one.dtype for one in request}
-    features = [
-        ComputedSpec(
-            name=call.name, dtype=_result(view.name, call_spec, types), call=call_spec, description=call.description
-        )
-        for call in view.features
-        for call_spec in [CallSpec(function=call.function, inputs=call.inputs, parameters=dict(call.parameters))]
-    ]
+    seen = {**types, INSTANT: "timestamp"} if view.instant else types
+    features = []
+    for one in view.features:
+        call = CallSpec(function=one.function, inputs=one.inputs, parameters=dict(one.parameters))
+        if call.function == "sql":
+            dtype = sql_dtype(seen, str(call.parameters["expression"]), f"feature {view.name}:{one.name}")
+        else:
+            dtype = _result(view.name, call, types)
+        features.append(ComputedSpec(name=one.name, dtype=dtype, call=call, description=one.description))
     for name, dtype in view.outputs:
         try:
             dtypes.to_arrow(dtype)

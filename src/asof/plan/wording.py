@@ -145,6 +145,8 @@ def _call(call: CallSpec | None) -> str:
 
 def call_text(call: CallSpec) -> str:
     """Return a built-in call as people write it: ratio(spend__amount_sum_1d, distance)."""
+    if call.function == "sql":
+        return str(call.parameters["expression"])
     constants = [f"{name}={value}" for name, value in call.parameters.items()]
     return f"{call.function}({', '.join([*call.inputs, *constants])})"
 

@@ -45,7 +45,12 @@ class Serving:
                 return
             catalog = Catalog(registry.snapshot())
             reader = OnlineReader(
-                catalog, project.online, project=project.name, clock=project.clock, functions=project.functions
+                catalog,
+                project.online,
+                project=project.name,
+                clock=project.clock,
+                functions=project.functions,
+                expressions=project.expressions,
             )
         except AsofError as error:
             if self.problem is None:

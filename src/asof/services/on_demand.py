@@ -21,6 +21,7 @@ from asof.services.request import from_table
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from asof.interfaces import ExpressionEngine
     from asof.plan.on_demand import OnDemandRead
     from asof.plan.specs import OnDemandSpec
     from asof.services.functions import FunctionLoader
@@ -43,14 +44,14 @@ class OnDemandProgram:
         instant: Whether the instants are read at all.
     """
 
-    def __init__(self, read: OnDemandRead, loader: FunctionLoader) -> None:
+    def __init__(self, read: OnDemandRead, loader: FunctionLoader, engine: ExpressionEngine) -> None:
         """Compile the views' calls and import their functions.
 
         Raises:
             DefinitionError: a function cannot be imported, or is no longer the one that was applied.
         """
         self.read = read
-        self._views = [_View(view, loader) for view in read.views]
+        self._views = [_View(view, loader, engine) for view in read.views]
         wanted = set(read.outputs)
         self._chosen = [[one for one in view.outputs if one[1] in wanted] for view in self._views]
         self.instant = any(view.instant for view in read.views)
@@ -97,14 +98,17 @@ class OnDemandProgram:
 class _View:
     """One on-demand view, compiled."""
 
-    def __init__(self, spec: OnDemandSpec, loader: FunctionLoader) -> None:
+    def __init__(self, spec: OnDemandSpec, loader: FunctionLoader, engine: ExpressionEngine) -> None:
         self.spec = spec
+        self._engine = engine
         self.outputs = [(f.name, column_name(spec.name, f.name), dtypes.to_arrow(f.dtype)) for f in spec.features]
         self._sources = [(i.column, (i.on_demand, f"{i.view}@{i.view_version}", i.feature)) for i in spec.inputs]
         fields = [FeatureSpec(name=r.name, dtype=r.dtype, default=r.default) for r in spec.request]
         defaults = defaults_row(fields)
         self._defaults = {f.name: defaults.column(i) for i, f in enumerate(fields)}
-        self._calls = [(f.name, compile_call(f.call)) for f in spec.features if f.call is not None]
+        calls = [(f.name, f.call) for f in spec.features if f.call is not None]
+        self._calls = [(name, compile_call(call)) for name, call in calls if call.function != "sql"]
+        self._sql = {name: str(call.parameters["expression"]) for name, call in calls if call.function == "sql"}
         self._function: Callable[..., object] | None = None
         if spec.function is not None:
             self._function = loader.load(spec.function, f"On-demand view {spec.name!r}")
@@ -122,7 +126,16 @@ class _View:
         if self.spec.instant:
             columns[INSTANT] = instants
         if self._function is None:
-            return {name: call(columns) for name, call in self._calls}
+            found = {name: call(columns) for name, call in self._calls}
+            if self._sql:
+                batch = pa.RecordBatch.from_arrays([*columns.values()], [*columns])
+                arrays = dict(zip(self._sql, self._engine.evaluate(batch, list(self._sql.values())), strict=True))
+                found |= {
+                    name: self._typed(name, arrays[name], arrow, rows)
+                    for name, _, arrow in self.outputs
+                    if name in arrays
+                }
+            return found
         return self._called(self._function, columns, rows)
 
     def _called(self, function: Callable[..., object], columns: Columns, rows: int) -> dict[str, pa.Array]:

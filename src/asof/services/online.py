@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from asof.clock import Clock
-    from asof.interfaces import OnlineStore
+    from asof.interfaces import ExpressionEngine, OnlineStore
     from asof.plan.specs import RequestSpec, ViewSpec
     from asof.services.catalog import Catalog
     from asof.services.functions import FunctionLoader
@@ -146,7 +146,14 @@ class OnlineReader:
     """Reads features of one project from one online store, as of one revision of its registry."""
 
     def __init__(
-        self, catalog: Catalog, store: OnlineStore, *, project: str, clock: Clock, functions: FunctionLoader
+        self,
+        catalog: Catalog,
+        store: OnlineStore,
+        *,
+        project: str,
+        clock: Clock,
+        functions: FunctionLoader,
+        expressions: ExpressionEngine,
     ) -> None:
         """Serve what `catalog` names; plans are compiled, and their functions loaded, on first use and kept."""
         self._catalog = catalog
@@ -154,6 +161,7 @@ class OnlineReader:
         self._project = project
         self._clock = clock
         self._functions = functions
+        self._expressions = expressions
         self._plans: dict[str | tuple[str, ...], ReadPlan] = {}
 
     def plan(self, features: str | Sequence[str]) -> ReadPlan:
@@ -242,7 +250,7 @@ class OnlineReader:
         }
         blocks, program = [plan.view.name for plan in plans], None
         if selection.on_demand is not None:
-            program = OnlineProgram(selection.on_demand, self._functions, views)
+            program = OnlineProgram(selection.on_demand, self._functions, self._expressions, views)
             picks |= program.picks(len(blocks))
             blocks += program.names
         return ReadPlan(

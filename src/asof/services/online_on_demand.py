@@ -15,6 +15,7 @@ from asof.services.request import from_request
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from asof.interfaces import ExpressionEngine
     from asof.plan.on_demand import OnDemandRead
     from asof.services.functions import FunctionLoader
     from asof.services.request import Request
@@ -30,9 +31,11 @@ class OnlineProgram:
         names: The name of each block that it makes: its view's.
     """
 
-    def __init__(self, read: OnDemandRead, functions: FunctionLoader, views: Mapping[str, int]) -> None:
+    def __init__(
+        self, read: OnDemandRead, functions: FunctionLoader, engine: ExpressionEngine, views: Mapping[str, int]
+    ) -> None:
         """Compile a read; `views` are the positions of the stored views' blocks, by the view's key."""
-        self._program = OnDemandProgram(read, functions)
+        self._program = OnDemandProgram(read, functions, engine)
         self.fields = read.request
         self.names = [name for name, _ in self._program.blocks]
         self._sources = [(False, view.key, feature.name) for view, feature in read.inputs]

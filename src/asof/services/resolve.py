@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
+from asof import dtypes
 from asof.definitions import EventView, FeatureView
 from asof.errors import DefinitionError
 from asof.plan.on_demand import resolve_on_demand
@@ -13,8 +16,6 @@ from asof.plan.specs import ServiceFeature, ServiceSpec, SourceSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-
-    import pyarrow as pa
 
     from asof.definitions import FeatureService
     from asof.definitions.collection import Definitions
@@ -55,15 +56,19 @@ def resolve_definitions(definitions: Definitions, scanner: Scanner) -> Resolved:
         sources=tuple(sources.values()),
         views=tuple(views),
         services=tuple(_service(service) for service in definitions.services),
-        on_demand=_on_demand(definitions, views),
+        on_demand=_on_demand(definitions, views, scanner),
     )
 
 
-def _on_demand(definitions: Definitions, views: Iterable[ViewSpec]) -> tuple[OnDemandSpec, ...]:
+def _on_demand(definitions: Definitions, views: Iterable[ViewSpec], scanner: Scanner) -> tuple[OnDemandSpec, ...]:
+    def sql_dtype(columns: Mapping[str, str], expression: str, used_by: str) -> str:
+        schema = pa.schema([(name, dtypes.to_arrow(dtype)) for name, dtype in columns.items()])
+        return dtypes.from_arrow(scanner.check_expression(schema, expression, used_by)) or ""
+
     types = {view.name: {feature.name: feature.dtype for feature in view.features} for view in views}
     found = []
     for view in definitions.on_demand:
-        found.append(resolve_on_demand(view, types))
+        found.append(resolve_on_demand(view, types, sql_dtype))
         types[view.name] = {feature.name: feature.dtype for feature in found[-1].features}
     return tuple(found)
 

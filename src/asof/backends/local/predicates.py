@@ -59,16 +59,29 @@ def check(con: duckdb.DuckDBPyConnection, columns: Iterable[str], source: str, p
         DefinitionError: it does not parse, is more than an expression, reads anything but the columns, calls a
             function whose answer depends on the moment or the machine, or is not boolean.
     """
-    known = {name.lower() for name in columns}
-    for node in _nodes(_parse(con, source, predicate)):
-        _check_node(node, known, source, predicate)
+    found = check_expression(con, columns, source, predicate)
     try:
-        described = con.execute(f"DESCRIBE SELECT (\n{predicate}\n) AS p FROM src").fetchall()
         con.execute(f"EXPLAIN SELECT 1 FROM src WHERE (\n{predicate}\n)").fetchall()
     except duckdb.Error as exc:
         raise _refused(source, predicate, str(exc).splitlines()[0]) from exc
-    if described[0][1] not in ("BOOLEAN", '"NULL"'):
-        raise _refused(source, predicate, f"It gives {described[0][1]}, not true or false")
+    if found not in ("BOOLEAN", '"NULL"'):
+        raise _refused(source, predicate, f"It gives {found}, not true or false")
+
+
+def check_expression(con: duckdb.DuckDBPyConnection, columns: Iterable[str], source: str, expression: str) -> str:
+    """Return the SQL type of an expression over `src`; refuse what `check` refuses, but for its type.
+
+    Raises:
+        DefinitionError: see `check`.
+    """
+    known = {name.lower() for name in columns}
+    for node in _nodes(_parse(con, source, expression)):
+        _check_node(node, known, source, expression)
+    try:
+        described = con.execute(f"DESCRIBE SELECT (\n{expression}\n) AS p FROM src").fetchall()
+    except duckdb.Error as exc:
+        raise _refused(source, expression, str(exc).splitlines()[0]) from exc
+    return str(described[0][1])
 
 
 def condition(predicate: str) -> str:
@@ -135,10 +148,11 @@ def _repeatable(name: str) -> bool:
 
 @cache
 def _scalar_functions() -> frozenset[str]:
+    # Those whose variants for times with a zone depend on the session's zone are fine: it is always UTC.
     with duckdb.connect(":memory:") as con:
         rows = con.execute(
             "SELECT lower(function_name) FROM duckdb_functions() WHERE function_type = 'scalar' "
-            "GROUP BY 1 HAVING bool_and(stability = 'CONSISTENT')"
+            "GROUP BY 1 HAVING bool_or(stability = 'CONSISTENT') AND bool_and(stability <> 'VOLATILE')"
         ).fetchall()
     return frozenset(name for (name,) in rows)
 

@@ -11,6 +11,7 @@ from asof import dtypes
 from asof.backends.local import delta, predicates, quarantine
 from asof.backends.local.columns import bound_sql, pick, value_sql
 from asof.backends.local.dedupe import ORDER, fold
+from asof.backends.local.expressions import check_expression
 from asof.backends.local.faults import translated
 from asof.backends.local.files import find_files
 from asof.backends.local.frames import to_table
@@ -62,6 +63,14 @@ class LocalScanner:
                 or a function whose answer depends on the moment (now, random).
         """
         predicates.check_over_schema(source, schema, predicate)
+
+    def check_expression(self, schema: pa.Schema, expression: str, used_by: str) -> pa.DataType:
+        """Return the type of a repeatable SQL expression over these columns.
+
+        Raises:
+            DefinitionError: as `check_predicate`, and where it gives a type that features cannot have.
+        """
+        return check_expression(schema, expression, used_by)
 
     def scan(self, request: ScanRequest) -> Scan:
         """Start reading; nothing is read before the first batch is taken.
