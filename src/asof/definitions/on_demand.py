@@ -165,7 +165,7 @@ def sql(name: str, expression: str, *, description: str = "") -> Computed:
 
     It looks at one row: no subquery, aggregate or window, and no function whose answer depends on the moment or the
     machine. Its nulls are SQL's, and a NaN in the result is null. The same engine computes it in training and online,
-    where it takes a fraction of a millisecond, other than the functions above.
+    where a read takes about a millisecond more; the other functions take microseconds.
 
     Raises:
         DefinitionError: there is no expression.
