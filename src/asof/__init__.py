@@ -28,8 +28,10 @@ from asof.definitions import (
     Max,
     Mean,
     Min,
+    OnDemandView,
     Percentile,
     RandomSplit,
+    RequestField,
     RowTransform,
     StateView,
     Stddev,
@@ -38,6 +40,7 @@ from asof.definitions import (
     TopK,
     Variance,
     Window,
+    on_demand,
 )
 from asof.errors import AsofError
 
@@ -72,8 +75,10 @@ __all__ = [
     "Max",
     "Mean",
     "Min",
+    "OnDemandView",
     "Percentile",
     "RandomSplit",
+    "RequestField",
     "RowTransform",
     "StateView",
     "Stddev",
@@ -84,6 +89,7 @@ __all__ = [
     "Variance",
     "Window",
     "__version__",
+    "on_demand",
 ]
 
 

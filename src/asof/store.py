@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from asof.backends.loading import open_online_store, open_registry
 from asof.backends.local.executor import LocalExecutor
+from asof.backends.local.expressions import LocalExpressions
 from asof.backends.local.folders import LocalFolders
 from asof.backends.local.inputs import LocalInputs
 from asof.backends.local.scanner import LocalScanner
@@ -38,6 +39,7 @@ from asof.services.online import OnlineFeatures, OnlineReader
 from asof.services.overview import describe_object, list_objects, project_status
 from asof.services.project import collect_definitions
 from asof.services.prune import plan_prune, prune
+from asof.services.request import require_defaults
 from asof.services.spine import make_spine
 from asof.services.training_sets import Recipe, TrainingSets
 
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from types import TracebackType
 
-    from asof.definitions import FeatureSelection, FeatureService, FeatureView, Label
+    from asof.definitions import FeatureSelection, FeatureService, FeatureView, Label, OnDemandView
     from asof.definitions.batch import BatchSource
     from asof.definitions.collection import Definition
     from asof.definitions.training import Split
@@ -62,10 +64,12 @@ if TYPE_CHECKING:
     from asof.services.online import Keys
     from asof.services.overview import Description, Listed, Status
     from asof.services.prune import PrunePlan
+    from asof.services.request import Request
     from asof.services.results import HistoricalFeatures
     from asof.services.training_set import TrainingSet
 
-    Features = str | FeatureService | FeatureView | FeatureSelection | Sequence[str | FeatureView | FeatureSelection]
+    _View = FeatureView | OnDemandView | FeatureSelection
+    Features = str | FeatureService | _View | Sequence[str | _View]
     Instant = datetime | str
 
 REFRESH_S = 0.5
@@ -98,6 +102,7 @@ class FeatureStore:
         self._catalog: Catalog | None = None
         self._checked_at_s = 0.0
         self._temporary: str | None = None
+        self._expressions = LocalExpressions()
 
     @classmethod
     def temporary(cls, *, clock: Clock | None = None) -> FeatureStore:
@@ -254,7 +259,8 @@ class FeatureStore:
         Args:
             features: A service ("fraud", "fraud@2"), a list of references ("spend:count_1h", "spend@3:count_1h",
                 "spend"), or definitions, which need not be registered.
-            spine: Examples: join keys, an instant, and whatever else should come back. An Arrow table, a pandas or
+            spine: Examples: join keys, an instant, the request inputs of on-demand views, and whatever else should
+                come back. An Arrow table, a pandas or
                 Polars frame, a dict of columns, or the path of a file or Delta table.
             event_time: The spine's column of instants. Default: `event_timestamp`, else its only timestamp column.
             entities: Instead of a spine, with `instants`: a table of join keys. Default: all that the sources know.
@@ -268,8 +274,8 @@ class FeatureStore:
 
         Raises:
             NotFoundError: no such service, view or feature.
-            InputError: the spine lacks a key or an instant, or has a column of a feature's name; or names and
-                definitions are mixed.
+            InputError: the spine lacks a key, an instant or a request input, or has a column of a feature's name; or
+                names and definitions are mixed.
         """
         if (spine is None) == (instants is None) or (spine is not None and entities is not None):
             raise InputError(
@@ -295,6 +301,8 @@ class FeatureStore:
         if isinstance(spine, str | os.PathLike):
             spine = read_table(Path(spine), _text_keys(selection))
         elif instants is not None:
+            if selection.on_demand is not None:
+                require_defaults(selection.on_demand.request)
             spine = grid_spine(known_entities(scanner, selection) if entities is None else entities, instants)
         prepared = make_spine(spine, event_time)
         return join(
@@ -303,6 +311,8 @@ class FeatureStore:
             scanner,
             executor,
             LocalTableWriter(),
+            functions=self._functions(unregistered.functions(definitions) if definitions else {}),
+            expressions=self._expressions,
             now_us=self.clock.now_us(),
             statuses=statuses,
         )
@@ -384,7 +394,7 @@ class FeatureStore:
 
         shelf = LocalFolders(self.config.root / self.config.offline / "training_sets")
         inputs = LocalInputs(self.config.root, self.config.root / self.config.offline / "batch")
-        return TrainingSets(shelf, inputs, LocalTableWriter(), engines)
+        return TrainingSets(shelf, inputs, LocalTableWriter(), engines, self._functions(), self._expressions)
 
     def _scanner(
         self,
@@ -401,9 +411,12 @@ class FeatureStore:
             quarantine=quarantine,
             memory_limit_bytes=max(budget // _SCAN_SHARE, 64 * 2**20),
             threads=threads,
-            load=FunctionLoader(self.config.root, self.config.definitions, functions).load,
+            load=self._functions(functions).load,
             only=only,
         )
+
+    def _functions(self, given: Mapping[FunctionSpec, Callable[..., object]] | None = None) -> FunctionLoader:
+        return FunctionLoader(self.config.root, self.config.definitions, given)
 
     def _state_dir(self, name: str) -> Path:
         return self.config.root / ".asof" / name
@@ -513,11 +526,18 @@ class FeatureStore:
         with self._lock:
             catalog = self.catalog()
             if self._reader is None:
-                self._reader = OnlineReader(catalog, self.online, project=self.config.project, clock=self.clock)
+                self._reader = OnlineReader(
+                    catalog,
+                    self.online,
+                    project=self.config.project,
+                    clock=self.clock,
+                    functions=self._functions(),
+                    expressions=self._expressions,
+                )
             return self._reader
 
     def get_online_features(
-        self, features: str | Sequence[str], keys: Keys, *, at: Instant | None = None
+        self, features: str | Sequence[str], keys: Keys, *, at: Instant | None = None, request: Request | None = None
     ) -> OnlineFeatures:
         """Return the features of entities as they are known now.
 
@@ -526,13 +546,16 @@ class FeatureStore:
             keys: Per join key a list of values, as {"customer_id": [17, 42]}, or one mapping per entity. {} where
                 no view has join keys: one row.
             at: The instant of the read, not before the materialized one. Default: now.
+            request: What on-demand views need besides: per field a list with one value per key, as
+                {"distance": [229.0, 1089.0]}, or one mapping per entity.
 
         Raises:
             NotFoundError: no such service, view or feature.
-            InputError: keys missing, unknown or of the wrong type.
+            InputError: keys or request inputs missing, unknown or of the wrong type.
             NotMaterializedError: a view is not in the online store.
+            FeatureValueError: an integer sum beyond 64 bits, or a user's function fails.
         """
-        return self.reader().read(features, keys, None if at is None else as_us(at))
+        return self.reader().read(features, keys, None if at is None else as_us(at), request)
 
     def explain(
         self, feature: str, keys: Mapping[str, Any], at: Instant | None = None, *, rows: int = 10

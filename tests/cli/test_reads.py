@@ -130,3 +130,35 @@ def test_rows_set_apart_are_a_warning_without_a_traceback(applied: Project) -> N
     done = applied.run("materialize", "profile")
     assert done.code == 0
     assert done.err.startswith("Warning: Source 'people': 1 rows were set apart")
+
+
+def test_on_demand_views_take_a_request(project: Project) -> None:
+    """Planned, listed, described and read by their inputs, read as the types they are declared with."""
+    project.edit("\nfraud = ", PRICING)
+    planned = project.run("plan").out
+    assert "+ on-demand view pricing@1" in planned
+    project.run("apply")
+    project.run("materialize", "spend", "--at", "2026-01-01T00:30")
+    read = ["get-online-features", "pricing:per_mile", "--key", "customer_id=7", "--at", "2026-01-01T00:30"]
+    shown = project.run(*read, "--request", "distance=2").out
+    assert ["pricing__per_mile", "1.25", "present"] in [line.split() for line in shown.splitlines()]
+    refused = project.run(*read, "--request", "distance=far")
+    assert refused.code == 5
+    assert "--request distance=far is not of type float64" in refused.err
+    assert "on-demand view" in project.run("list", "on-demand-views").out
+    described = project.run("describe", "pricing").out
+    assert "ratio(spend__amount_sum_1h, distance)" in described
+    assert "the request" in described
+    assert "1 on-demand view" in project.run("status").out
+
+
+PRICING = """
+from asof import OnDemandView, RequestField, on_demand
+
+pricing = OnDemandView(
+    "pricing",
+    inputs=[spend["amount_sum_1h"]],
+    request=[RequestField("distance", "float64")],
+    features=[on_demand.ratio("per_mile", "spend__amount_sum_1h", "distance")],
+)
+fraud = """

@@ -24,7 +24,14 @@ if TYPE_CHECKING:
 START_S = 90
 
 DEFINITIONS = """
-from asof import Count, Entity, EventView, FeatureService, FileSource, StateView, Sum
+from datetime import datetime
+from asof import Count, Entity, EventView, FeatureService, FileSource, OnDemandView, RequestField, StateView, Sum
+from asof import on_demand
+
+
+def halved(inputs):
+    return {"amount": inputs["spend__count_lifetime"].to_numpy() / 2}
+
 
 customer = Entity("customer", join_key="customer_id")
 day = Entity("day", join_key="day")
@@ -43,6 +50,17 @@ weather = StateView(
 later = StateView(
     "later", entity=customer, source=FileSource("late", path="people.csv", event_time="since"), features=["country"]
 )
+pricing = OnDemandView(
+    "pricing",
+    inputs=[spend["count_lifetime"]],
+    request=[RequestField("distance", "float64"), RequestField("since", "timestamp", default=datetime(2026, 1, 1))],
+    features=[
+        on_demand.ratio("per_mile", "spend__count_lifetime", "distance"),
+        on_demand.elapsed("age", "since", unit="d"),
+    ],
+)
+half = OnDemandView("half", inputs=[spend["count_lifetime"]], function=halved, outputs={"amount": "float64"})
+offer = FeatureService("offer", features=[pricing, profile, half])
 fraud = FeatureService("fraud", features=[spend, profile])
 forecast = FeatureService("forecast", features=[weather])
 pair = FeatureService("pair", features=[profile, profile.with_role("referrer", keys={"customer_id": "referrer_id"})])

@@ -181,7 +181,7 @@ def test_status_shows_every_view_version_that_reads_may_ask_for(store: FeatureSt
     materialize(store, "profile", 1, NOW_US - 5_000_000)
     status = store.status()
     assert (status.project, status.revision) == ("shop", 1)
-    assert status.counts == {"entity": 1, "source": 1, "view": 1, "service": 1}
+    assert status.counts == {"entity": 1, "source": 1, "view": 1, "on_demand": 0, "service": 1}
     (view,) = status.views
     assert (view.view, view.version, view.newest, view.services, view.age_us) == (
         "profile",

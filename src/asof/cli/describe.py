@@ -8,8 +8,20 @@ import rich_click as click
 
 from asof.cli.format import generation
 from asof.cli.session import Session, json_option, pass_session
+from asof.definitions.on_demand import INSTANT
 from asof.durations import format_duration
-from asof.plan.specs import AggregateSpec, BatchSpec, EntitySpec, FeatureSpec, ServiceSpec, SourceSpec, ViewSpec
+from asof.plan.registered import NOUNS, VERSIONED
+from asof.plan.specs import (
+    AggregateSpec,
+    BatchSpec,
+    EntitySpec,
+    FeatureSpec,
+    OnDemandSpec,
+    ServiceSpec,
+    SourceSpec,
+    ViewSpec,
+)
+from asof.plan.wording import call_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +36,7 @@ if TYPE_CHECKING:
 def command(session: Session, reference: str) -> None:
     """Show all about one object.
 
-    Of an entity, source, view or service: its parts, its versions, what uses it, what is online.
+    Of an entity, source, view, on-demand view or service: its parts, its versions, what uses it, what is online.
 
     \b
         asof describe spend
@@ -40,7 +52,8 @@ def command(session: Session, reference: str) -> None:
 
 
 def _show(session: Session, one: Description) -> None:
-    title = f"{one.kind} {one.name}@{one.version}" if one.kind in ("view", "service") else f"{one.kind} {one.name}"
+    noun = NOUNS[one.kind][0]
+    title = f"{noun} {one.name}@{one.version}" if isinstance(one.spec, VERSIONED) else f"{noun} {one.name}"
     session.say(title + (" (removed)" if one.hidden else ""), "bold")
     if one.spec.description:
         session.say(one.spec.description)
@@ -54,6 +67,12 @@ def _show(session: Session, one: Description) -> None:
     if isinstance(one.spec, ViewSpec):
         session.say()
         session.table(["feature", "type", "is", "default"], [_feature_row(f) for f in one.spec.features])
+    elif isinstance(one.spec, OnDemandSpec):
+        session.say()
+        session.table(["takes", "type", "from", "default"], _inputs(one.spec))
+        session.say()
+        rows = [(f.name, f.dtype, call_text(f.call) if f.call else "the function") for f in one.spec.features]
+        session.table(["feature", "type", "is"], rows)
     elif isinstance(one.spec, ServiceSpec):
         session.say()
         _show_features(session, one.spec)
@@ -88,6 +107,8 @@ def _facts(one: Description) -> Sequence[tuple[str, str]]:
             ("where", spec.where or ""),
             ("ttl", format_duration(spec.ttl_us) if spec.ttl_us else ""),
         ]
+    if isinstance(spec, OnDemandSpec):
+        return [("function", spec.function.path if spec.function else "")]
     if isinstance(spec, SourceSpec):
         delay = f"event time + {format_duration(spec.delay_us)}" if spec.delay_us else "event time"
         return [
@@ -120,6 +141,12 @@ def _derived(view: ViewSpec) -> list[tuple[str, str]]:
         else []
     )
     return shown + [("select", f"{one.name} = {one.sql}") for one in view.derived.select]
+
+
+def _inputs(spec: OnDemandSpec) -> list[tuple[object, ...]]:
+    rows: list[tuple[object, ...]] = [(i.column, i.dtype, f"{i.view}@{i.view_version}", None) for i in spec.inputs]
+    rows += [(r.name, r.dtype, "the request", r.default) for r in spec.request]
+    return [*rows, (INSTANT, "timestamp", "the read", None)] if spec.instant else rows
 
 
 def _feature_row(feature: FeatureSpec) -> tuple[object, ...]:

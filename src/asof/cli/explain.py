@@ -89,7 +89,7 @@ def _keys(entity: EntitySpec, texts: tuple[str, ...]) -> dict[str, object]:
             pairs += zip(dtypes, values, strict=True)
     if len({name for name, _ in pairs}) != len(pairs):
         raise InputError("A join key is given twice", fix=f"Give {_usage(dtypes)}, for one entity.")
-    return {name: key_value(name, value, dtypes.get(name, "string")) for name, value in pairs}
+    return {name: key_value(f"{name}={value}", value, dtypes.get(name, "string")) for name, value in pairs}
 
 
 def _usage(names: Iterable[str]) -> str:

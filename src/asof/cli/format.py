@@ -6,17 +6,18 @@ from typing import TYPE_CHECKING
 
 from asof.clock import iso
 from asof.durations import DAY_US, HOUR_US, MINUTE_US, SECOND_US, format_duration
+from asof.plan.registered import NOUNS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from asof.interfaces.online import Generation
     from asof.plan.diff import Plan, PlannedChange
-    from asof.plan.graph import Edge
+    from asof.plan.graph import Edge, Node
 
 _MARKS = {"create": "+", "new_version": "~", "metadata": ".", "remove": "-", "restore": "^", "unchanged": " "}
 _STYLES = {"create": "green", "new_version": "yellow", "metadata": "cyan", "remove": "red", "restore": "green"}
-_VERSIONED = ("view", "service")
+_VERSIONED = ("view", "on_demand", "service")
 
 
 def size(size_bytes: int) -> str:
@@ -67,9 +68,10 @@ def plan_lines(plan: Plan) -> Iterator[tuple[str, str]]:
         return
     yield f"Changes to revision {plan.expected_revision} of the registry:", "bold"
     width = max(len(_name(change)) for change in effective)
+    kinds = max(8, *(len(NOUNS[change.kind][0]) for change in effective))
     for change in effective:
         note = _note(change)
-        line = f"  {_MARKS[change.action]} {change.kind:<8} {_name(change):<{width}}  {note}"
+        line = f"  {_MARKS[change.action]} {NOUNS[change.kind][0]:<{kinds}} {_name(change):<{width}}  {note}"
         yield line.rstrip(), _STYLES.get(change.action, "")
         for detail in change.details:
             yield f"        {detail}", ""
@@ -91,7 +93,7 @@ def plan_lines(plan: Plan) -> Iterator[tuple[str, str]]:
 
 def _touched_lines(plan: Plan) -> Iterator[tuple[str, str]]:
     """Give one line per path through what changes, for changes of what was there before."""
-    starts = [(c.kind, c.name) for c in plan.changes if c.action == "new_version"]
+    starts: list[Node] = [(c.kind, c.name) for c in plan.changes if c.action == "new_version"]
     used = {edge[1] for edge in plan.touched}
     roots = [node for node in starts if node not in used]
     paths = [path for root in roots for path in _paths(root, plan.touched) if len(path) > 1]
@@ -99,10 +101,10 @@ def _touched_lines(plan: Plan) -> Iterator[tuple[str, str]]:
         yield "", ""
         yield "What it touches:", "bold"
         for path in paths:
-            yield "  " + " -> ".join(f"{kind} {name}" for kind, name in path), ""
+            yield "  " + " -> ".join(f"{NOUNS[kind][0]} {name}" for kind, name in path), ""
 
 
-def _paths(node: tuple[str, str], edges: tuple[Edge, ...]) -> list[list[tuple[str, str]]]:
+def _paths(node: Node, edges: tuple[Edge, ...]) -> list[list[Node]]:
     users = [user for used, user in edges if used == node]
     return [[node, *path] for user in users for path in _paths(user, edges)] or [[node]]
 

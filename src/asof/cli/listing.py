@@ -7,11 +7,18 @@ from typing import TYPE_CHECKING, cast
 import rich_click as click
 
 from asof.cli.session import Session, json_option, pass_session
+from asof.plan.registered import NOUNS
 
 if TYPE_CHECKING:
     from asof.plan.registered import Kind
 
-_KINDS = {"entities": "entity", "sources": "source", "views": "view", "services": "service"}
+_KINDS = {
+    "entities": "entity",
+    "sources": "source",
+    "views": "view",
+    "on-demand-views": "on_demand",
+    "services": "service",
+}
 
 
 @click.command("list")
@@ -21,7 +28,7 @@ _KINDS = {"entities": "entity", "sources": "source", "views": "view", "services"
 def command(session: Session, kind: str | None) -> None:
     """List what the registry holds.
 
-    Entities, sources, views and services: the newest version of each.
+    Entities, sources, views, on-demand views and services: the newest version of each.
 
     \b
         asof list
@@ -34,5 +41,5 @@ def command(session: Session, kind: str | None) -> None:
         return
     session.table(
         ["kind", "name", "version", "what", "owner", "description"],
-        [(one.kind, one.name, one.version, one.about, one.owner, one.description) for one in found],
+        [(NOUNS[one.kind][0], one.name, one.version, one.about, one.owner, one.description) for one in found],
     )

@@ -6,8 +6,7 @@ import rich_click as click
 
 from asof.cli.format import age, instant
 from asof.cli.session import Session, json_option, pass_session
-
-_PLURAL = {"entity": "entities", "source": "sources", "view": "views", "service": "services"}
+from asof.plan.registered import NOUNS
 
 
 @click.command("status")
@@ -21,7 +20,9 @@ def command(session: Session) -> None:
     """
     status = session.store.status()
     session.emit(status)
-    counts = ", ".join(f"{count} {kind if count == 1 else _PLURAL[kind]}" for kind, count in status.counts.items())
+    counts = ", ".join(
+        f"{count} {NOUNS[kind][count != 1]}" for kind, count in status.counts.items() if count or kind != "on_demand"
+    )
     session.say(f"Project {status.project}, revision {status.revision}: {counts}", "bold")
     if status.views:
         session.say()

@@ -20,6 +20,7 @@ from asof.definitions.aggregates import (
 )
 from asof.definitions.batch import BatchSource, BatchView
 from asof.definitions.entity import Entity
+from asof.definitions.on_demand_views import OnDemandView, RequestField
 from asof.definitions.services import FeatureService
 from asof.definitions.sources import DeltaSource, FileSource, FrameSource, Source
 from asof.definitions.training import GroupSplit, Label, RandomSplit, TimeSplit
@@ -52,8 +53,10 @@ __all__ = [
     "Max",
     "Mean",
     "Min",
+    "OnDemandView",
     "Percentile",
     "RandomSplit",
+    "RequestField",
     "RowTransform",
     "Source",
     "StateView",

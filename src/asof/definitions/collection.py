@@ -4,32 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from asof.definitions.batch import BatchSource
 from asof.definitions.entity import Entity
+from asof.definitions.on_demand_views import OnDemandView
 from asof.definitions.services import FeatureService
 from asof.definitions.sources import Source
 from asof.definitions.views import FeatureView
 from asof.errors import DefinitionError
 
-Definition = Entity | Source | FeatureView | FeatureService
+if TYPE_CHECKING:
+    from types import UnionType
 
-_KINDS: dict[str, type[Definition]] = {
+Definition = Entity | Source | FeatureView | OnDemandView | FeatureService
+
+_KINDS: dict[str, type | UnionType] = {
     "entity": Entity,
     "source": Source,
-    "view": FeatureView,
+    "view": FeatureView | OnDemandView,
     "service": FeatureService,
 }
 
 
 @dataclass(frozen=True)
 class Definitions:
-    """All definitions of a project, each kind in the order of first appearance; names are unique per kind."""
+    """All definitions of a project, each kind in the order of first appearance; names are unique per kind.
+
+    An on-demand view is a kind of view, so it shares no name with one; it comes after those that it reads.
+    """
 
     entities: tuple[Entity, ...]
     sources: tuple[Source, ...]
     views: tuple[FeatureView, ...]
     services: tuple[FeatureService, ...]
+    on_demand: tuple[OnDemandView, ...] = ()
 
     @classmethod
     def of(cls, found: Iterable[tuple[str, object]]) -> Definitions:
@@ -58,11 +67,12 @@ class Definitions:
             sources=tuple(o for o in objects if isinstance(o, Source)),
             views=tuple(o for o in objects if isinstance(o, FeatureView)),
             services=tuple(o for o in objects if isinstance(o, FeatureService)),
+            on_demand=tuple(o for o in objects if isinstance(o, OnDemandView)),
         )
 
     def __bool__(self) -> bool:
         """Whether anything is defined."""
-        return bool(self.entities or self.sources or self.views or self.services)
+        return bool(self.entities or self.sources or self.views or self.services or self.on_demand)
 
 
 def _definitions_in(value: object) -> Iterable[Definition]:
@@ -78,6 +88,9 @@ def _definitions_in(value: object) -> Iterable[Definition]:
 def _closure(definition: Definition) -> Iterable[Definition]:
     if isinstance(definition, FeatureService):
         for view, _ in definition.features:
+            yield from _closure(view)
+    elif isinstance(definition, OnDemandView):
+        for view, _, _ in definition.inputs:
             yield from _closure(view)
     elif isinstance(definition, FeatureView):
         yield definition.entity

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from asof.definitions.names import check_name, check_tags
+from asof.definitions.on_demand_views import OnDemandView
 from asof.definitions.roles import Role, prefixed, refuse_two_mappings
 from asof.definitions.views import FeatureSelection, FeatureView
 from asof.errors import DefinitionError
@@ -24,7 +25,7 @@ class FeatureService:
     """
 
     name: str
-    features: tuple[tuple[FeatureView, str], ...]
+    features: tuple[tuple[FeatureView | OnDemandView, str], ...]
     roles: tuple[Role | None, ...]
     description: str
     owner: str
@@ -34,7 +35,7 @@ class FeatureService:
         self,
         name: str,
         *,
-        features: Iterable[FeatureView | FeatureSelection],
+        features: Iterable[FeatureView | OnDemandView | FeatureSelection],
         description: str = "",
         owner: str = "",
         tags: Iterable[str] = (),
@@ -46,10 +47,11 @@ class FeatureService:
                 keys of a view in two ways.
         """
         check_name("Service", name)
-        pairs: list[tuple[FeatureView, str]] = []
+        pairs: list[tuple[FeatureView | OnDemandView, str]] = []
         roles: list[Role | None] = []
-        for item in [features] if isinstance(features, FeatureView | FeatureSelection) else features:
-            if isinstance(item, FeatureView):
+        single = FeatureView | OnDemandView | FeatureSelection
+        for item in [features] if isinstance(features, single) else features:
+            if isinstance(item, FeatureView | OnDemandView):
                 pairs += [(item, feature) for feature in item.feature_names()]
                 roles += [None] * len(item.feature_names())
             elif isinstance(item, FeatureSelection):

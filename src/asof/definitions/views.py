@@ -17,6 +17,8 @@ from asof.errors import DefinitionError, NotFoundError, did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from asof.definitions.on_demand_views import OnDemandView
+
 
 @dataclass(frozen=True)
 class Feature:
@@ -46,7 +48,7 @@ class FeatureSelection:
         role: Where the join keys are found; None finds them under their own names.
     """
 
-    view: FeatureView
+    view: FeatureView | OnDemandView
     names: tuple[str, ...]
     role: Role | None = None
 
@@ -100,16 +102,7 @@ class FeatureView:
         Raises:
             NotFoundError: the view has no such feature.
         """
-        chosen = tuple(names) if isinstance(names, list | tuple) else (names,)
-        known = self.feature_names()
-        for name in chosen:
-            if name not in known:
-                raise NotFoundError(
-                    f"View {self.name!r} has no feature {name!r}",
-                    why=did_you_mean(str(name), known),
-                    fix=f"It has {', '.join(known)}.",
-                )
-        return FeatureSelection(self, chosen)
+        return FeatureSelection(self, choose(self.name, self.feature_names(), names))
 
     def with_role(self, role: str, *, keys: Mapping[str, str]) -> FeatureSelection:
         """Return all features of the view under a role, whose join keys are found in other columns.
@@ -246,6 +239,23 @@ class EventView(FeatureView):
     def feature_names(self) -> tuple[str, ...]:
         """Return the features' names in the order of the definition, windows innermost."""
         return tuple(a.feature_name(w) for a in self.aggregates for w in a.windows)
+
+
+def choose(view: str, known: tuple[str, ...], names: str | Iterable[str]) -> tuple[str, ...]:
+    """Return one name or a list of names as a tuple.
+
+    Raises:
+        NotFoundError: one of them is not among the view's known features.
+    """
+    chosen = tuple(names) if isinstance(names, list | tuple) else (names,)
+    for name in chosen:
+        if name not in known:
+            raise NotFoundError(
+                f"View {view!r} has no feature {name!r}",
+                why=did_you_mean(str(name), known),
+                fix=f"It has {', '.join(known)}.",
+            )
+    return chosen
 
 
 def _refuse_repeats(view: str, names: Iterable[str]) -> None:

@@ -63,7 +63,7 @@ def without_availability(service: FeatureService, root: Path) -> list[FeatureVie
 
     Every source loses its `available_at` or `delay`, so a row counts from its event time on; paths start at `root`.
     """
-    views = dict.fromkeys(view for view, _ in service.features)
+    views = dict.fromkeys(view for view, _ in service.features if isinstance(view, FeatureView))
     sources = {view.source.name: _forgetful(view.source, root) for view in views}
     return [_with_source(view, sources[view.source.name]) for view in views]
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from asof.clock import iso, to_us
+from asof.definitions import FeatureView
 from asof.demo import data, learning, project_files, serving
 from asof.errors import AsofError, RejectedRowsWarning
 from asof.store import FeatureStore
@@ -84,6 +85,7 @@ class Tour:
                         view.feature_names()[0],
                     ]
                     for view in views
+                    if isinstance(view, FeatureView)
                 ],
                 numbers=["features"],
             )

@@ -1,6 +1,7 @@
 """What a backend must do: a few whole-batch methods per role, and a frozen record of what it can."""
 
 from asof.interfaces.executor import Executor, Partitions
+from asof.interfaces.expressions import ExpressionEngine
 from asof.interfaces.folders import FolderShelf
 from asof.interfaces.inputs import FileInput, InputRecorder, SourceInput
 from asof.interfaces.online import Generation, GenerationWriter, OnlineStore, ViewKey, ViewRead
@@ -14,6 +15,7 @@ __all__ = [
     "Change",
     "ColumnRequest",
     "Executor",
+    "ExpressionEngine",
     "FileInput",
     "FolderShelf",
     "Generation",

@@ -118,6 +118,10 @@ class Scanner(Protocol):
         """
         ...
 
+    def check_expression(self, schema: pa.Schema, expression: str, used_by: str) -> pa.DataType:
+        """Return the type of a SQL expression over these columns; refuse what is none with a `DefinitionError`."""
+        ...
+
     def scan(self, request: ScanRequest) -> Scan:
         """Start reading; nothing is read before the first batch is taken."""
         ...

@@ -9,8 +9,8 @@ import msgspec
 
 from asof.plan.batch import batch_of, in_order
 from asof.plan.graph import dependencies, downstream
-from asof.plan.registered import KINDS, kind_of
-from asof.plan.specs import AnySpec, ServiceSpec, SourceSpec, ViewSpec, meaning_hash
+from asof.plan.registered import KINDS, VERSIONED, kind_of
+from asof.plan.specs import AnySpec, SourceSpec, ViewSpec, meaning_hash
 from asof.plan.wording import describe_change
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from asof.plan.graph import Edge
     from asof.plan.registered import Kind, Registered
     from asof.plan.resolved import Resolved
+    from asof.plan.specs import InputSpec, OnDemandSpec, ServiceFeature, ServiceSpec
 
 PlannedAction = Literal["create", "new_version", "metadata", "remove", "restore", "unchanged"]
 
@@ -78,7 +79,8 @@ class Plan:
 
     Attributes:
         expected_revision: An apply is refused when the registry is no longer there.
-        changes: One per object, by kind (entities, sources, views, services) and name, unchanged ones included.
+        changes: One per object, by kind (entities, sources, views, on-demand views, services) and name, unchanged ones
+            included.
         touched: Edges (used, user) of the dependency graph below everything whose meaning changes.
         backfills: What to materialize afterwards.
         batches: What to backfill before that, inputs before what reads them.
@@ -103,7 +105,8 @@ def make_plan(registered: Registered, resolved: Resolved, source_bytes: Mapping[
     """Return what turns the registry's newest revision into the definitions.
 
     Each object's meaning is compared with its newest version only: going back to the meaning of an older version
-    gives a new version too, with storage of its own. Services pin the versions that their views have afterwards.
+    gives a new version too, with storage of its own. Services and on-demand views pin the versions that their views
+    have afterwards.
 
     Args:
         registered: The registry.
@@ -112,7 +115,12 @@ def make_plan(registered: Registered, resolved: Resolved, source_bytes: Mapping[
     """
     specs: list[AnySpec] = [*resolved.entities, *resolved.sources, *resolved.views]
     changes = [_compare(registered, spec) for spec in specs]
-    versions = {change.name: change.version for change in changes if change.kind == "view"}
+    versions: dict[tuple[Kind, str], int] = {
+        (change.kind, change.name): change.version for change in changes if change.kind == "view"
+    }
+    for computed in resolved.on_demand:
+        changes.append(_compare(registered, _pin_inputs(computed, versions)))
+        versions["on_demand", computed.name] = changes[-1].version
     changes += [_compare(registered, _pin(service, versions)) for service in resolved.services]
     changes += _removals(registered, {(change.kind, change.name) for change in changes})
     changes.sort(key=lambda change: (KINDS.index(change.kind), change.name))
@@ -121,7 +129,8 @@ def make_plan(registered: Registered, resolved: Resolved, source_bytes: Mapping[
         expected_revision=registered.revision,
         changes=tuple(changes),
         touched=downstream(
-            dependencies(resolved.views, resolved.services), [(change.kind, change.name) for change in new_meaning]
+            dependencies(resolved.views, resolved.services, resolved.on_demand),
+            [(change.kind, change.name) for change in new_meaning],
         ),
         backfills=tuple(
             Backfill(spec.name, spec.version, spec.source.name, source_bytes.get(spec.source.name, 0))
@@ -165,9 +174,18 @@ def _removals(registered: Registered, defined: set[tuple[Kind, str]]) -> list[Pl
 
 
 def _numbered(spec: AnySpec, version: int) -> AnySpec:
-    return msgspec.structs.replace(spec, version=version) if isinstance(spec, ViewSpec | ServiceSpec) else spec
+    return msgspec.structs.replace(spec, version=version) if isinstance(spec, VERSIONED) else spec
 
 
-def _pin(service: ServiceSpec, versions: Mapping[str, int]) -> ServiceSpec:
-    pinned = tuple(msgspec.structs.replace(f, view_version=versions[f.view]) for f in service.features)
+def _pin(service: ServiceSpec, versions: Mapping[tuple[Kind, str], int]) -> ServiceSpec:
+    pinned = tuple(msgspec.structs.replace(f, view_version=_version(f, versions)) for f in service.features)
     return msgspec.structs.replace(service, features=pinned)
+
+
+def _pin_inputs(computed: OnDemandSpec, versions: Mapping[tuple[Kind, str], int]) -> OnDemandSpec:
+    pinned = tuple(msgspec.structs.replace(one, view_version=_version(one, versions)) for one in computed.inputs)
+    return msgspec.structs.replace(computed, inputs=pinned)
+
+
+def _version(used: ServiceFeature | InputSpec, versions: Mapping[tuple[Kind, str], int]) -> int:
+    return versions["on_demand" if used.on_demand else "view", used.view]

@@ -1,4 +1,4 @@
-"""What depends on what: sources and entities feed views, views feed services."""
+"""What depends on what: sources and entities feed views, views feed on-demand views and services."""
 
 from __future__ import annotations
 
@@ -8,23 +8,28 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from asof.plan.registered import Kind
-    from asof.plan.specs import ServiceSpec, SourceSpec, ViewSpec
+    from asof.plan.specs import OnDemandSpec, ServiceSpec, SourceSpec, ViewSpec
 
     Node = tuple[Kind, str]
     Edge = tuple[Node, Node]
 
 
-def dependencies(views: Iterable[ViewSpec], services: Iterable[ServiceSpec]) -> tuple[Edge, ...]:
-    """Return the edges from each object to those that use it, each once, in the order of views, then services."""
+def dependencies(
+    views: Iterable[ViewSpec], services: Iterable[ServiceSpec], on_demand: Iterable[OnDemandSpec] = ()
+) -> tuple[Edge, ...]:
+    """Return the edges from each object to those that use it, each once: of views, on-demand views, then services."""
     edges: dict[Edge, None] = {}
     for view in views:
         for edge in _inputs(view.source):
             edges[edge] = None
         edges[("source", view.source.name), ("view", view.name)] = None
         edges[("entity", view.entity.name), ("view", view.name)] = None
+    for computed in on_demand:
+        for one in computed.inputs:
+            edges[("on_demand" if one.on_demand else "view", one.view), ("on_demand", computed.name)] = None
     for service in services:
         for feature in service.features:
-            edges[("view", feature.view), ("service", service.name)] = None
+            edges[("on_demand" if feature.on_demand else "view", feature.view), ("service", service.name)] = None
     return tuple(edges)
 
 

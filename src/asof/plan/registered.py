@@ -8,18 +8,27 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from asof.errors import CorruptDataError
-from asof.plan.specs import AnySpec, EntitySpec, ServiceSpec, SourceSpec, ViewSpec
+from asof.plan.specs import AnySpec, EntitySpec, OnDemandSpec, ServiceSpec, SourceSpec, ViewSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Kind = Literal["entity", "source", "view", "service"]
+Kind = Literal["entity", "source", "view", "on_demand", "service"]
 
-KINDS: tuple[Kind, ...] = ("entity", "source", "view", "service")
+KINDS: tuple[Kind, ...] = ("entity", "source", "view", "on_demand", "service")
+NOUNS: dict[Kind, tuple[str, str]] = {
+    "entity": ("entity", "entities"),
+    "source": ("source", "sources"),
+    "view": ("view", "views"),
+    "on_demand": ("on-demand view", "on-demand views"),
+    "service": ("service", "services"),
+}
+VERSIONED = (ViewSpec, OnDemandSpec, ServiceSpec)
 _TYPES: dict[Kind, type[AnySpec]] = {
     "entity": EntitySpec,
     "source": SourceSpec,
     "view": ViewSpec,
+    "on_demand": OnDemandSpec,
     "service": ServiceSpec,
 }
 

@@ -7,32 +7,16 @@ from typing import TYPE_CHECKING
 
 from asof.definitions.roles import prefixed, refuse_two_mappings
 from asof.errors import InputError
-from asof.plan.specs import column_name
+from asof.plan.on_demand import read_of
+from asof.plan.selected import SelectedFeature
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from asof.definitions.roles import Role
-    from asof.plan.specs import FeatureSpec, ServiceSpec, ViewSpec
-
-
-@dataclass(frozen=True)
-class SelectedFeature:
-    """One output column of a read: a feature of a view, and the role that the view is read under, if any."""
-
-    view: ViewSpec
-    feature: FeatureSpec
-    role: Role | None = None
-
-    @property
-    def column(self) -> str:
-        """The output column's name."""
-        return column_name(self.view.name, self.feature.name, self.role)
-
-    @property
-    def group(self) -> str:
-        """The key of the group that it is read in, see `ViewGroup`."""
-        return prefixed(self.role, self.view.key)
+    from asof.plan.on_demand import OnDemandRead
+    from asof.plan.selected import Selected
+    from asof.plan.specs import FeatureSpec, InputSpec, OnDemandSpec, ServiceSpec, ViewSpec
 
 
 @dataclass(frozen=True)
@@ -65,20 +49,27 @@ class Selection:
 
     Attributes:
         service: The service that was named, or None where features were listed.
-        items: One per output column, in column order; no column twice.
+        items: One per output column that is stored, in column order; no column twice.
+        on_demand: What the read computes, with its inputs and the order of all columns; None where nothing.
     """
 
     service: ServiceSpec | None
     items: tuple[SelectedFeature, ...]
+    on_demand: OnDemandRead | None = None
 
     def columns(self) -> tuple[str, ...]:
         """Return the output columns' names, in order."""
-        return tuple(item.column for item in self.items)
+        return tuple(item.column for item in self.items) if self.on_demand is None else self.on_demand.outputs
+
+    def stored(self) -> tuple[SelectedFeature, ...]:
+        """Return the features that are read, those last that only on-demand views need; no column twice."""
+        needed = self.on_demand.inputs if self.on_demand is not None else ()
+        return tuple({item.column: item for item in (*self.items, *needed)}.values())
 
     def groups(self) -> tuple[ViewGroup, ...]:
         """Return each view version once per role, in the order of first use, with its features in column order."""
         groups: dict[str, list[SelectedFeature]] = {}
-        for item in self.items:
+        for item in self.stored():
             groups.setdefault(item.group, []).append(item)
         return tuple(
             ViewGroup(items[0].view, items[0].role, tuple(item.feature for item in items)) for items in groups.values()
@@ -86,7 +77,7 @@ class Selection:
 
     def views(self) -> tuple[ViewSpec, ...]:
         """Return each view version once, in the order of first use."""
-        return tuple({item.view.key: item.view for item in self.items}.values())
+        return tuple({item.view.key: item.view for item in self.stored()}.values())
 
     def key_types(self) -> dict[str, str]:
         """Return the columns that hold join keys and their types; of one that two views read differently, the last."""
@@ -97,16 +88,39 @@ class Selection:
         }
 
 
-def refuse_repeats(items: Iterable[SelectedFeature]) -> None:
-    """Refuse items that would fill a column twice, or that use one role in two ways.
+def select_items(
+    service: ServiceSpec | None, items: Sequence[Selected], find: Callable[[InputSpec], ViewSpec | OnDemandSpec]
+) -> Selection:
+    """Return the selection of these features, in column order.
+
+    Args:
+        service: The service that was named.
+        items: Stored features and on-demand ones.
+        find: Returns the view version that an input of an on-demand view is pinned to.
 
     Raises:
-        InputError: names the first of them.
+        InputError: two of them fill the same column, or disagree about a request input.
         DefinitionError: a role maps the keys of a view in two ways.
     """
-    seen: dict[str, ViewSpec] = {}
-    listed = list(items)
-    for item in listed:
+    _refuse_repeats(items)
+    stored = tuple(item for item in items if isinstance(item, SelectedFeature))
+    chosen = Selection(service, stored, read_of(items, find))
+    refuse_two_mappings((item.view.name, item.role) for item in chosen.stored())
+    by_column: dict[str, SelectedFeature] = {}
+    for item in (*stored, *(chosen.on_demand.inputs if chosen.on_demand else ())):
+        other = by_column.setdefault(item.column, item)
+        if other.view.key != item.view.key:
+            raise InputError(
+                f"{other.view.key} and {item.view.key} are both asked for",
+                why=f"An on-demand view reads {item.view.key}, and both fill column {item.column}",
+                fix="Ask for the version that the on-demand view reads.",
+            )
+    return chosen
+
+
+def _refuse_repeats(items: Iterable[Selected]) -> None:
+    seen: dict[str, ViewSpec | OnDemandSpec] = {}
+    for item in items:
         if item.column in seen:
             other = seen[item.column]
             raise InputError(
@@ -117,4 +131,3 @@ def refuse_repeats(items: Iterable[SelectedFeature]) -> None:
                 fix="List it once.",
             )
         seen[item.column] = item.view
-    refuse_two_mappings((item.view.name, item.role) for item in listed)

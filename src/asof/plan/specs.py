@@ -196,10 +196,11 @@ class ViewSpec(Spec, frozen=True, kw_only=True):
         return next((f for f in self.features if f.name == name), None)
 
 
-class ServiceFeature(Spec, frozen=True, kw_only=True):
-    """One feature of a service, pinned to the version of its view.
+class PinnedFeature(Spec, frozen=True, kw_only=True):
+    """A feature that something reads, pinned to the version of its view.
 
     Attributes:
+        on_demand: Whether the view is an on-demand view.
         role: The part that the view's entity plays here; None reads its join keys under their own names.
         keys: Of a role: pairs of join key and the column that holds it.
     """
@@ -207,6 +208,7 @@ class ServiceFeature(Spec, frozen=True, kw_only=True):
     view: str
     view_version: int
     feature: str
+    on_demand: bool = False
     role: str | None = None
     keys: tuple[tuple[str, str], ...] = ()
 
@@ -217,8 +219,74 @@ class ServiceFeature(Spec, frozen=True, kw_only=True):
 
     @property
     def column(self) -> str:
-        """The column it fills in training sets and answers: spend__amount_sum_30d, under a role role__view__feature."""
+        """The column it fills in training sets, answers and functions: spend__amount_sum_30d."""
         return column_name(self.view, self.feature, self.as_role)
+
+
+class ServiceFeature(PinnedFeature, frozen=True, kw_only=True):
+    """One feature of a service."""
+
+
+class InputSpec(PinnedFeature, frozen=True, kw_only=True):
+    """A feature that an on-demand view reads."""
+
+    dtype: str
+
+
+class RequestSpec(Spec, frozen=True, kw_only=True):
+    """A value that comes with the request; `default` as in `FeatureSpec`, None has to be given."""
+
+    name: str
+    dtype: str
+    default: Json = None
+    description: str = ""
+
+
+class CallSpec(Spec, frozen=True, kw_only=True):
+    """A built-in function, the columns it takes in order, and its constants."""
+
+    function: str
+    inputs: tuple[str, ...]
+    parameters: dict[str, Json] = {}
+
+
+class ComputedSpec(Spec, frozen=True, kw_only=True):
+    """One feature of an on-demand view; without a call, the view's function gives it."""
+
+    name: str
+    dtype: str
+    call: CallSpec | None = None
+    description: str = ""
+
+
+class OnDemandSpec(Spec, frozen=True, kw_only=True):
+    """A view that is computed at the time of the read, from other features and from the request.
+
+    Attributes:
+        version: Number given by the registry; 0 for a view that is not registered.
+        function: Gives all features; None where each has a call.
+        instant: Whether the read's instant is an input.
+    """
+
+    name: str
+    version: int = 0
+    inputs: tuple[InputSpec, ...] = ()
+    request: tuple[RequestSpec, ...] = ()
+    function: FunctionSpec | None = None
+    instant: bool = False
+    features: tuple[ComputedSpec, ...]
+    description: str = ""
+    owner: str = ""
+    tags: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """The name with the version: pressure@3."""
+        return f"{self.name}@{self.version}"
+
+    def feature(self, name: str) -> ComputedSpec | None:
+        """Return the feature of that name, or None."""
+        return next((f for f in self.features if f.name == name), None)
 
 
 class ServiceSpec(Spec, frozen=True, kw_only=True):
@@ -242,7 +310,7 @@ def place_of(source: SourceSpec) -> str:
     return source.path or f"{source.kind}:{source.name}@{meaning_hash(source)[:16]}"
 
 
-AnySpec = EntitySpec | SourceSpec | ViewSpec | ServiceSpec
+AnySpec = EntitySpec | SourceSpec | ViewSpec | OnDemandSpec | ServiceSpec
 
 _METADATA = {"description", "owner", "tags", "version", "columns"}
 

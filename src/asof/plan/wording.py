@@ -10,9 +10,12 @@ from asof.durations import format_duration
 from asof.plan.specs import (
     AnySpec,
     Column,
+    ComputedSpec,
     DerivedSpec,
     EntitySpec,
     FeatureSpec,
+    OnDemandSpec,
+    RequestSpec,
     ServiceFeature,
     ServiceSpec,
     SourceSpec,
@@ -22,7 +25,7 @@ from asof.plan.specs import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from asof.plan.specs import AggregateSpec, BatchSpec
+    from asof.plan.specs import AggregateSpec, BatchSpec, CallSpec
 
     Words = list[str]
 
@@ -39,6 +42,8 @@ def describe_change(old: AnySpec, new: AnySpec) -> tuple[str, ...]:
         words = _source(old, new)
     elif isinstance(old, ViewSpec) and isinstance(new, ViewSpec):
         words = _view(old, new)
+    elif isinstance(old, OnDemandSpec) and isinstance(new, OnDemandSpec):
+        words = _on_demand(old, new)
     elif isinstance(old, ServiceSpec) and isinstance(new, ServiceSpec):
         words = _service(old, new)
     return (*words, *_fields(old, new, _METADATA))
@@ -143,6 +148,48 @@ def _feature(old: FeatureSpec, new: FeatureSpec) -> Words:
         words += _changed("window", _window(old.aggregate), _window(new.aggregate))
         words += _changed("hop", _duration(old.aggregate.hop_us), _duration(new.aggregate.hop_us))
     return words
+
+
+def _on_demand(old: OnDemandSpec, new: OnDemandSpec) -> Words:
+    before, after = {i.column: i for i in old.inputs}, {i.column: i for i in new.inputs}
+    words = _members(
+        "input", before, after, lambda name: _changed(f"input {name}", before[name].dtype, after[name].dtype)
+    )
+    pins = {i.view: i.view_version for i in old.inputs}
+    for view, version in {i.view: i.view_version for i in new.inputs}.items():
+        words += _changed("reads", f"{view}@{pins.get(view, version)}", f"{view}@{version}")
+    asked, asks = {r.name: r for r in old.request}, {r.name: r for r in new.request}
+    words += _members(
+        "request field", asked, asks, lambda name: _fields_of(f"request field {name}", asked[name], asks[name])
+    )
+    words += _changed("function", old.function and old.function.path, new.function and new.function.path)
+    if old.function and new.function and old.function.path == new.function.path and old.function != new.function:
+        words.append(f"function {new.function.path}: source changed")
+    words += _fields(old, new, ("instant",))
+    was, now = {f.name: f for f in old.features}, {f.name: f for f in new.features}
+    words += _members("feature", was, now, lambda name: _fields_of(f"feature {name}", was[name], now[name]))
+    return words + _reordered("features", list(was), list(now))
+
+
+def _fields_of(what: str, old: RequestSpec | ComputedSpec, new: RequestSpec | ComputedSpec) -> Words:
+    words = _fields(old, new, ("dtype", "description"))
+    if isinstance(old, RequestSpec) and isinstance(new, RequestSpec):
+        words += _fields(old, new, ("default",))
+    elif isinstance(old, ComputedSpec) and isinstance(new, ComputedSpec):
+        words += _changed("call", _call(old.call), _call(new.call))
+    return [f"{what}: {phrase}" for phrase in words]
+
+
+def _call(call: CallSpec | None) -> str:
+    return "the view's function" if call is None else call_text(call)
+
+
+def call_text(call: CallSpec) -> str:
+    """Return a built-in call as people write it: ratio(spend__amount_sum_1d, distance)."""
+    if call.function == "sql":
+        return str(call.parameters["expression"])
+    constants = [f"{name}={value}" for name, value in call.parameters.items()]
+    return f"{call.function}({', '.join([*call.inputs, *constants])})"
 
 
 def _service(old: ServiceSpec, new: ServiceSpec) -> Words:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from asof.errors import InputError
 from asof.server.answers import JSON, arrow_bytes
 from asof.server.limits import Limits, MethodNotAllowedError, too_large, too_many_keys
-from asof.server.requests import ARROW, decoded_keys, from_arrow, from_json, instant, wanted
+from asof.server.requests import ARROW, arrow_columns, decoded_keys, from_arrow, from_json, instant, wanted
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope
@@ -47,11 +47,17 @@ class OnlineRoute:
         request = from_arrow(body, scope["query_string"]) if sends_arrow else from_json(body)
         features = wanted(request)
         reader = self._serving.current_reader()
+        plan = reader.plan(features)
+        if sends_arrow:
+            keys, given = arrow_columns(plan, request.keys)
+        else:
+            keys, given = decoded_keys(plan, request.keys), request.request
         count = max(map(len, request.keys.values()), default=1)
+        if given:
+            count = max(count, *map(len, given.values()))
         if count > self._limits.keys:
             raise too_many_keys(count, self._limits.keys)
-        keys = request.keys if sends_arrow else decoded_keys(reader.plan(features), request.keys)
-        answer = reader.read(features, keys, instant(request))
+        answer = reader.read(features, keys, instant(request), given)
         self._metrics.read(count)
         if wants_arrow:
             return arrow_bytes(answer, statuses=request.metadata), ARROW

@@ -71,8 +71,8 @@ def _online() -> dict[str, Any]:
         "tags": ["features"],
         "summary": "Read the features of some entities as they are known now",
         "description": "One result per key, in the keys' order. An entity that was never seen is no error. With an "
-        "Arrow body, its columns are the keys and the query string says what to read; ask for an Arrow answer with "
-        "the Accept header.",
+        "Arrow body, its columns are the keys and request inputs, and the query string says what to read; ask for an "
+        "Arrow answer with the Accept header.",
         "parameters": [
             _parameter("service", "query", {"type": "string"}, "With an Arrow body: the service."),
             _parameter(
@@ -111,7 +111,7 @@ def _get(
 
 
 def _kind() -> dict[str, Any]:
-    kinds = {"type": "string", "enum": ["entities", "sources", "views", "services"]}
+    kinds = {"type": "string", "enum": ["entities", "sources", "views", "on-demand-views", "services"]}
     return _parameter("kind", "path", kinds, "What to look at.")
 
 
@@ -145,6 +145,11 @@ def _schemas() -> dict[str, Any]:
                     "type": "object",
                     "additionalProperties": {"type": "array"},
                     "description": "Per join key one value per entity. Dates and timestamps are ISO 8601 text.",
+                },
+                "request": {
+                    "type": "object",
+                    "additionalProperties": {"type": "array"},
+                    "description": "Per request input of on-demand views one value per entity.",
                 },
                 "at": {**text, "format": "date-time", "description": "The instant of the read. Default: now."},
                 "metadata": {

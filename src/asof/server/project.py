@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from asof.backends.loading import open_online_store, open_registry
+from asof.backends.local.expressions import LocalExpressions
+from asof.services.functions import FunctionLoader
 
 if TYPE_CHECKING:
     from asof.clock import Clock
     from asof.config import Config
-    from asof.interfaces import OnlineStore, Registry
+    from asof.interfaces import ExpressionEngine, OnlineStore, Registry
 
 
 @dataclass(frozen=True)
@@ -19,12 +21,16 @@ class Project:
 
     Attributes:
         name: What the online store knows it by.
+        functions: Imports the functions of on-demand views.
+        expressions: Computes their SQL.
     """
 
     name: str
     registry: Registry
     online: OnlineStore
     clock: Clock
+    functions: FunctionLoader
+    expressions: ExpressionEngine
 
     @classmethod
     def open(cls, config: Config, clock: Clock) -> Project:
@@ -34,7 +40,9 @@ class Project:
             ConfigError, StoreError, CorruptDataError: a store cannot be opened.
         """
         registry = open_registry(config.registry, config.root)
-        return cls(config.project, registry, open_online_store(config.online, config.root), clock)
+        functions = FunctionLoader(config.root, config.definitions)
+        online = open_online_store(config.online, config.root)
+        return cls(config.project, registry, online, clock, functions, LocalExpressions())
 
     def close(self) -> None:
         """Release files and connections."""

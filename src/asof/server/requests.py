@@ -1,4 +1,4 @@
-"""Reads the body of an online request, JSON or Arrow, into features, key columns and an instant."""
+"""Reads the body of an online request, JSON or Arrow, into features, key columns, request inputs and an instant."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ class OnlineRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         features: Instead of a service: references, as "spend:count_1h".
         at: The instant of the read, ISO 8601; None is now.
         metadata: Whether to answer statuses, event times and versions as well.
+        request: Per request input of on-demand views one value per entity.
     """
 
     keys: dict[str, list[Any]]
@@ -36,6 +37,7 @@ class OnlineRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     features: list[str] | None = None
     at: str | None = None
     metadata: bool = False
+    request: dict[str, list[Any]] | None = None
 
 
 _decode = msgspec.json.Decoder(OnlineRequest).decode
@@ -60,7 +62,7 @@ def from_json(body: bytes) -> OnlineRequest:
 
 
 def from_arrow(body: bytes, query: bytes) -> OnlineRequest:
-    """Read an Arrow IPC stream of key columns; what to read is in the query string.
+    """Read an Arrow IPC stream of key and request columns; what to read is in the query string.
 
     Raises:
         InputError: the body is no stream of supported columns, or the query has unknown or unusable parameters.
@@ -137,6 +139,16 @@ def instant(request: OnlineRequest) -> int | None:
         raise InputError(
             f"at is {request.at!r}", why="That is not ISO 8601", fix='Write "2026-01-31T12:00:00Z".'
         ) from error
+
+
+def arrow_columns(
+    plan: ReadPlan, columns: Mapping[str, Sequence[Any]]
+) -> tuple[Mapping[str, Sequence[Any]], Mapping[str, Sequence[Any]] | None]:
+    """Return the columns of an Arrow body parted into keys and request inputs; a name may be both."""
+    if not plan.request:
+        return columns, None
+    keys = {name: column for name, column in columns.items() if name in plan.key_names or name not in plan.request}
+    return keys, {name: column for name, column in columns.items() if name in plan.request}
 
 
 def decoded_keys(plan: ReadPlan, keys: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:

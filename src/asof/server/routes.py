@@ -27,7 +27,13 @@ if TYPE_CHECKING:
     from asof.server.metrics import Metrics
     from asof.server.serving import Serving
 
-KINDS: dict[str, Kind] = {"entities": "entity", "sources": "source", "views": "view", "services": "service"}
+KINDS: dict[str, Kind] = {
+    "entities": "entity",
+    "sources": "source",
+    "views": "view",
+    "on-demand-views": "on_demand",
+    "services": "service",
+}
 _MOST_REVISIONS = 1000
 
 

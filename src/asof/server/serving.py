@@ -44,7 +44,14 @@ class Serving:
                 self.problem = None
                 return
             catalog = Catalog(registry.snapshot())
-            reader = OnlineReader(catalog, project.online, project=project.name, clock=project.clock)
+            reader = OnlineReader(
+                catalog,
+                project.online,
+                project=project.name,
+                clock=project.clock,
+                functions=project.functions,
+                expressions=project.expressions,
+            )
         except AsofError as error:
             if self.problem is None:
                 _log.error("the registry cannot be read: %s", error)

@@ -10,7 +10,7 @@ from asof.definitions import FrameSource
 from asof.errors import DefinitionError
 from asof.interfaces.registry import Change, Revision
 from asof.plan.diff import make_plan
-from asof.plan.registered import encode_spec
+from asof.plan.registered import NOUNS, encode_spec
 from asof.plan.specs import meaning_hash
 from asof.services.resolve import resolve_definitions
 
@@ -79,10 +79,7 @@ def apply_plan(registry: Registry, plan: Plan, *, clock: Clock, who: str | None 
 def summarize(plan: Plan) -> str:
     """Return what a plan does in a line: "2 views created, 1 service got a new version"."""
     counts = Counter((change.kind, change.action) for change in plan.effective())
-    plural = {"entity": "entities", "source": "sources", "view": "views", "service": "services"}
-    return ", ".join(
-        f"{count} {kind if count == 1 else plural[kind]} {_VERBS[action]}" for (kind, action), count in counts.items()
-    )
+    return ", ".join(f"{count} {NOUNS[kind][count != 1]} {_VERBS[action]}" for (kind, action), count in counts.items())
 
 
 def operating_system_user() -> str:

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, NoReturn, TypeVar, cast
 
 import msgspec
 
-from asof.definitions import FeatureSelection, FeatureService, FeatureView
+from asof.definitions import FeatureSelection, FeatureService, FeatureView, OnDemandView
 from asof.errors import InputError, NotFoundError, did_you_mean
 from asof.plan.references import parse_feature, parse_object
-from asof.plan.registered import Newest, Registered, decode_spec
-from asof.plan.selection import SelectedFeature, Selection, refuse_repeats
-from asof.plan.specs import AnySpec, EntitySpec, FeatureSpec, ServiceSpec, SourceSpec, ViewSpec
+from asof.plan.registered import VERSIONED, Kind, Newest, Registered, decode_spec
+from asof.plan.selected import ComputedFeature, SelectedFeature
+from asof.plan.selection import Selection, select_items
+from asof.plan.specs import AnySpec, EntitySpec, OnDemandSpec, PinnedFeature, ServiceSpec, SourceSpec, ViewSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from asof.definitions.roles import Role
     from asof.interfaces.registry import RegistrySnapshot, StoredObject
-    from asof.plan.registered import Kind
+    from asof.plan.selected import Selected
 
-    FeatureLike = str | FeatureView | FeatureSelection
+    FeatureLike = str | FeatureView | OnDemandView | FeatureSelection
 
 _S = TypeVar("_S", bound=AnySpec)
 
@@ -68,6 +70,34 @@ class Catalog:
         """
         return cast("ViewSpec", self._find("view", name, version))
 
+    def on_demand_view(self, name: str, version: int | None = None) -> OnDemandSpec:
+        """Return an on-demand view: the newest version, or the given one even where it is hidden.
+
+        Raises:
+            NotFoundError: no such view or version, or the view was removed and no version is given.
+        """
+        return cast("OnDemandSpec", self._find("on_demand", name, version))
+
+    def pinned(self, used: PinnedFeature) -> ViewSpec | OnDemandSpec:
+        """Return the view version that a service or an on-demand view reads.
+
+        Raises:
+            NotFoundError: it was pruned.
+        """
+        find = self.on_demand_view if used.on_demand else self.view
+        return find(used.view, used.view_version)
+
+    def reads(self, used: Iterable[PinnedFeature]) -> set[tuple[Kind, str, int]]:
+        """Return the view versions that are used, and those that on-demand views among them read in turn."""
+        left, found = list(used), set[tuple[Kind, str, int]]()
+        while left:
+            one = left.pop()
+            key: tuple[Kind, str, int] = ("on_demand" if one.on_demand else "view", one.view, one.view_version)
+            if one.on_demand and key not in found and key in self._stored:
+                left += self.on_demand_view(one.view, one.view_version).inputs
+            found.add(key)
+        return found
+
     def service(self, name: str, version: int | None = None) -> ServiceSpec:
         """Return a service: the newest version, or the given one even where it is hidden.
 
@@ -103,6 +133,10 @@ class Catalog:
     def views(self) -> list[ViewSpec]:
         """Return the newest version of every view that is not removed, by name."""
         return self._newest("view", ViewSpec)
+
+    def on_demand_views(self) -> list[OnDemandSpec]:
+        """Return the newest version of every on-demand view that is not removed, by name."""
+        return self._newest("on_demand", OnDemandSpec)
 
     def services(self) -> list[ServiceSpec]:
         """Return the newest version of every service that is not removed, by name."""
@@ -144,63 +178,80 @@ class Catalog:
         if isinstance(features, str) and ":" not in features:
             return self._select_service(features)
         listed: Sequence[FeatureLike] = (
-            [features] if isinstance(features, str | FeatureView | FeatureSelection) else list(features)
+            [features] if isinstance(features, str | FeatureView | OnDemandView | FeatureSelection) else list(features)
         )
         items = [item for feature in listed for item in self._resolve(feature)]
         if not items:
             raise InputError("No features are asked for", fix='Name a service, or list features: ["spend:count_1h"].')
-        refuse_repeats(items)
-        return Selection(None, tuple(items))
+        return select_items(None, items, self.pinned)
 
     def _select_service(self, text: str) -> Selection:
         reference = parse_object(text)
-        if not self._versions.get(("service", reference.name)) and ("view", reference.name) in self._versions:
+        views = {("view", reference.name), ("on_demand", reference.name)}
+        if not self._versions.get(("service", reference.name)) and views & self._versions.keys():
             raise NotFoundError(
                 f"There is no service {reference.name!r}",
                 why="There is a view of that name",
                 fix=f'Ask for the view in a list: ["{text}"].',
             )
         service = self.service(reference.name, reference.version)
-        items = []
-        for pinned in service.features:
-            view = self.view(pinned.view, pinned.view_version)
-            items.append(SelectedFeature(view, self._feature(view, pinned.feature), pinned.as_role))
-        return Selection(service, tuple(items))
+        items = [self._item(self.pinned(pinned), pinned.feature, pinned.as_role) for pinned in service.features]
+        return select_items(service, items, self.pinned)
 
-    def _resolve(self, feature: FeatureLike) -> Iterable[SelectedFeature]:
-        if isinstance(feature, FeatureView):
+    def _resolve(self, feature: FeatureLike) -> Iterable[Selected]:
+        if isinstance(feature, FeatureView | OnDemandView):
             return self._resolve(feature.name)
         if isinstance(feature, FeatureSelection):
-            view = self.view(feature.view.name)
-            return [SelectedFeature(view, self._feature(view, name), feature.role) for name in feature.names]
+            view = self.any_view(feature.view.name, None)
+            return [self._item(view, name, feature.role) for name in feature.names]
         if not isinstance(feature, str):
             raise InputError(
                 f"{feature!r} does not name a feature", fix='Write "view:feature", a view or a selection of a view.'
             )
         if ":" in feature:
             one = parse_feature(feature)
-            view = self.view(one.view, one.version)
-            return [SelectedFeature(view, self._feature(view, one.feature))]
+            return [self._item(self.any_view(one.view, one.version), one.feature)]
         whole = parse_object(feature)
-        if ("view", whole.name) not in self._versions and ("service", whole.name) in self._versions:
+        views = {("view", whole.name), ("on_demand", whole.name)}
+        if not views & self._versions.keys() and ("service", whole.name) in self._versions:
             raise NotFoundError(
                 f"There is no view {whole.name!r}",
                 why="There is a service of that name",
                 fix=f'Name the service alone, not in a list: "{feature}".',
             )
-        view = self.view(whole.name, whole.version)
-        return [SelectedFeature(view, spec) for spec in view.features]
+        view = self.any_view(whole.name, whole.version)
+        return [self._item(view, spec.name) for spec in view.features]
 
-    def _feature(self, view: ViewSpec, name: str) -> FeatureSpec:
-        found = view.feature(name)
-        if found is None:
-            known = [f.name for f in view.features]
-            raise NotFoundError(
-                f"View {view.key} has no feature {name!r}",
-                why=did_you_mean(name, known) or f"It has {', '.join(known)}",
-                fix="Correct the name, or define the feature and run `asof apply`.",
-            )
-        return found
+    def any_view(self, name: str, version: int | None) -> ViewSpec | OnDemandSpec:
+        """Return the view of a name: where both kinds had it in turn, the one that is not removed.
+
+        Raises:
+            NotFoundError: no such view or version.
+        """
+        numbers = self._versions.get(("on_demand", name))
+        if numbers is None:
+            return self.view(name, version)
+        removed = self._stored["on_demand", name, numbers[-1]].hidden
+        return (
+            self.view(name, version)
+            if removed and ("view", name) in self._versions
+            else self.on_demand_view(name, version)
+        )
+
+    def _item(self, view: ViewSpec | OnDemandSpec, name: str, role: Role | None = None) -> Selected:
+        if isinstance(view, OnDemandSpec) and (computed := view.feature(name)) is not None:
+            return ComputedFeature(view, computed)
+        if isinstance(view, ViewSpec) and (stored := view.feature(name)) is not None:
+            return SelectedFeature(view, stored, role)
+        return self._no_feature(view, name)
+
+    def _no_feature(self, view: ViewSpec | OnDemandSpec, name: str) -> NoReturn:
+        known = [f.name for f in view.features]
+        raise NotFoundError(
+            f"View {view.key} has no feature {name!r}",
+            why=did_you_mean(name, known) or f"It has {', '.join(known)}",
+            fix="Correct the name, or define the feature and run `asof apply`.",
+        )
 
     def _newest(self, kind: Kind, type_: type[_S]) -> list[_S]:
         found = [
@@ -245,7 +296,7 @@ class Catalog:
         key = (stored.kind, stored.name, stored.version)
         if key not in self._decoded:
             spec = decode_spec(stored.kind, stored.name, stored.body)
-            if isinstance(spec, ViewSpec | ServiceSpec):
+            if isinstance(spec, VERSIONED):
                 spec = msgspec.structs.replace(spec, version=stored.version)
             self._decoded[key] = spec
         return self._decoded[key]

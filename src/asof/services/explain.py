@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from asof import _native
 from asof.clock import FIRST_US, LAST_US, from_us
-from asof.errors import FeatureValueError, InputError, NotMaterializedError
+from asof.errors import FeatureValueError, InputError, NotMaterializedError, UnsupportedOperationError
 from asof.interfaces.online import ViewKey
 from asof.interfaces.scanner import ScanRequest
 from asof.kernel.programs import compile_events, compile_states
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from asof.interfaces import OnlineStore, Scanner
+    from asof.plan.selection import Selection
     from asof.plan.specs import FeatureSpec, ViewSpec
     from asof.services.catalog import Catalog
     from asof.services.causes import TracedRow
@@ -161,8 +162,19 @@ def find_feature(catalog: Catalog, reference: object) -> tuple[ViewSpec, Feature
     if not isinstance(reference, str):
         raise InputError(f"A feature is named by text, not by {type(reference).__name__}", fix='Write "view:feature".')
     parse_feature(reference)
-    [item] = catalog.select(reference).items
+    selection = catalog.select(reference)
+    if selection.on_demand is not None:
+        raise UnsupportedOperationError(
+            f"{reference} is computed when it is read",
+            why="It has no rows of its own",
+            fix=f"Explain what it is computed from: {', '.join(_inputs(selection))}.",
+        )
+    [item] = selection.items
     return item.view, item.feature
+
+
+def _inputs(selection: Selection) -> list[str]:
+    return [f"{item.view.key}:{item.feature.name}" for item in selection.stored()]
 
 
 def _columns(view: ViewSpec, spine: Spine) -> dict[str, list[Any]]:

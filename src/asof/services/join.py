@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from asof.services.history import STATUS, HistoryReader
+from asof.services.history import HistoryReader
+from asof.services.on_demand import ON_DEMAND, ComputedColumns, OnDemandProgram, assemble
 from asof.services.results import HistoricalFeatures
 from asof.services.spine import check_columns
 
 if TYPE_CHECKING:
-    from asof.interfaces import Executor, Scanner, TableWriter
+    from asof.interfaces import Executor, ExpressionEngine, Scanner, TableWriter
     from asof.plan.selection import Selection
+    from asof.services.functions import FunctionLoader
+    from asof.services.history import ViewColumns
     from asof.services.spine import Spine
 
 
@@ -21,24 +24,32 @@ def join(
     executor: Executor,
     writer: TableWriter,
     *,
+    functions: FunctionLoader,
+    expressions: ExpressionEngine,
     now_us: int,
     statuses: bool = False,
 ) -> HistoricalFeatures:
     """Return the spine's rows with the selection's features, each as it was known at its row's instant.
 
     Raises:
-        InputError: the spine's keys do not fit, or it has a column of a feature's name.
-        FeatureValueError: an integer sum beyond 64 bits.
+        InputError: the spine's keys do not fit, it lacks a request input, or it has a column of a feature's name.
+        FeatureValueError: an integer sum beyond 64 bits, or a user's function fails.
         SourceError, SchemaError: a source cannot be read as it was defined.
     """
-    columns = [(item.column, item.group, item.feature.name) for item in selection.items]
-    if statuses:
-        columns = [c for name, key, f in columns for c in ((name, key, f), (name + STATUS, key, f + STATUS))]
+    stored = {item.column: (item.group, item.feature.name) for item in selection.items}
+    columns = assemble(selection.columns(), stored, statuses=statuses)
     check_columns(spine, [name for name, _, _ in columns])
+    computed = None
+    if selection.on_demand is not None:
+        program = OnDemandProgram(selection.on_demand, functions, expressions)
+        computed = ComputedColumns(program, spine, statuses=statuses)
     reader = HistoryReader(scanner, executor, now_us=now_us)
     try:
-        answers = reader.read_all(selection.groups(), spine, statuses=statuses)
+        read = reader.read_all(selection.groups(), spine, statuses=statuses)
     except BaseException:
         executor.release()
         raise
+    answers: dict[str, ViewColumns | ComputedColumns] = {**read}
+    if computed is not None:
+        answers[ON_DEMAND] = computed.over(read)
     return HistoricalFeatures(spine, answers, columns, executor, writer)

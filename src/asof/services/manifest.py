@@ -16,7 +16,7 @@ from asof.services.statistics import ColumnStatistics  # noqa: TC001 - like abov
 
 if TYPE_CHECKING:
     from asof.definitions.training import Split
-    from asof.plan.specs import ViewSpec
+    from asof.plan.specs import OnDemandSpec, ViewSpec
 
 MANIFEST_FORMAT = 1
 
@@ -139,7 +139,7 @@ def decode(data: bytes, name: str) -> Manifest:
     )
 
 
-def record_view(view: ViewSpec) -> ViewRecord:
+def record_view(view: ViewSpec | OnDemandSpec) -> ViewRecord:
     """Return what a manifest says about a view."""
     return ViewRecord(view=view.key, hash=meaning_hash(view), definition=meaning(view))
 

@@ -150,7 +150,8 @@ class Materializer:
 def choose_views(catalog: Catalog, names: str | Sequence[str] | None) -> list[ViewSpec]:
     """Return the views to materialize: the named ones, else every version that can be read.
 
-    Those are the newest version of each view and whatever version a service that is not removed pins.
+    Those are the newest version of each view, and whatever version a service or an on-demand view that is not removed
+    pins.
 
     Raises:
         NotFoundError: no view of that name or version.
@@ -160,12 +161,10 @@ def choose_views(catalog: Catalog, names: str | Sequence[str] | None) -> list[Vi
         several = isinstance(names, Iterable) and not isinstance(names, str)
         listed = [_reference(name) for name in (names if several else [names])]
         return [catalog.view(reference.name, reference.version) for reference in listed]
-    pinned = {
-        (feature.view, feature.view_version)
-        for entry in catalog.entries("service")
-        if not entry.hidden and isinstance(entry.spec, ServiceSpec)
-        for feature in entry.spec.features
-    }
+    services = [entry.spec for entry in catalog.entries("service") if not entry.hidden]
+    used = catalog.reads(f for spec in services if isinstance(spec, ServiceSpec) for f in spec.features)
+    used |= catalog.reads(one for view in catalog.on_demand_views() for one in view.inputs)
+    pinned = {(name, version) for kind, name, version in used if kind == "view"}
     pinned |= {(view.name, view.version) for view in catalog.views()}
     return [catalog.view(name, version) for name, version in sorted(pinned)]
 

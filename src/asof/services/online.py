@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from asof import _native
-from asof.clock import EPOCH, from_us, iso, parse_instant, to_us
+from asof.clock import EPOCH, FIRST_US, from_us, iso, parse_instant, to_us
 from asof.errors import InputError, NotMaterializedError, did_you_mean
 from asof.interfaces.online import Generation, ViewKey
 from asof.kernel.programs import compile_events, compile_states, value_error
 from asof.services.everything import kernel_values
+from asof.services.online_on_demand import OnlineProgram
+from asof.services.request import from_request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,9 +23,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from asof.clock import Clock
-    from asof.interfaces import OnlineStore
-    from asof.plan.specs import ServiceSpec, ViewSpec
+    from asof.interfaces import ExpressionEngine, OnlineStore
+    from asof.plan.specs import RequestSpec, ServiceSpec, ViewSpec
     from asof.services.catalog import Catalog
+    from asof.services.functions import FunctionLoader
+    from asof.services.request import Request
 
     Keys = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
@@ -52,6 +56,7 @@ class ReadPlan:
         binary_keys: The join keys of type binary, which JSON cannot hold as they are.
         head: How every JSON answer begins.
         shape: The answer's: which feature of which view every output column is.
+        on_demand: What is computed from the views' blocks, or None.
     """
 
     service: ServiceSpec | None
@@ -61,6 +66,12 @@ class ReadPlan:
     binary_keys: frozenset[str]
     head: bytes
     shape: _native.AnswerPlan
+    on_demand: OnlineProgram | None = None
+
+    @property
+    def request(self) -> Mapping[str, RequestSpec]:
+        """The request inputs that the read takes, by name."""
+        return {} if self.on_demand is None else self.on_demand.fields
 
 
 class OnlineFeatures:
@@ -135,12 +146,23 @@ class OnlineFeatures:
 class OnlineReader:
     """Reads features of one project from one online store, as of one revision of its registry."""
 
-    def __init__(self, catalog: Catalog, store: OnlineStore, *, project: str, clock: Clock) -> None:
-        """Serve what `catalog` names; plans are compiled on first use and kept."""
+    def __init__(
+        self,
+        catalog: Catalog,
+        store: OnlineStore,
+        *,
+        project: str,
+        clock: Clock,
+        functions: FunctionLoader,
+        expressions: ExpressionEngine,
+    ) -> None:
+        """Serve what `catalog` names; plans are compiled, and their functions loaded, on first use and kept."""
         self._catalog = catalog
         self._store = store
         self._project = project
         self._clock = clock
+        self._functions = functions
+        self._expressions = expressions
         self._plans: dict[str | tuple[str, ...], ReadPlan] = {}
 
     def plan(self, features: str | Sequence[str]) -> ReadPlan:
@@ -161,7 +183,9 @@ class OnlineReader:
             plan = self._plans[name] = self._compile(features)
         return plan
 
-    def read(self, features: str | Sequence[str], keys: Keys, at_us: int | None = None) -> OnlineFeatures:
+    def read(
+        self, features: str | Sequence[str], keys: Keys, at_us: int | None = None, request: Request | None = None
+    ) -> OnlineFeatures:
         """Return the features of every key.
 
         Args:
@@ -170,14 +194,20 @@ class OnlineReader:
                 view has join keys: one row.
             at_us: The instant of the read; windows age with it. Default: the clock, or the newest instant
                 materialized where the clock is behind it.
+            request: The inputs of on-demand views that come with the request: per field one value per key.
 
         Raises:
-            InputError: keys missing, unknown, of different lengths or of the wrong type.
+            InputError: keys or request inputs missing, unknown, of different lengths or of the wrong type.
             NotMaterializedError: a view has no generation, or only one of a later instant than `at_us`.
-            FeatureValueError: an integer sum beyond 64 bits.
+            FeatureValueError: an integer sum beyond 64 bits, or a user's function fails.
         """
         plan = self.plan(features)
         encoded = _encode(plan, keys)
+        given = None
+        if plan.on_demand is not None:
+            given = plan.on_demand.given(request, len(encoded[0]) if encoded else None)
+        elif request:
+            from_request(request, {}, None)
         reads = self._store.read([(view.key, encoded[view.entity]) for view in plan.views])
         generations: list[Generation] = []
         for view, found in zip(plan.views, reads, strict=True):
@@ -186,10 +216,12 @@ class OnlineReader:
             generations.append(found.generation)
         instant = self._instant(plan, generations, at_us)
         blocks = [_block(view, found.values, instant) for view, found in zip(plan.views, reads, strict=True)]
+        if plan.on_demand is not None and given is not None:
+            blocks += plan.on_demand.blocks(blocks, given, instant)
         return OnlineFeatures(plan.shape.answer(blocks), plan, generations, instant)
 
     def _instant(self, plan: ReadPlan, generations: Sequence[Generation], at_us: int | None) -> int:
-        newest = max(generation.instant_us for generation in generations)
+        newest = max((generation.instant_us for generation in generations), default=FIRST_US)
         if at_us is None:
             return max(self._clock.now_us(), newest)
         if at_us < newest:
@@ -208,15 +240,18 @@ class OnlineReader:
         blocks: dict[str, int] = {}
         entities: dict[tuple[tuple[str, ...], tuple[str, ...]], int] = {}
         plans: list[_ViewPlan] = []
-        picks: list[tuple[int, int, str]] = []
         for group in selection.groups():
-            view, names = group.view, group.key_columns()
+            view = group.view
             dtypes = tuple(key.dtype for key in view.entity.join_keys)
-            position = entities.setdefault((names, dtypes), len(entities))
+            position = entities.setdefault((group.key_columns(), dtypes), len(entities))
             blocks[group.key] = len(plans)
             plans.append(_ViewPlan(group.name, view, self._view_key(view), position, _reader(view)))
-        for item in selection.items:
-            picks.append((blocks[item.group], item.view.features.index(item.feature), item.column))
+        picks = {item.column: (blocks[item.group], item.view.features.index(item.feature)) for item in selection.items}
+        names, program = [plan.name for plan in plans], None
+        if selection.on_demand is not None:
+            program = OnlineProgram(selection.on_demand, self._functions, self._expressions, blocks)
+            picks |= program.picks(len(names))
+            names += program.names
         return ReadPlan(
             service=selection.service,
             views=tuple(plans),
@@ -227,7 +262,8 @@ class OnlineReader:
             ),
             head=b"{"
             + (b'"service":%s,' % msgspec.json.encode(service.key) if (service := selection.service) else b""),
-            shape=_native.AnswerPlan([plan.name for plan in plans], picks),
+            shape=_native.AnswerPlan(names, [(*picks[name], name) for name in selection.columns()]),
+            on_demand=program,
         )
 
     def _view_key(self, view: ViewSpec) -> ViewKey:
@@ -257,6 +293,8 @@ def _encode(plan: ReadPlan, keys: Keys) -> list[list[bytes | None]]:
     if not columns:
         if plan.key_names:
             _refuse_names(plan, columns)
+        if not plan.entities:
+            return []
         lengths = {1 if hasattr(keys, "items") else len(keys)}
     else:
         lengths = {-1 if isinstance(values, str) else len(values) for values in columns.values()}

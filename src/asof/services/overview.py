@@ -9,15 +9,18 @@ from asof.durations import format_duration
 from asof.errors import NotFoundError, did_you_mean
 from asof.interfaces.online import ViewKey
 from asof.plan.references import parse_object
-from asof.plan.registered import KINDS
-from asof.plan.specs import AnySpec, ServiceSpec, SourceSpec, ViewSpec
+from asof.plan.registered import KINDS, VERSIONED
+from asof.plan.specs import AnySpec, OnDemandSpec, ServiceSpec, SourceSpec, ViewSpec
 from asof.services.materialize import choose_views
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from asof.clock import Clock
     from asof.interfaces import OnlineStore
     from asof.interfaces.online import Generation
     from asof.plan.registered import Kind
+    from asof.plan.specs import InputSpec, ServiceFeature
     from asof.services.catalog import Catalog
 
 
@@ -46,8 +49,8 @@ class Description:
     Attributes:
         versions: All stored versions.
         hidden: Removed from the definitions.
-        used_by: For a view, the service versions that pin this version of it; for entities and sources, the newest
-            views that read them.
+        used_by: For a view, the newest on-demand views and the service versions that pin this version of it; for
+            entities and sources, the newest views that read them.
         generation: For a view, what the online store holds of this version.
     """
 
@@ -102,13 +105,14 @@ def list_objects(catalog: Catalog, kind: Kind | None = None) -> list[Listed]:
         "entity": [*catalog.entities()],
         "source": [*catalog.sources()],
         "view": [*catalog.views()],
+        "on_demand": [*catalog.on_demand_views()],
         "service": [*catalog.services()],
     }
     return [
         Listed(
             kind=one,
             name=spec.name,
-            version=spec.version if isinstance(spec, ViewSpec | ServiceSpec) else None,
+            version=spec.version if isinstance(spec, VERSIONED) else None,
             about=_about(spec),
             description=spec.description,
             owner=spec.owner,
@@ -189,6 +193,9 @@ def project_status(catalog: Catalog, online: OnlineStore, *, project: str, clock
 def _about(spec: AnySpec) -> str:
     if isinstance(spec, ViewSpec):
         return f"{_count(len(spec.features), 'feature')} of {spec.entity.name} from {spec.source.name}"
+    if isinstance(spec, OnDemandSpec):
+        read = f"{_count(len(spec.inputs), 'input')} and {_count(len(spec.request), 'request field')}"
+        return f"{_count(len(spec.features), 'feature')} from {read}"
     if isinstance(spec, ServiceSpec):
         views = len({feature.view for feature in spec.features})
         return f"{_count(len(spec.features), 'feature')} of {_count(views, 'view')}"
@@ -205,12 +212,22 @@ def _count(number: int, noun: str) -> str:
 
 
 def _used_by(catalog: Catalog, kind: Kind, name: str, version: int) -> tuple[str, ...]:
-    if kind == "view":
-        services = [e.spec for e in catalog.entries("service") if isinstance(e.spec, ServiceSpec) and not e.hidden]
-        return tuple(s.key for s in services if any((f.view, f.view_version) == (name, version) for f in s.features))
+    if kind in ("view", "on_demand"):
+        users = [e for e in catalog.entries() if not e.hidden]
+        return tuple(
+            e.spec.key
+            for e in users
+            if (isinstance(e.spec, ServiceSpec) and _pins(e.spec.features, kind, name, version))
+            or (isinstance(e.spec, OnDemandSpec) and e.newest and _pins(e.spec.inputs, kind, name, version))
+        )
     if kind == "source":
         reads = [s.name for s in catalog.sources() if s.batch and any(one.name == name for one in s.batch.inputs)]
         return (*reads, *(view.key for view in catalog.views() if view.source.name == name))
     if kind == "entity":
         return tuple(view.key for view in catalog.views() if view.entity.name == name)
     return ()
+
+
+def _pins(used: Iterable[ServiceFeature | InputSpec], kind: Kind, name: str, version: int) -> bool:
+    pins = (("on_demand" if one.on_demand else "view", one.view, one.view_version) for one in used)
+    return (kind, name, version) in pins

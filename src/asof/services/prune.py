@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from asof.errors import InputError
 from asof.interfaces.registry import Change, Revision
 from asof.plan.references import parse_object
+from asof.plan.registered import NOUNS
 from asof.plan.specs import ServiceSpec
 from asof.services.apply import operating_system_user
 
@@ -74,9 +75,9 @@ def plan_prune(catalog: Catalog, online: OnlineStore, *, project: str, services:
         for e in entries
         if isinstance(e.spec, ServiceSpec) and (e.kind, e.name) not in gone and (e.name, e.version) not in named
     ]
-    pinned = {
-        (f.view, f.view_version) for e in kept_services if isinstance(e.spec, ServiceSpec) for f in e.spec.features
-    }
+    users = [e.spec.features for e in kept_services if isinstance(e.spec, ServiceSpec)]
+    pinned = catalog.reads(feature for features in users for feature in features)
+    pinned |= catalog.reads(one for view in catalog.on_demand_views() for one in view.inputs)
     items = []
     for entry in entries:
         if why := _why(entry, gone, pinned, named):
@@ -114,11 +115,11 @@ def prune(
 def _why(
     entry: Entry,
     gone: set[tuple[Kind, str]],
-    pinned: set[tuple[str, int]],
+    pinned: set[tuple[Kind, str, int]],
     named: set[tuple[str, int]],
 ) -> str:
     """Return why a version can go, or an empty string where it stays."""
-    if entry.kind == "view" and (entry.name, entry.version) in pinned:
+    if (entry.kind, entry.name, entry.version) in pinned:
         return ""
     if (entry.kind, entry.name) in gone:
         return "removed from the definitions"
@@ -126,7 +127,7 @@ def _why(
         return "named by you" if (entry.name, entry.version) in named else ""
     if entry.newest:
         return ""
-    return "an older version that no service pins" if entry.kind == "view" else "an older version"
+    return "an older version that no service pins" if entry.kind in ("view", "on_demand") else "an older version"
 
 
 def _old_service(catalog: Catalog, text: str) -> tuple[str, int]:
@@ -145,4 +146,4 @@ def _old_service(catalog: Catalog, text: str) -> tuple[str, int]:
 
 
 def _names(items: Iterable[Prunable]) -> str:
-    return ", ".join(f"{item.kind} {item.name}@{item.version}" for item in items)
+    return ", ".join(f"{NOUNS[item.kind][0]} {item.name}@{item.version}" for item in items)

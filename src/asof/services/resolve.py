@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from asof.definitions import EventView
+from asof import dtypes
+from asof.definitions import EventView, FeatureView
 from asof.errors import DefinitionError
+from asof.plan.on_demand import resolve_on_demand
 from asof.plan.resolve import (
     SourceSchema,
     output_fields,
@@ -20,11 +22,12 @@ from asof.plan.resolved import Resolved
 from asof.plan.specs import ServiceFeature, ServiceSpec, SourceSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from asof.definitions import FeatureService, FeatureView
+    from asof.definitions import FeatureService
     from asof.definitions.collection import Definitions
     from asof.interfaces import Scanner
+    from asof.plan.specs import OnDemandSpec, ViewSpec
 
 
 def resolve_definitions(definitions: Definitions, scanner: Scanner) -> Resolved:
@@ -34,7 +37,8 @@ def resolve_definitions(definitions: Definitions, scanner: Scanner) -> Resolved:
 
     Raises:
         SourceError: a source cannot be read.
-        SchemaError: a column is missing or has a type that cannot play its part.
+        SchemaError: a column is missing or has a type that cannot play its part, or an input one that its function
+            cannot take.
         DefinitionError: a predicate is no SQL over the source's columns, or a default has the wrong type.
     """
     arrow: dict[str, pa.Schema] = {}
@@ -63,6 +67,7 @@ def resolve_definitions(definitions: Definitions, scanner: Scanner) -> Resolved:
         sources=tuple(sources.values()),
         views=tuple(views),
         services=tuple(_service(service) for service in definitions.services),
+        on_demand=_on_demand(definitions, views, scanner),
     )
 
 
@@ -84,6 +89,19 @@ def _columns(view: FeatureView, scanner: Scanner, schema: pa.Schema) -> pa.Schem
         raise DefinitionError(
             f"View {view.name!r} has a select that cannot be used: {error.what}", why=error.why, fix=error.fix
         ) from error
+
+
+def _on_demand(definitions: Definitions, views: Iterable[ViewSpec], scanner: Scanner) -> tuple[OnDemandSpec, ...]:
+    def sql_dtype(columns: Mapping[str, str], expression: str, used_by: str) -> str:
+        schema = pa.schema([(name, dtypes.to_arrow(dtype)) for name, dtype in columns.items()])
+        return dtypes.from_arrow(scanner.check_expression(schema, expression, used_by)) or ""
+
+    types = {view.name: {feature.name: feature.dtype for feature in view.features} for view in views}
+    found = []
+    for view in definitions.on_demand:
+        found.append(resolve_on_demand(view, types, sql_dtype))
+        types[view.name] = {feature.name: feature.dtype for feature in found[-1].features}
+    return tuple(found)
 
 
 def _check_predicates(view: FeatureView, scanner: Scanner, schema: pa.Schema) -> None:
@@ -113,6 +131,7 @@ def _service(service: FeatureService) -> ServiceSpec:
                 view=view.name,
                 view_version=0,
                 feature=feature,
+                on_demand=not isinstance(view, FeatureView),
                 role=None if role is None else role.name,
                 keys=() if role is None else role.keys,
             )

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from asof.interfaces import Executor, TableWriter
     from asof.services.history import ViewColumns
+    from asof.services.on_demand import ComputedColumns
     from asof.services.spine import Spine
 
 
@@ -26,7 +27,7 @@ class HistoricalFeatures(Rows):
     def __init__(
         self,
         spine: Spine,
-        views: Mapping[str, ViewColumns],
+        views: Mapping[str, ViewColumns | ComputedColumns],
         columns: list[tuple[str, str, str]],
         executor: Executor,
         writer: TableWriter,

@@ -125,7 +125,7 @@ def instants_us(column: pa.ChunkedArray | pa.Array, what: str) -> pa.Array:
     Raises:
         InputError: not times, some are null, between two microseconds, or outside the years 1 to 9999.
     """
-    array = _one_array(column)
+    array = column_array(column)
     if not len(array) and (pa.types.is_null(array.type) or pa.types.is_floating(array.type)):
         return pa.array([], pa.int64())  # what libraries make of a column without values
     if not (pa.types.is_timestamp(array.type) or pa.types.is_date(array.type)):
@@ -161,7 +161,7 @@ def _out_of_range(what: str, why: str) -> InputError:
     )
 
 
-def _one_array(column: pa.ChunkedArray | pa.Array) -> pa.Array:
+def column_array(column: pa.ChunkedArray | pa.Array) -> pa.Array:
     """Return a column as one array, a dictionary as its values."""
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if not pa.types.is_dictionary(array.type):
@@ -183,7 +183,7 @@ def key_array(table: pa.Table, name: str, dtype: str, entity: str) -> pa.Array:
             why=did_you_mean(name, table.column_names),
             fix=f"The columns are {', '.join(table.column_names)}.",
         )
-    array = _one_array(table.column(name))
+    array = column_array(table.column(name))
     wanted = dtypes.to_arrow(dtype)
     if array.type == wanted:
         return array
@@ -196,7 +196,7 @@ def key_array(table: pa.Table, name: str, dtype: str, entity: str) -> pa.Array:
         )
     try:
         if whole_floats:
-            array = _exact_floats(array, name)
+            array = exact_floats(array, name)
         if dtype == "timestamp" and array.type.tz is None:
             array = array.cast(pa.timestamp("us")).cast(pa.int64())
         return array.cast(wanted)
@@ -208,7 +208,7 @@ def key_array(table: pa.Table, name: str, dtype: str, entity: str) -> pa.Array:
         ) from error
 
 
-def _exact_floats(array: pa.Array, name: str) -> pa.Array:
+def exact_floats(array: pa.Array, name: str) -> pa.Array:
     """Return floats with null for NaN, refusing those so large that they may stand for several integers."""
     array = pc.if_else(pc.is_nan(array), pa.scalar(None, array.type), array)
     exact = _EXACT[array.type]

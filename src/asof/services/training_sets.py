@@ -31,10 +31,20 @@ if TYPE_CHECKING:
 
     from asof.definitions import Label
     from asof.definitions.training import Split
-    from asof.interfaces import Executor, FolderShelf, InputRecorder, Scanner, SourceInput, TableWriter
+    from asof.interfaces import (
+        Executor,
+        ExpressionEngine,
+        FolderShelf,
+        InputRecorder,
+        Scanner,
+        SourceInput,
+        TableWriter,
+    )
+    from asof.plan.selected import SelectedFeature
     from asof.plan.selection import Selection
-    from asof.plan.specs import SourceSpec
+    from asof.plan.specs import OnDemandSpec, SourceSpec, ViewSpec
     from asof.services.catalog import Catalog
+    from asof.services.functions import FunctionLoader
     from asof.services.manifest import Manifest
     from asof.services.results import HistoricalFeatures
     from asof.services.spine import Spine
@@ -104,8 +114,18 @@ class _Written:
 class TrainingSets:
     """The training sets of a project."""
 
-    def __init__(self, shelf: FolderShelf, inputs: InputRecorder, writer: TableWriter, engines: Engines) -> None:
-        """Keep them on `shelf`; evaluate with what `engines` makes."""
+    def __init__(
+        self,
+        shelf: FolderShelf,
+        inputs: InputRecorder,
+        writer: TableWriter,
+        engines: Engines,
+        functions: FunctionLoader,
+        expressions: ExpressionEngine,
+    ) -> None:
+        """Keep them on `shelf`; evaluate with what `engines` makes, on-demand views with the last two."""
+        self._functions = functions
+        self._expressions = expressions
         self._shelf = shelf
         self._inputs = inputs
         self._writer = writer
@@ -238,7 +258,16 @@ class TrainingSets:
             spine = type(spine)(spine.table.filter(kept), spine.instants.filter(kept), spine.event_time)
             extra = {name: values.filter(kept) for name, values in extra.items()}
             extra = {label.name: reader.read(spine, scanner), **extra}
-        with join(selection, spine, scanner, executor, self._writer, now_us=recipe.now_us) as joined:
+        with join(
+            selection,
+            spine,
+            scanner,
+            executor,
+            self._writer,
+            functions=self._functions,
+            expressions=self._expressions,
+            now_us=recipe.now_us,
+        ) as joined:
             written = _Written(len(joined), recipe.spine.table.num_rows - len(joined))
             if recipe.split is not None:
                 counts = {pair["values"]: pair["counts"] for pair in extra[splits.SPLIT].value_counts().to_pylist()}
@@ -274,7 +303,7 @@ class TrainingSets:
         return records.Manifest(
             name=name,
             service=service.key if service else "",
-            views=tuple(records.record_view(view) for view in recipe.selection.views()),
+            views=tuple(records.record_view(view) for view in _all_views(recipe.selection)),
             features=recipe.selection.columns(),
             created_at=iso(recipe.now_us),
             library_version=__version__,
@@ -300,7 +329,7 @@ def _pinned(recorded: Manifest, catalog: Catalog) -> Selection:
     problems = []
     for one in recorded.views:
         try:
-            view = catalog.view(*_parts(one.view))
+            view = catalog.any_view(*_parts(one.view))
         except NotFoundError:
             problems.append(f"view version {one.view} was pruned")
             continue
@@ -356,11 +385,20 @@ def _files(inputs: Sequence[SourceInput]) -> dict[str, list[str]]:
 
 def _at_versions(selection: Selection, inputs: Sequence[SourceInput]) -> Selection:
     """Return the selection with every Delta source at its recorded version."""
-    items = tuple(
-        replace(item, view=msgspec.structs.replace(item.view, source=_at_version(item.view.source, inputs)))
-        for item in selection.items
-    )
-    return type(selection)(selection.service, items)
+
+    def fixed(items: tuple[SelectedFeature, ...]) -> tuple[SelectedFeature, ...]:
+        return tuple(
+            replace(item, view=msgspec.structs.replace(item.view, source=_at_version(item.view.source, inputs)))
+            for item in items
+        )
+
+    read = selection.on_demand
+    computed = None if read is None else replace(read, inputs=fixed(read.inputs))
+    return replace(selection, items=fixed(selection.items), on_demand=computed)
+
+
+def _all_views(selection: Selection) -> list[ViewSpec | OnDemandSpec]:
+    return [*selection.views(), *(selection.on_demand.views if selection.on_demand is not None else ())]
 
 
 def _at_version(source: SourceSpec, inputs: Sequence[SourceInput]) -> SourceSpec:

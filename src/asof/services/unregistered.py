@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from asof.definitions import FeatureSelection, FeatureService, FeatureView, FrameSource
+from asof.definitions import FeatureSelection, FeatureService, FeatureView, FrameSource, OnDemandView
 from asof.definitions.collection import Definitions
 from asof.errors import InputError
 from asof.plan.functions import function_spec
-from asof.plan.selection import SelectedFeature, Selection, refuse_repeats
+from asof.plan.selected import ComputedFeature, SelectedFeature
+from asof.plan.selection import select_items
+from asof.plan.specs import OnDemandSpec
 from asof.services.resolve import resolve_definitions
 
 if TYPE_CHECKING:
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
     from asof.definitions.roles import Role
     from asof.interfaces import Scanner
+    from asof.plan.selected import Selected
+    from asof.plan.selection import Selection
     from asof.plan.specs import FunctionSpec, ViewSpec
 
 
@@ -46,9 +50,10 @@ def frames(definitions: Definitions) -> dict[str, Any]:
 
 
 def functions(definitions: Definitions) -> dict[FunctionSpec, Callable[..., object]]:
-    """Return the functions of row transforms by their reference, which then need no import."""
-    used = {f"View {view.name!r}": view.transform for view in definitions.views if view.transform is not None}
-    return {function_spec(transform.function, name): transform.function for name, transform in used.items()}
+    """Return the functions of row transforms and on-demand views by their reference, which then need no import."""
+    used = [(f"View {v.name!r}", v.transform.function) for v in definitions.views if v.transform is not None]
+    used += [(f"On-demand view {v.name!r}", v.function) for v in definitions.on_demand if v.function is not None]
+    return {function_spec(function, name): function for name, function in used}
 
 
 def select(features: Any, definitions: Definitions, scanner: Scanner) -> Selection:
@@ -70,13 +75,14 @@ def select(features: Any, definitions: Definitions, scanner: Scanner) -> Selecti
     else:
         named = [one for item in _listed(features) for one in _named(item)]
         service = None
-    items = tuple(_item(resolved.view(view), name, role) for view, name, role in named)
-    refuse_repeats(items)
-    return Selection(service, items)
+    views: dict[str, ViewSpec | OnDemandSpec] = {spec.name: spec for spec in resolved.views}
+    views |= {spec.name: spec for spec in resolved.on_demand}
+    items = [_item(views[view], name, role) for view, name, role in named]
+    return select_items(service, items, lambda used: views[used.view])
 
 
 def _listed(features: Any) -> list[Any]:
-    if isinstance(features, str | FeatureView | FeatureSelection):
+    if isinstance(features, str | FeatureView | OnDemandView | FeatureSelection):
         return [features]
     try:
         return list(features)
@@ -95,7 +101,7 @@ def _check(item: object) -> None:
         raise InputError(
             f"Service {item.name!r} is in a list", fix="Give the service alone, or list its views and selections."
         )
-    if not isinstance(item, FeatureView | FeatureSelection):
+    if not isinstance(item, FeatureView | OnDemandView | FeatureSelection):
         raise _no_feature(item)
 
 
@@ -106,11 +112,13 @@ def _no_feature(item: object) -> InputError:
     )
 
 
-def _named(item: FeatureView | FeatureSelection) -> Iterable[tuple[str, str, Role | None]]:
+def _named(item: FeatureView | OnDemandView | FeatureSelection) -> Iterable[tuple[str, str, Role | None]]:
     if isinstance(item, FeatureSelection):
         return [(item.view.name, name, item.role) for name in item.names]
     return [(item.name, name, None) for name in item.feature_names()]
 
 
-def _item(view: ViewSpec, name: str, role: Role | None) -> SelectedFeature:
+def _item(view: ViewSpec | OnDemandSpec, name: str, role: Role | None) -> Selected:
+    if isinstance(view, OnDemandSpec):
+        return ComputedFeature(view, next(feature for feature in view.features if feature.name == name))
     return SelectedFeature(view, next(feature for feature in view.features if feature.name == name), role)

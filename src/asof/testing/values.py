@@ -15,8 +15,16 @@ import pyarrow as pa
 from asof.backends.local.executor import LocalExecutor
 from asof.backends.local.predicates import check_over_schema
 from asof.backends.local.scanner import LocalScanner
-from asof.definitions import EventView, FeatureSelection, FeatureService, FeatureView, FrameSource, StateView
-from asof.errors import InputError, RejectedRowsWarning, did_you_mean
+from asof.definitions import (
+    EventView,
+    FeatureSelection,
+    FeatureService,
+    FeatureView,
+    FrameSource,
+    OnDemandView,
+    StateView,
+)
+from asof.errors import InputError, RejectedRowsWarning, UnsupportedOperationError, did_you_mean
 from asof.interfaces.scanner import ColumnRequest, ScanRequest
 from asof.plan.specs import column_name
 from asof.services import unregistered
@@ -105,7 +113,7 @@ def feature_table(
     """
     short = isinstance(features, FeatureView) or (isinstance(features, FeatureSelection) and features.role is None)
     listed = _selections(features)
-    views = {id(selection.view): selection.view for selection in listed}.values()
+    views = {id(one.view): one.view for one in listed if isinstance(one.view, FeatureView)}.values()
     if not spine:
         return []
     questions = table_of(spine, {EVENT_TIMESTAMP}, {EVENT_TIMESTAMP: TIME}, "The questions")
@@ -127,7 +135,7 @@ def feature_table(
         columns = reader.read_all(selection.groups(), prepared, statuses=True)
         answers = _answers(selection, columns, len(spine))
         for group in selection.groups():
-            view = next(one.view for one in chosen if one.view.name == group.view.name)
+            view = next(one for one in replaced.values() if one.name == group.view.name)
             exact = _oracle(view, group, tables[view.source.name], scanner, prepared, now_us)
             _compare(group, exact, answers)
     return [_named(selection, answer, short=short, statuses=statuses) for answer in answers]
@@ -158,13 +166,21 @@ def _check_predicate(source: str, schema: pa.Schema, predicate: str) -> None:
 
 
 def _selections(features: Any) -> list[FeatureSelection]:
+    listed: list[Any]
     if isinstance(features, FeatureService):
         pairs = zip(features.features, features.roles, strict=True)
-        return [FeatureSelection(view, (name,), role) for (view, name), role in pairs]
-    listed = [features] if isinstance(features, FeatureView | FeatureSelection) else list(features)
+        listed = [FeatureSelection(view, (name,), role) for (view, name), role in pairs]
+    else:
+        single = FeatureView | OnDemandView | FeatureSelection
+        listed = [features] if isinstance(features, single) else list(features)
     found = []
     for item in listed:
-        one = FeatureSelection(item, item.feature_names()) if isinstance(item, FeatureView) else item
+        one = FeatureSelection(item, item.feature_names()) if isinstance(item, FeatureView | OnDemandView) else item
+        if isinstance(one, FeatureSelection) and isinstance(one.view, OnDemandView):
+            raise UnsupportedOperationError(
+                f"On-demand view {one.view.name!r} is computed from other features, and has no rows",
+                fix="Test its inputs here, and its function by calling it; or read both through a FeatureStore.",
+            )
         if not isinstance(one, FeatureSelection) or not isinstance(one.view, StateView | EventView):
             raise InputError(f"{item!r} is no view", fix='Give views, or selections such as profile["country"].')
         found.append(one)

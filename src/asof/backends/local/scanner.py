@@ -12,6 +12,7 @@ from asof.backends.local import delta, predicates, published, quarantine
 from asof.backends.local.columns import bound_sql, pick, value_sql
 from asof.backends.local.dedupe import ORDER, fold
 from asof.backends.local.derived import add_columns, derive_schema
+from asof.backends.local.expressions import check_expression
 from asof.backends.local.faults import translated
 from asof.backends.local.frames import to_table
 from asof.backends.local.queries import input_schema, query_schema
@@ -99,6 +100,14 @@ class LocalScanner:
             DefinitionError: as `check_predicate`, but an expression need not be boolean; or a name is taken.
         """
         return derive_schema(source, schema, select)
+
+    def check_expression(self, schema: pa.Schema, expression: str, used_by: str) -> pa.DataType:
+        """Return the type of a repeatable SQL expression over these columns.
+
+        Raises:
+            DefinitionError: as `check_predicate`, and where it gives a type that features cannot have.
+        """
+        return check_expression(schema, expression, used_by)
 
     def scan(self, request: ScanRequest) -> Scan:
         """Start reading; nothing is read before the first batch is taken.
