@@ -82,8 +82,12 @@ class WindowPlan:
             TypeError: columns of other types than the plan's.
         """
 
-    def reader(self, defaults: pa.RecordBatch | None = None) -> StateReader:
-        """The plan made ready to read states; `defaults` as in `apply_defaults`."""
+    def reader(self, defaults: pa.RecordBatch | None = None, chosen: list[int] | None = None) -> StateReader:
+        """The plan made ready to read states; `defaults` as in `apply_defaults`.
+
+        `chosen` are the positions of the features that are asked for, all by default: values of the others are not to
+        be looked at, and a sum among them that does not fit is no error.
+        """
 
     def history(
         self,

@@ -13,7 +13,7 @@ import pytest
 
 from asof import Count, Entity, EventView, FeatureService, FeatureStore, FileSource, StateView, Sum
 from asof.clock import FixedClock, to_us
-from asof.errors import ConflictError, InputError, NotFoundError, NotMaterializedError
+from asof.errors import ConflictError, FeatureValueError, InputError, NotFoundError, NotMaterializedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -164,3 +164,24 @@ def test_a_view_that_was_never_materialized_says_what_to_run(store: FeatureStore
     store.apply(store.plan([view]), who="test")
     with pytest.raises(NotMaterializedError, match="asof materialize visits"):
         store.get_online_features(["visits"], {"customer_id": [1]})
+
+
+def test_a_sum_that_does_not_fit_is_no_matter_of_its_siblings(tmp_path: Path) -> None:
+    """The features that are asked for are served; the sum itself is refused, as in training."""
+    (tmp_path / "asof.toml").write_text('project = "shop"\n', encoding="utf-8")
+    most = 2**63 - 1
+    table = pa.table({"customer_id": [1, 1], "ts": [NOON - timedelta(hours=1)] * 2, "points": [most, most]})
+    pq.write_table(table, tmp_path / "points.parquet")
+    view = EventView(
+        "points",
+        entity=Entity("customer", join_key="customer_id"),
+        source=FileSource("points", "points.parquet", event_time="ts"),
+        features=[Sum("points", windows=["1d"]), Count(windows=["1d"])],
+    )
+    with FeatureStore(tmp_path, clock=FixedClock(to_us(NOON))) as store:
+        store.apply(store.plan([view]), who="test")
+        store.materialize()
+        keys = {"customer_id": [1]}
+        assert store.get_online_features(["points:count_1d"], keys).to_dict() == {"points__count_1d": [2]}
+        with pytest.raises(FeatureValueError, match="points_sum_1d"):
+            store.get_online_features(["points"], keys)

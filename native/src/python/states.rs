@@ -42,10 +42,11 @@ impl PyWindowPlan {
         Ok(returned(&py.detach(|| states::build(&self.plan, &events, n_keys, instant, threads))?))
     }
 
-    #[pyo3(signature = (defaults=None))]
-    fn reader(&self, defaults: Option<PyArrowType<RecordBatch>>) -> PyResult<StateReader> {
+    #[pyo3(signature = (defaults=None, chosen=None))]
+    fn reader(&self, defaults: Option<PyArrowType<RecordBatch>>, chosen: Option<Vec<usize>>) -> PyResult<StateReader> {
         let defaults = defaults.map(|batch| batch.0);
-        Ok(StateReader { reader: states::StateReader::new(Arc::clone(&self.plan), defaults.as_ref())? })
+        let plan = Arc::clone(&self.plan);
+        Ok(StateReader { reader: states::StateReader::new(plan, defaults.as_ref(), chosen.as_deref())? })
     }
 }
 

@@ -24,19 +24,26 @@ pub struct StateReader {
     columns: Arc<Columns>,
     defaults: DefaultRow,
     fingerprint: u16,
-    /// Per window, its features.
+    /// Per window, those of its features that are asked for.
     features: Vec<Vec<usize>>,
     /// Per slot, the shape of its values.
     shapes: Vec<Shape>,
 }
 
 impl StateReader {
+    /// Of features that are not `chosen` (by position; `None` is all), values are not to be looked at.
+    ///
     /// # Errors
-    /// `Invalid` or `Type` for defaults of unknown features or of other types.
-    pub fn new(plan: Arc<WindowPlan>, defaults: Option<&RecordBatch>) -> Result<Self> {
+    /// `Invalid` or `Type` for defaults of unknown features or of other types, or a position that is none.
+    pub fn new(plan: Arc<WindowPlan>, defaults: Option<&RecordBatch>, chosen: Option<&[usize]>) -> Result<Self> {
         let columns = Arc::new(Columns::new(&plan.output_schema())?);
+        if let Some(position) = chosen.and_then(|listed| listed.iter().find(|i| **i >= plan.features.len())) {
+            let count = plan.features.len();
+            return Err(KernelError::Invalid(format!("There is no feature {position}; there are {count}.")));
+        }
         let mut features = vec![Vec::new(); plan.windows.len()];
-        plan.features.iter().enumerate().for_each(|(i, feature)| features[feature.window].push(i));
+        let wanted = |i: &usize| chosen.is_none_or(|listed| listed.contains(i));
+        (0..plan.features.len()).filter(wanted).for_each(|i| features[plan.features[i].window].push(i));
         let shapes = plan.slots.iter().map(|slot| plan.lane_type(slot.lane).map_or(Shape::Int, |lane| lane.shape()));
         Ok(Self {
             defaults: DefaultRow::new(&columns, defaults)?,

@@ -56,7 +56,7 @@ fn tiles_begin_where_a_window_can_begin() {
 #[test]
 fn damaged_states_are_errors_and_never_panic() {
     let plan = plan();
-    let reader = StateReader::new(plan.clone(), None).expect("valid");
+    let reader = StateReader::new(plan.clone(), None, None).expect("valid");
     let value = state(&plan, &[1, 5, 12, 12, 29, 30, 32, 36, 40], 33);
     assert!(reader.read([Some(value.as_slice())].into_iter(), 50).is_ok());
     for cut in 0..value.len() {

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from asof.clock import Clock
     from asof.interfaces import ExpressionEngine, OnlineStore
+    from asof.plan.selection import ViewGroup
     from asof.plan.specs import RequestSpec, ServiceSpec, ViewSpec
     from asof.services.catalog import Catalog
     from asof.services.functions import FunctionLoader
@@ -245,7 +246,7 @@ class OnlineReader:
             dtypes = tuple(key.dtype for key in view.entity.join_keys)
             position = entities.setdefault((group.key_columns(), dtypes), len(entities))
             blocks[group.key] = len(plans)
-            plans.append(_ViewPlan(group.name, view, self._view_key(view), position, _reader(view)))
+            plans.append(_ViewPlan(group.name, view, self._view_key(view), position, _reader(group)))
         picks = {item.column: (blocks[item.group], item.view.features.index(item.feature)) for item in selection.items}
         names, program = [plan.name for plan in plans], None
         if selection.on_demand is not None:
@@ -281,11 +282,13 @@ def _block(plan: _ViewPlan, values: Sequence[bytes | None], instant_us: int) -> 
         raise value_error(plan.view, error) from error
 
 
-def _reader(view: ViewSpec) -> Any:
+def _reader(group: ViewGroup) -> Any:
+    view = group.view
     if view.kind == "state":
         return compile_states(view, view.features).plan.read
     program = compile_events(view, view.features)
-    return program.plan.reader(program.defaults).read
+    chosen = [view.features.index(feature) for feature in group.features]
+    return program.plan.reader(program.defaults, chosen).read
 
 
 def _encode(plan: ReadPlan, keys: Keys) -> list[list[bytes | None]]:
