@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from asof.definitions import FeatureSelection, FeatureService, FeatureView, Label, OnDemandView
     from asof.definitions.batch import BatchSource
     from asof.definitions.collection import Definition
+    from asof.definitions.model_transforms import ModelTransform
     from asof.definitions.training import Split
     from asof.interfaces import OnlineStore, Registry
     from asof.interfaces.registry import Revision, Run
@@ -325,6 +326,7 @@ class FeatureStore:
         *,
         split: Split | None = None,
         label: Label | None = None,
+        transforms: Mapping[str, Sequence[ModelTransform]] | None = None,
         event_time: str | None = None,
     ) -> TrainingSet:
         """Join a service's features to examples and keep the rows, with a manifest from which they can be made again.
@@ -336,6 +338,9 @@ class FeatureStore:
             split: Adds a column `split`. Default: none.
             label: Adds a column that looks forward; rows too young for it are left out, and counted in the manifest
                 as `immature_rows`. Default: the spine has its own, if any.
+            transforms: Per feature column the steps that make it ready for the model, as {"spend__count_1h":
+                [Impute("median"), Standardize()]}. They are fitted on the split `train`, or on all rows without a
+                split, kept in the manifest, and applied by `TrainingSet.transform`; the stored rows are as they were.
             event_time: The spine's column of instants. Default: `event_timestamp`, else its only timestamp column.
 
         Returns:
@@ -354,7 +359,7 @@ class FeatureStore:
             spine = read_table(Path(spine), _text_keys(selection))
         labelled = (label, catalog.source(label.source)) if label else None
         prepared = make_spine(spine, event_time)
-        recipe = Recipe(selection, prepared, split, labelled, now_us=self.clock.now_us())
+        recipe = Recipe(selection, prepared, split, labelled, self.clock.now_us(), transforms or {})
         return self._training_sets().create(name, recipe)
 
     def training_set(self, name: str) -> TrainingSet:

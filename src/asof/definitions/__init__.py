@@ -20,6 +20,7 @@ from asof.definitions.aggregates import (
 )
 from asof.definitions.batch import BatchSource, BatchView
 from asof.definitions.entity import Entity
+from asof.definitions.model_transforms import Impute, MinMax, OneHot, Ordinal, Standardize
 from asof.definitions.on_demand_views import OnDemandView, RequestField
 from asof.definitions.services import FeatureService
 from asof.definitions.sources import DeltaSource, FileSource, FrameSource, Source
@@ -47,18 +48,23 @@ __all__ = [
     "FirstN",
     "FrameSource",
     "GroupSplit",
+    "Impute",
     "Label",
     "Last",
     "LastN",
     "Max",
     "Mean",
     "Min",
+    "MinMax",
     "OnDemandView",
+    "OneHot",
+    "Ordinal",
     "Percentile",
     "RandomSplit",
     "RequestField",
     "RowTransform",
     "Source",
+    "Standardize",
     "StateView",
     "Stddev",
     "Sum",

@@ -11,6 +11,7 @@ from asof.definitions import GroupSplit, Label, RandomSplit, TimeSplit
 from asof.durations import format_duration
 from asof.errors import CorruptDataError
 from asof.interfaces.inputs import SourceInput  # noqa: TC001 - msgspec reads the annotations
+from asof.kernel.model_transforms import FittedColumn  # noqa: TC001 - like above
 from asof.plan.specs import SourceSpec, meaning, meaning_hash
 from asof.services.statistics import ColumnStatistics  # noqa: TC001 - like above
 
@@ -88,6 +89,7 @@ class Manifest(_Record, frozen=True, kw_only=True):
         data_sha256: Of the data file's bytes.
         data_bytes: Size of the data file.
         statistics: Of every column, over all splits.
+        transforms: What columns become for the model, fitted on the split `train`, or on all rows without a split.
     """
 
     format: int = MANIFEST_FORMAT
@@ -111,6 +113,7 @@ class Manifest(_Record, frozen=True, kw_only=True):
     data_sha256: str
     data_bytes: int
     statistics: tuple[ColumnStatistics, ...]
+    transforms: tuple[FittedColumn, ...] = ()
 
 
 def encode(manifest: Manifest) -> bytes:

@@ -96,6 +96,11 @@ class OnlineFeatures:
         return from_us(self._at_us)
 
     @property
+    def service(self) -> str | None:
+        """The service that was read, with its version: fraud@2; None where features were listed."""
+        return None if self._plan.service is None else self._plan.service.key
+
+    @property
     def versions(self) -> dict[str, dict[str, Any]]:
         """Per view, or `role__view`: version, generation, and the instant that the generation shows."""
         return {

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from asof.errors import CorruptDataError, InputError, NotFoundError, did_you_mean
+from asof.kernel.model_transforms import apply_table
 from asof.services.forms import BATCH_ROWS, Rows
 from asof.services.manifest import decode
 from asof.services.splits import SPLIT
@@ -82,6 +83,36 @@ class TrainingSet:
                 )
             rows = self.manifest.splits[split]
         return TrainingRows(self, rows, split, self._writer)
+
+    def transform(self, features: Any) -> pa.Table:
+        """Return features as the model takes them: scaled, imputed and encoded with the fitted parameters.
+
+        The same code makes the rows of `read(split).to_arrow()` and one online answer ready; a row gets what it would
+        get among others.
+
+        Args:
+            features: What `get_online_features` or `get_historical_features` returned, rows of this training set, or
+                a table with its columns. Columns that are not transformed pass through.
+
+        Raises:
+            InputError: a transformed column is missing, or the features are of another version of the service.
+        """
+        service = getattr(features, "service", None)
+        if service is not None and service != self.manifest.service:
+            raise InputError(
+                f"These are features of {service}, and training set {self.name!r} has those of {self.manifest.service}",
+                why="The parameters were fitted on other definitions",
+                fix=f'Read "{self.manifest.service}", or fit a training set of {service}.',
+            )
+        table = features if isinstance(features, pa.Table) else pa.table(features.to_arrow())
+        for fitted in self.manifest.transforms:
+            if fitted.column not in table.column_names:
+                raise InputError(
+                    f"There is no column {fitted.column!r}, which training set {self.name!r} transforms",
+                    why=did_you_mean(fitted.column, table.column_names),
+                    fix="Give all features of its service.",
+                )
+        return apply_table(self.manifest.transforms, table)
 
     def to_arrow(self) -> pa.Table:
         """Return all rows as an Arrow table; the column `split` says which split a row is in."""

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from asof import __version__
 from asof.clock import iso, parse_instant
 from asof.definitions.names import check_name
 from asof.errors import ConflictError, CorruptDataError, InputError, NotFoundError, SourceError, did_you_mean
+from asof.kernel.model_transforms import FittedColumn, fit
 from asof.plan.specs import place_of
 from asof.services import manifest as records
 from asof.services import splits
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from asof.definitions import Label
+    from asof.definitions.model_transforms import ModelTransform
     from asof.definitions.training import Split
     from asof.interfaces import (
         Executor,
@@ -50,6 +53,9 @@ if TYPE_CHECKING:
     from asof.services.spine import Spine
 
 
+TRAIN = "train"
+
+
 class Engines(Protocol):
     """Makes what a join runs on."""
 
@@ -68,6 +74,7 @@ class Recipe:
         split: How rows are split.
         label: The label, with its source.
         now_us: The clock: for rows ahead of it, and for what labels can know.
+        transforms: By column what is to be fitted for the model.
     """
 
     selection: Selection
@@ -75,6 +82,26 @@ class Recipe:
     split: Split | None
     label: tuple[Label, SourceSpec] | None
     now_us: int
+    transforms: Mapping[str, Sequence[ModelTransform]] = field(default_factory=dict)
+
+    def refuse_unknown_transforms(self) -> None:
+        """Refuse transforms of what is no feature, or that no split named train could be fitted on.
+
+        Raises:
+            InputError: says which.
+        """
+        known = self.selection.columns()
+        for name in self.transforms:
+            if name not in known:
+                raise InputError(
+                    f"A transform is asked for {name!r}, which is no feature of the service",
+                    why=did_you_mean(str(name), known),
+                    fix="Name the column, as spend__amount_sum_30d.",
+                )
+        if self.transforms and self.split is not None and TRAIN not in splits.split_names(self.split):
+            raise InputError(
+                f"No split is named {TRAIN!r}", why="Transforms are fitted on it alone", fix="Name one of them so."
+            )
 
     def refuse_taken_names(self) -> None:
         """Refuse a spine or service with a column of the split's or the label's name.
@@ -172,6 +199,7 @@ class TrainingSets:
             SourceError: a source cannot be read.
         """
         check_name("Training set", name)
+        recipe.refuse_unknown_transforms()
         with self._shelf.adding(name) as folder:
             inputs = tuple(self._inputs.record(source) for source in recipe.sources())
             table = storable(recipe.spine.table)
@@ -300,6 +328,7 @@ class TrainingSets:
         with pq.ParquetFile(folder / DATA) as file:
             names = file.schema_arrow.names
             statistics = tuple(describe_column(one, file.read(columns=[one]).column(0)) for one in names)
+            transforms = tuple(_fitted(file, column, steps) for column, steps in recipe.transforms.items())
         return records.Manifest(
             name=name,
             service=service.key if service else "",
@@ -321,7 +350,16 @@ class TrainingSets:
             data_sha256=sha256,
             data_bytes=size_bytes,
             statistics=statistics,
+            transforms=transforms,
         )
+
+
+def _fitted(file: pq.ParquetFile, column: str, steps: Sequence[ModelTransform]) -> FittedColumn:
+    split = splits.SPLIT in file.schema_arrow.names
+    rows = file.read(columns=[column, splits.SPLIT] if split else [column])
+    if split:
+        rows = rows.filter(pc.equal(rows.column(splits.SPLIT), TRAIN))
+    return fit(column, rows.column(column), steps)
 
 
 def _pinned(recorded: Manifest, catalog: Catalog) -> Selection:
