@@ -16,7 +16,10 @@ from typing import Any
 from measure import Result, Target, say
 
 HERE = Path(__file__).resolve().parent
-BENCHMARKS = ("startup", "state_join", "windows", "memory", "materialize", "online_library", "online_http")
+BENCHMARKS = (
+    *("startup", "state_join", "windows", "memory", "materialize", "online_library", "online_http"),
+    *("on_demand", "backfill"),
+)
 PACKAGES = ("asof", "pyarrow", "duckdb", "polars", "lmdb", "uvicorn")
 HEADINGS = ("What", "Unit", "Ours", "Peer", "Theirs", "Times better", "Target", "Met")
 

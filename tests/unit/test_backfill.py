@@ -181,11 +181,11 @@ def test_rows_that_cannot_be_written_are_tried_again(
     """An error of the file system is a store's, and may pass."""
     real, failures = pq.write_table, [OSError(5, "Input/output error")]
 
-    def write_table(table: pa.Table, path: Path) -> None:
+    def write_table(table: pa.Table, path: Path, **options: Any) -> None:
         path.write_bytes(b"half")
         if failures:
             raise failures.pop()
-        real(table, path)
+        real(table, path, **options)
 
     monkeypatch.setattr(pq, "write_table", write_table)
     pauses: list[float] = []

@@ -15,22 +15,30 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def replacing(target: Path) -> Iterator[Path]:
+def replacing(target: Path, *, leftovers: bool = True) -> Iterator[Path]:
     """Give a path to write to, which takes the place of `target` in one step when the block ends without an error.
 
-    What writers of the same target on this machine left behind when they died is deleted first.
+    What writers of the same target on this machine left behind when they died is deleted first, unless `leftovers` is
+    false: who writes many files of one directory removes them once.
     """
     writer = f"{platform.node()}-{os.getpid()}"
-    for found in target.parent.glob(glob.escape(f".{target.name}.{platform.node()}-") + "*.tmp"):
-        pid = found.name.removesuffix(".tmp").rpartition(".")[0].rpartition("-")[2]
-        if pid.isdigit() and not alive(int(pid)):
-            found.unlink(missing_ok=True)
+    if leftovers:
+        remove_leftovers(target.parent, target.name)
     temporary = target.with_name(f".{target.name}.{writer}.{uuid.uuid4().hex}.tmp")
     try:
         yield temporary
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(directory: Path, name: str = "") -> None:
+    """Delete what writers of a file on this machine left in a directory when they died; without a name, of any file."""
+    pattern = f".{glob.escape(name) if name else '*'}.{glob.escape(platform.node())}-*.tmp"
+    for found in directory.glob(pattern):
+        pid = found.name.removesuffix(".tmp").rpartition(".")[0].rpartition("-")[2]
+        if pid.isdigit() and not alive(int(pid)):
+            found.unlink(missing_ok=True)
 
 
 def alive(pid: int) -> bool:

@@ -21,7 +21,7 @@ from asof.backends.local.faults import translated
 from asof.backends.local.frames import to_table
 from asof.backends.local.queries import bounds, input_schema
 from asof.backends.local.relation import LOCKS, SETTINGS
-from asof.backends.local.temporary import replacing
+from asof.backends.local.temporary import remove_leftovers, replacing
 from asof.clock import from_us, iso
 from asof.errors import AsofError, DefinitionError, SchemaError, StoreError, StoreFullError
 from asof.interfaces.scanner import AVAILABLE_AT, EVENT_TIME, RETRACTED_AT, ColumnRequest, ScanRequest
@@ -70,6 +70,7 @@ class LocalTransformer:
             "temp_directory": str(scratch),
         }
         scratch.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(published.folder(self._engine.published, source))
         try:
             with duckdb.connect(":memory:", config=config) as con:
                 with translated(source.name):
@@ -143,6 +144,8 @@ class LocalInputs:
         self._function = function
         self._columns = columns
         self._batch = batch_of(source)
+        # A dictionary of numbers that hardly repeat costs more than it saves.
+        self._texts = [field.name for field in schema if not pa.types.is_primitive(field.type)]
         self._bounds = () if self._batch.sql is None else bounds(con, source.name, self._batch.sql, columns)
         self._running: set[duckdb.DuckDBPyConnection] = set()
         self._lock = threading.Lock()
@@ -165,8 +168,8 @@ class LocalInputs:
     def _write(self, table: pa.Table, target: Path) -> None:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(target) as temporary:
-                pq.write_table(table, temporary)
+            with replacing(target, leftovers=False) as temporary:
+                pq.write_table(table, temporary, use_dictionary=self._texts)
         except OSError as error:
             kind = StoreFullError if error.errno in (errno.ENOSPC, errno.EDQUOT) else StoreError
             raise kind(
