@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from asof import demo
+from asof import FeatureStore, demo
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,13 +18,16 @@ if TYPE_CHECKING:
 
 @pytest.mark.slow
 def test_the_demonstration_ends_with_equal_vectors(tmp_path: Path) -> None:
-    """Every step runs on the first three months; the served values equal the training rows."""
+    """Every step runs on the first three months; the served values equal the training rows, which rebuild."""
     directory = tmp_path / "flights"
     text = io.StringIO()
     demo.run(directory, quick=True, console=Console(file=text, width=100))
     shown = text.getvalue()
-    assert re.search(r"\d\d+ flights x 31 features: all \d+ values equal", shown)
+    assert "the same bytes" in shown
+    assert re.search(r"90 days, [\d,]+ rows in", shown)
+    assert re.search(r"\d\d+ flights x 38 features: all \d+ values equal", shown)
     spine = pl.read_parquet(directory / "data" / "departures.parquet")
-    training = pl.read_parquet(directory / "training.parquet")
+    with FeatureStore(directory) as store:
+        training = store.training_set("late_flights").to_polars()
     assert training.select(spine.columns).equals(spine)
-    assert len(training.columns) - len(spine.columns) == 31
+    assert len(training.columns) - len(spine.columns) == 38 + len(["split"])
