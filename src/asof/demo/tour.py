@@ -116,9 +116,9 @@ class Tour:
                 with screen.busy(f"Running {view.name}"):
                     done = store.backfill(view.name, START, self._end)
                 screen.say(
-                    f"[bold]{view.name}[/] is a SQL query, run once a day: {done.intervals} days, {done.rows:,} rows in "
-                    f"{done.seconds:.2f} s. Each run saw what was known at two in the morning, and no row is seen "
-                    "before that."
+                    f"[bold]{view.name}[/] is a SQL query, run once a day: {done.intervals} days, {done.rows:,} rows "
+                    f"in {done.seconds:.2f} s. Each run saw what was known by two in the morning, UTC; nobody sees its "
+                    "rows before that."
                 )
 
     def _training_set(self, store: FeatureStore) -> pl.DataFrame:
@@ -136,14 +136,14 @@ class Tour:
             example = training.row(training.height * 2 // 3, named=True)
             screen.say(
                 f"{rows:,} rows in, {rows:,} rows out, in the same order, {len(_features(training))} features each, "
-                f"in the stored training set [bold]{made.name}[/]. One of them, {example['carrier']} from {example['origin']} to "
-                f"{example['dest']}, {example['event_timestamp']:%d %B %H:%M} UTC:"
+                f"in the stored training set [bold]{made.name}[/]. One of them, {example['carrier']} from "
+                f"{example['origin']} to {example['dest']}, {example['event_timestamp']:%d %B %H:%M} UTC:"
             )
             screen.table(["feature", "value"], [[name, _short(example[name])] for name in _SHOWN], numbers=["value"])
             screen.say(
                 f"{training['tailnum'].null_count():,} flights have no tail number: what is asked about their aircraft "
-                f"is null, and none of them is dropped. So with the {training[_UNLISTED].null_count():,} flights to the "
-                "four places that the list of airports leaves out."
+                f"is null, and none of them is dropped. Nor are {training[_UNLISTED].null_count():,} flights to places "
+                "that the list of airports leaves out."
             )
             self._rebuild(store, made)
         return training
@@ -155,7 +155,7 @@ class Tour:
             after = _fingerprint(store.rebuild_training_set(made.name))
         if after != before:
             raise AsofError(f"The rebuilt training set {made.name!r} has other bytes", fix=_REPORT)
-        sizes = " and ".join(f"{rows:,} to {split}" for split, rows in made.manifest.splits.items())
+        sizes = " and ".join(f"{rows:,} rows to {split}" for split, rows in made.manifest.splits.items())
         self._screen.say(
             f"Split by time: {sizes} on. Rebuilt from its manifest in {time.perf_counter() - started_s:.1f} s: "
             f"[bold green]the same bytes[/], SHA-256 {after[:12]}…"
@@ -171,8 +171,8 @@ class Tour:
                 f"before {self._cut:%d %B}, tested on the {result.tested:,} after; {result.late:.1%} were late."
             )
             screen.say(
-                f"Both read the {result.features} features that come straight from a source; batch views always say when "
-                "their rows were there, so they and what is read on demand are left out."
+                f"Both read the {result.features} numeric features that come straight from sources; a batch view's "
+                "runs say themselves when they were due, so it is left out, and so are places and trips."
             )
             screen.table(
                 ["features", "measured on", "AUC", "late in top 10%", "expects late"],

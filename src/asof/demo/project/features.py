@@ -24,7 +24,11 @@ aircraft = Entity("aircraft", join_key="tailnum")
 
 # A flight happens when it is scheduled to leave; how late it was is known when it has landed.
 flights = FileSource(
-    "flights", path="data/flights.parquet", event_time="scheduled", available_at="known_at", event_id="flight_id"
+    "flights",
+    path="data/flights.parquet",
+    event_time="scheduled",
+    available_at="known_at",
+    event_id="flight_id",
 )
 
 airport_delays = EventView(
@@ -91,7 +95,7 @@ registration = StateView(
     features=["built", "manufacturer", "engines", "seats"],
 )
 
-# A nightly job, whose numbers are there two hours after midnight.
+# A nightly job, whose numbers are there two hours after midnight, UTC.
 carrier_yesterday = BatchView(
     "carrier_yesterday",
     entity=airline,
@@ -106,7 +110,7 @@ carrier_yesterday = BatchView(
     """,
     features=["flights", "arr_delay_mean"],
     ttl="2d",
-    description="How the carrier did on the last day that was summed up.",
+    description="How many of the carrier's flights of the day before were over by then, and how late they were.",
 )
 
 # One view, read twice: where the flight leaves and where it goes.
@@ -136,6 +140,7 @@ trip = OnDemandView(
         on_demand.ratio("delay_per_mile", "route_delays__arr_delay_mean_30d", "distance"),
         on_demand.calendar("weekday", "weekday"),
     ],
+    description="How far it goes, how late flights there usually are per mile, and on which day of the week.",
 )
 
 arrival_delay = FeatureService(
