@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -63,6 +64,16 @@ def test_a_cancellation_is_known_an_hour_after_the_scheduled_departure(prepared:
     cancelled = pl.read_parquet(prepared / "flights.parquet").filter("cancelled")
     assert cancelled.height == 8_255
     assert (cancelled["known_at"] - cancelled["scheduled"]).dt.total_minutes().unique().to_list() == [60]
+
+
+def test_four_destinations_are_unlisted_and_every_origin_is_listed(prepared: Path) -> None:
+    """Where an airport lies held before the first flight; what is not in the list stays unknown."""
+    airports = pl.read_parquet(prepared / "airports.parquet")
+    flights = pl.read_parquet(prepared / "departures.parquet")
+    known = set(airports["faa"].to_list())
+    assert set(flights["dest"].to_list()) - known == {"BQN", "PSE", "SJU", "STT"}
+    assert set(flights["origin"].to_list()) <= known
+    assert airports["opened_at"].unique().to_list() == [datetime(2000, 1, 1, tzinfo=UTC)]
 
 
 def test_an_edited_project_is_not_overwritten(tmp_path: Path) -> None:

@@ -30,7 +30,8 @@ def test_the_tutorial_runs_from_training_set_to_equal_values(tmp_path: Path, mon
     variables: dict[str, Any] = {}
     for block in blocks:
         exec(compile(block, "README.md", "exec"), variables)
-    assert variables["flights"].height > 10
-    assert len(variables["online"]) == 31
+    assert variables["flights"].height == 19
+    assert variables["done"].intervals == 365
+    assert len(variables["online"]) == 38
     assert (tmp_path / "training.parquet").is_file()
     variables["store"].close()

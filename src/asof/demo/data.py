@@ -19,6 +19,8 @@ PACKAGES = (DATA_PACKAGE, "polars", "sklearn")
 NEW_YORK = "America/New_York"
 # Four destinations are not in the package's list of airports; all lie in Puerto Rico or the Virgin Islands.
 UNLISTED = "America/Puerto_Rico"
+# The package does not say since when an airport exists; all of them did in 2013.
+OPENED_YEAR = 2000
 CANCELLED_KNOWN_MINUTES = 60
 LOST_KNOWN_MINUTES = 24 * 60
 QUICK_MONTHS = 3
@@ -32,10 +34,11 @@ class Prepared:
     cancelled: int
     weather: int
     aircraft: int
+    airports: int
 
 
 def prepare(directory: Path, *, quick: bool = False) -> Prepared:
-    """Write flights, weather, aircraft and departures as Parquet files into `directory`.
+    """Write flights, weather, aircraft, airports and departures as Parquet files into `directory`.
 
     Args:
         directory: Created where it is missing.
@@ -48,12 +51,14 @@ def prepare(directory: Path, *, quick: bool = False) -> Prepared:
 
     raw = _package_data()
     directory.mkdir(parents=True, exist_ok=True)
-    flights = _flights(_csv(raw / "flights.csv.zip"), _csv(raw / "airports.csv"))
+    listed = _csv(raw / "airports.csv")
+    flights = _flights(_csv(raw / "flights.csv.zip"), listed)
     weather = _weather(_csv(raw / "weather.csv"))
     if quick:
         flights = flights.filter(pl.col("month") <= QUICK_MONTHS)
         weather = weather.filter(pl.col("observed_at").dt.month() <= QUICK_MONTHS)
     aircraft = _aircraft(_csv(raw / "planes.csv"))
+    airports = _airports(listed)
     log = flights.select(
         "flight_id", "carrier", "tailnum", "origin", "dest", "scheduled", "arr_delay", "cancelled", "known_at"
     )
@@ -68,9 +73,16 @@ def prepare(directory: Path, *, quick: bool = False) -> Prepared:
         "hour",
         "arr_delay",
     )
-    for name, frame in {"flights": log, "weather": weather, "aircraft": aircraft, "departures": departures}.items():
+    frames = {
+        "flights": log,
+        "weather": weather,
+        "aircraft": aircraft,
+        "airports": airports,
+        "departures": departures,
+    }
+    for name, frame in frames.items():
         frame.write_parquet(directory / f"{name}.parquet")
-    return Prepared(flights.height, int(flights["cancelled"].sum()), weather.height, aircraft.height)
+    return Prepared(flights.height, int(flights["cancelled"].sum()), weather.height, aircraft.height, airports.height)
 
 
 def check_packages() -> None:
@@ -162,3 +174,11 @@ def _aircraft(planes: pl.DataFrame) -> pl.DataFrame:
 
     since = pl.datetime(pl.col("year").fill_null(2013), 1, 1, time_unit="us", time_zone="UTC").alias("built_at")
     return planes.select("tailnum", since, pl.col("year").alias("built"), "manufacturer", "engines", "seats")
+
+
+def _airports(listed: pl.DataFrame) -> pl.DataFrame:
+    """Return where airports lie, as facts that hold from long before the first flight."""
+    import polars as pl
+
+    opened = pl.datetime(OPENED_YEAR, 1, 1, time_unit="us", time_zone="UTC").alias("opened_at")
+    return listed.select("faa", opened, "lat", "lon", "alt")

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from asof.definitions import EventView, FeatureService, FeatureView, FileSource, Source, StateView
+from asof.definitions import EventView, FeatureService, FeatureView, FileSource, StateView
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -44,6 +45,7 @@ class Comparison:
     Attributes:
         trained: Flights before the cut.
         tested: Flights after it.
+        features: How many both models read.
         late: Share of the tested flights that arrived late.
         honest: Trained and tested on point-in-time features: what serving gives.
         claimed: Trained and tested on leaking features: what a leaking training set reports.
@@ -52,6 +54,7 @@ class Comparison:
 
     trained: int
     tested: int
+    features: int
     late: float
     honest: Score
     claimed: Score
@@ -59,22 +62,23 @@ class Comparison:
 
 
 def without_availability(service: FeatureService, root: Path) -> list[FeatureView]:
-    """Return the service's views as they would be had nobody recorded when a row became known.
+    """Return the service's views over files as they would be had nobody recorded when a row became known.
 
     Every source loses its `available_at` or `delay`, so a row counts from its event time on; paths start at `root`.
+    Left out are batch views, whose runs record it themselves, on-demand views, and places, which never change.
     """
-    views = dict.fromkeys(view for view, _ in service.features if isinstance(view, FeatureView))
-    sources = {view.source.name: _forgetful(view.source, root) for view in views}
-    return [_with_source(view, sources[view.source.name]) for view in views]
+    listed = zip(service.features, service.roles, strict=True)
+    plain = [view for (view, _), role in listed if role is None and isinstance(view, FeatureView)]
+    files = {view: view.source for view in plain if isinstance(view.source, FileSource)}
+    sources = {source.name: _forgetful(source, root) for source in files.values()}
+    return [_with_source(view, sources[source.name]) for view, source in files.items()]
 
 
-def _forgetful(source: Source, root: Path) -> Source:
-    if not isinstance(source, FileSource):
-        raise TypeError(f"the demonstration reads files, not {source!r}")
+def _forgetful(source: FileSource, root: Path) -> FileSource:
     return replace(source, path=str((root / source.path).resolve()), available_at=None, delay=None)
 
 
-def _with_source(view: FeatureView, source: Source) -> FeatureView:
+def _with_source(view: FeatureView, source: FileSource) -> FeatureView:
     if isinstance(view, EventView):
         return EventView(view.name, entity=view.entity, source=source, features=view.aggregates)
     if isinstance(view, StateView):
@@ -88,18 +92,20 @@ def compare(honest: pl.DataFrame, leaking: pl.DataFrame, cut: datetime) -> Compa
 
     Args:
         honest: Point-in-time features with `event_timestamp`, `arr_delay` and the known inputs.
-        leaking: The same rows and columns, computed without `available_at`.
+        leaking: The same rows, computed without `available_at`; both models read its features only.
         cut: Flights before it train, flights from it on test.
     """
     arrived = honest["arr_delay"].is_not_null().to_numpy()
     late = (honest["arr_delay"] > LATE_MINUTES).fill_null(False).to_numpy()
     before = (honest["event_timestamp"] < cut).to_numpy()
     train, test = arrived & before, arrived & ~before
-    known, leaked = _inputs(honest), _inputs(leaking)
+    features = _features(leaking)
+    known, leaked = _inputs(honest, features), _inputs(leaking, features)
     model, leaking_model = _fit(known[train], late[train]), _fit(leaked[train], late[train])
     return Comparison(
         trained=int(train.sum()),
         tested=int(test.sum()),
+        features=len(features),
         late=float(late[test].mean()),
         honest=_score(model, known[test], late[test]),
         claimed=_score(leaking_model, leaked[test], late[test]),
@@ -107,12 +113,16 @@ def compare(honest: pl.DataFrame, leaking: pl.DataFrame, cut: datetime) -> Compa
     )
 
 
-def _inputs(frame: pl.DataFrame) -> np.ndarray[Any, np.dtype[np.float32]]:
-    import numpy as np
+def _features(frame: pl.DataFrame) -> list[str]:
     from polars import selectors
 
-    features = selectors.by_name(KNOWN_INPUTS) | (selectors.contains("__") & selectors.numeric())
-    return frame.select(features).to_numpy().astype(np.float32)
+    return frame.select(selectors.contains("__") & selectors.numeric()).columns
+
+
+def _inputs(frame: pl.DataFrame, features: Sequence[str]) -> np.ndarray[Any, np.dtype[np.float32]]:
+    import numpy as np
+
+    return frame.select(*KNOWN_INPUTS, *features).to_numpy().astype(np.float32)
 
 
 def _fit(inputs: np.ndarray[Any, Any], late: np.ndarray[Any, Any]) -> Any:

@@ -1,13 +1,15 @@
-"""The demonstration's steps, in order: project, plan and apply, training set, model, materialize, serve, compare."""
+"""The demonstration's steps, in order: project, plan and apply, backfill, training set, model, materialize, serve."""
 
 from __future__ import annotations
 
+import hashlib
+import time
 import warnings
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from asof.clock import iso, to_us
-from asof.definitions import FeatureView
+from asof.definitions import BatchView, FeatureView, TimeSplit
 from asof.demo import data, learning, project_files, serving
 from asof.errors import AsofError, RejectedRowsWarning
 from asof.store import FeatureStore
@@ -19,12 +21,20 @@ if TYPE_CHECKING:
     import polars as pl
 
     from asof.demo.screen import Screen
+    from asof.services.training_set import TrainingSet
 
 CUT = datetime(2013, 10, 1, tzinfo=UTC)
 QUICK_CUT = datetime(2013, 3, 1, tzinfo=UTC)
+START = datetime(2013, 1, 1, tzinfo=UTC)
+END = datetime(2014, 1, 1, tzinfo=UTC)
+QUICK_END = datetime(2013, 4, 1, tzinfo=UTC)
+TRAINING_SET = "late_flights"
+_REPORT = "This is a defect of Asof; please report it with the output of `asof status`."
+_UNLISTED = "destination__place__alt"
 _AFTERNOON_UTC = (19, 22)
 _KEYS = ("carrier", "tailnum", "origin", "dest")
-_SHOWN = ("airport_delays__arr_delay_mean_3h", "aircraft_delays__arr_delay_mean_1d", "weather__visib")
+_REQUEST = ("distance",)
+_SHOWN = ("airport_delays__arr_delay_mean_3h", "aircraft_delays__arr_delay_mean_1d", "trip__miles")
 
 
 class Tour:
@@ -36,6 +46,7 @@ class Tour:
         self._screen = screen
         self._quick = quick
         self._cut = QUICK_CUT if quick else CUT
+        self._end = QUICK_END if quick else END
 
     def run(self) -> None:
         """Take every step.
@@ -49,6 +60,7 @@ class Tour:
         with FeatureStore(self._directory) as store, warnings.catch_warnings():
             warnings.simplefilter("ignore", RejectedRowsWarning)
             self._register(store)
+            self._backfill(store)
             training = self._training_set(store)
             self._model(training)
             instant = _busiest_instant(training, self._cut)
@@ -64,7 +76,7 @@ class Tour:
             screen.say(
                 f"[bold]{self._directory}/[/] now holds [bold]asof.toml[/], [bold]features.py[/] and [bold]data/[/]: "
                 f"{prepared.flights:,} flights ({prepared.cancelled:,} cancelled), {prepared.weather:,} weather "
-                f"reports, {prepared.aircraft:,} aircraft."
+                f"reports, {prepared.aircraft:,} aircraft, {prepared.airports:,} airports."
             )
             screen.say("The line that matters says when a row could have been known: a delay, once landed.")
             screen.code(_excerpt(project_files.shipped("features.py"), "flights = FileSource("))
@@ -80,50 +92,87 @@ class Tour:
                 [
                     [
                         view.name,
-                        ", ".join(key for key, _ in view.entity.join_keys),
+                        ", ".join(key for key, _ in view.entity.join_keys)
+                        if isinstance(view, FeatureView)
+                        else "read, on demand",
                         str(len(view.feature_names())),
                         view.feature_names()[0],
                     ]
                     for view in views
-                    if isinstance(view, FeatureView)
                 ],
                 numbers=["features"],
             )
             screen.say(
                 f"Revision {revision.number} registers {len(views)} views and the service "
-                f"[bold]{project_files.SERVICE}[/]. A changed meaning would be a new version."
+                f"[bold]{project_files.SERVICE}[/]. A changed meaning would be a new version. "
+                "It reads [bold]place[/] under two roles: as a flight's origin and as its destination."
             )
+
+    def _backfill(self, store: FeatureStore) -> None:
+        screen = self._screen
+        with screen.step("Backfill the nightly job"):
+            views = dict.fromkeys(view for view, _ in project_files.service().features if isinstance(view, BatchView))
+            for view in views:
+                with screen.busy(f"Running {view.name}"):
+                    done = store.backfill(view.name, START, self._end)
+                screen.say(
+                    f"[bold]{view.name}[/] is a SQL query, run once a day: {done.intervals} days, {done.rows:,} rows "
+                    f"in {done.seconds:.2f} s. Each run saw what was known by two in the morning, UTC; nobody sees its "
+                    "rows before that."
+                )
 
     def _training_set(self, store: FeatureStore) -> pl.DataFrame:
         screen = self._screen
         with screen.step("A training set, every flight as of its scheduled departure"):
             with screen.busy("Joining point in time"):
-                joined = store.get_historical_features(
-                    project_files.SERVICE, self._directory / "data" / "departures.parquet"
+                made = store.create_training_set(
+                    TRAINING_SET,
+                    project_files.SERVICE,
+                    self._directory / "data" / "departures.parquet",
+                    split=TimeSplit([self._cut]),
                 )
-                rows = joined.write(self._directory / "training.parquet")
-                training: pl.DataFrame = joined.to_polars()
+                training: pl.DataFrame = made.to_polars()
+            rows = len(made)
             example = training.row(training.height * 2 // 3, named=True)
             screen.say(
                 f"{rows:,} rows in, {rows:,} rows out, in the same order, {len(_features(training))} features each, "
-                f"in [bold]training.parquet[/]. One of them, {example['carrier']} from {example['origin']} to "
-                f"{example['dest']}, {example['event_timestamp']:%d %B %H:%M} UTC:"
+                f"in the stored training set [bold]{made.name}[/]. One of them, {example['carrier']} from "
+                f"{example['origin']} to {example['dest']}, {example['event_timestamp']:%d %B %H:%M} UTC:"
             )
             screen.table(["feature", "value"], [[name, _short(example[name])] for name in _SHOWN], numbers=["value"])
             screen.say(
                 f"{training['tailnum'].null_count():,} flights have no tail number: what is asked about their aircraft "
-                "is null, and none of them is dropped."
+                f"is null, and none of them is dropped. Nor are {training[_UNLISTED].null_count():,} flights to places "
+                "that the list of airports leaves out."
             )
+            self._rebuild(store, made)
         return training
+
+    def _rebuild(self, store: FeatureStore, made: TrainingSet) -> None:
+        before = _fingerprint(made)
+        started_s = time.perf_counter()
+        with self._screen.busy("Rebuilding it from its manifest"):
+            after = _fingerprint(store.rebuild_training_set(made.name))
+        if after != before:
+            raise AsofError(f"The rebuilt training set {made.name!r} has other bytes", fix=_REPORT)
+        sizes = " and ".join(f"{rows:,} rows to {split}" for split, rows in made.manifest.splits.items())
+        self._screen.say(
+            f"Split by time: {sizes} on. Rebuilt from its manifest in {time.perf_counter() - started_s:.1f} s: "
+            f"[bold green]the same bytes[/], SHA-256 {after[:12]}…"
+        )
 
     def _model(self, training: pl.DataFrame) -> None:
         screen = self._screen
         with screen.step("A model, and what a leak would have claimed"):
-            with screen.busy("Computing the same features with available_at ignored, training two models"):
+            with screen.busy("Computing features with available_at ignored, training two models"):
                 result = learning.compare(training, self._leaking(training), self._cut)
             screen.say(
                 f"Will it arrive more than {learning.LATE_MINUTES} minutes late? Trained on {result.trained:,} flights "
                 f"before {self._cut:%d %B}, tested on the {result.tested:,} after; {result.late:.1%} were late."
+            )
+            screen.say(
+                f"Both read the {result.features} numeric features that come straight from sources; a batch view's "
+                "runs say themselves when they were due, so it is left out, and so are places and trips."
             )
             screen.table(
                 ["features", "measured on", "AUC", "late in top 10%", "expects late"],
@@ -168,6 +217,7 @@ class Tour:
             body = {
                 "service": project_files.SERVICE,
                 "keys": {key: flights[key].to_list() for key in _KEYS},
+                "request": {name: flights[name].to_list() for name in _REQUEST},
                 "at": iso(to_us(instant)),
             }
             with screen.busy("Starting asof serve"), serving.server(self._directory) as port:
@@ -177,7 +227,7 @@ class Tour:
             if differences:
                 raise AsofError(
                     f"{len(differences)} served values differ from training, first {differences[0]}",
-                    fix="This is a defect of Asof; please report it with the output of `asof status`.",
+                    fix=_REPORT,
                 )
             screen.say(
                 f"[bold]POST /v1/online-features[/] for the {flights.height} flights that leave at this instant: "
@@ -195,12 +245,16 @@ class Tour:
             )
 
 
+def _fingerprint(made: TrainingSet) -> str:
+    return hashlib.sha256((made.path / "data.parquet").read_bytes()).hexdigest()
+
+
 def _features(frame: pl.DataFrame) -> list[str]:
     return [name for name in frame.columns if "__" in name]
 
 
 def _spine(frame: pl.DataFrame) -> list[str]:
-    return [name for name in frame.columns if "__" not in name]
+    return [name for name in frame.columns if "__" not in name and name != "split"]
 
 
 def _excerpt(text: str, first: str) -> str:

@@ -1,15 +1,34 @@
 """What is known about a flight at its scheduled departure."""
 
-from asof import Count, Entity, EventView, FeatureService, FileSource, Max, Mean, StateView, Stddev
+from asof import (
+    BatchView,
+    Count,
+    Entity,
+    EventView,
+    FeatureService,
+    FileSource,
+    Max,
+    Mean,
+    OnDemandView,
+    RequestField,
+    StateView,
+    Stddev,
+    on_demand,
+)
 
 airport = Entity("airport", join_key="origin")
 carrier = Entity("carrier", join_keys=["carrier", "origin"])
+airline = Entity("airline", join_key="carrier")
 route = Entity("route", join_keys=["origin", "dest"])
 aircraft = Entity("aircraft", join_key="tailnum")
 
 # A flight happens when it is scheduled to leave; how late it was is known when it has landed.
 flights = FileSource(
-    "flights", path="data/flights.parquet", event_time="scheduled", available_at="known_at", event_id="flight_id"
+    "flights",
+    path="data/flights.parquet",
+    event_time="scheduled",
+    available_at="known_at",
+    event_id="flight_id",
 )
 
 airport_delays = EventView(
@@ -76,6 +95,54 @@ registration = StateView(
     features=["built", "manufacturer", "engines", "seats"],
 )
 
+# A nightly job, whose numbers are there two hours after midnight, UTC.
+carrier_yesterday = BatchView(
+    "carrier_yesterday",
+    entity=airline,
+    inputs=[flights],
+    schedule="1d",
+    delay="2h",
+    sql="""
+        SELECT carrier, count(*) AS flights, avg(arr_delay) AS arr_delay_mean
+        FROM flights
+        WHERE scheduled >= $start AND scheduled < $end
+        GROUP BY carrier
+    """,
+    features=["flights", "arr_delay_mean"],
+    ttl="2d",
+    description="How many of the carrier's flights of the day before were over by then, and how late they were.",
+)
+
+# One view, read twice: where the flight leaves and where it goes.
+place = StateView(
+    "place",
+    entity=Entity("place", join_key="faa"),
+    source=FileSource("airports", path="data/airports.parquet", event_time="opened_at"),
+    features=["lat", "lon", "alt"],
+)
+origin = place.with_role("origin", keys={"faa": "origin"})
+destination = place.with_role("destination", keys={"faa": "dest"})
+
+# Computed at the time of the read; the scheduled distance comes with the request.
+trip = OnDemandView(
+    "trip",
+    inputs=[origin[["lat", "lon"]], destination[["lat", "lon"]], route_delays["arr_delay_mean_30d"]],
+    request=[RequestField("distance", "int64")],
+    features=[
+        on_demand.haversine(
+            "miles",
+            "origin__place__lat",
+            "origin__place__lon",
+            "destination__place__lat",
+            "destination__place__lon",
+            unit="mi",
+        ),
+        on_demand.ratio("delay_per_mile", "route_delays__arr_delay_mean_30d", "distance"),
+        on_demand.calendar("weekday", "weekday"),
+    ],
+    description="How far it goes, how late flights there usually are per mile, and on which day of the week.",
+)
+
 arrival_delay = FeatureService(
     "arrival_delay",
     features=[
@@ -85,6 +152,10 @@ arrival_delay = FeatureService(
         aircraft_delays,
         weather,
         registration,
+        carrier_yesterday,
+        origin["alt"],
+        destination["alt"],
+        trip,
     ],
     description="Will this flight arrive more than 15 minutes late?",
 )
