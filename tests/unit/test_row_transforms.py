@@ -193,3 +193,21 @@ def test_a_function_that_does_not_keep_its_promise_fails_the_read(function: Any,
     view = paid(FrameSource("payments", event_time="ts", frame=rows()), python(function))
     with FeatureStore.temporary() as store, pytest.raises(error, match=words):
         store.get_historical_features([view], instants=["2024-01-05"])
+
+
+@pytest.mark.parametrize(
+    ("sql", "value"), [("regexp_replace(tag, '[a-c]{1}', 'z')", "z{0}{{}}"), ("tag || '{{}}'", "a{0}{{}}{{}}")]
+)
+def test_braces_in_an_expression_are_text(sql: str, value: str) -> None:
+    """Repetitions in patterns and braces in texts stay what they are."""
+    frame = rows().append_column("tag", pa.array(["a{0}{{}}"] * 4))
+    view = StateView(
+        "v",
+        entity=Entity("customer"),
+        source=FrameSource("payments", event_time="ts", frame=frame),
+        select={"changed": sql},
+        features=["changed"],
+    )
+    with FeatureStore.temporary() as store:
+        found = store.get_historical_features([view], instants=["2024-01-05"]).to_arrow()
+    assert found["v__changed"].to_pylist() == [value, value]
