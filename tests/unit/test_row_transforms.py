@@ -167,6 +167,8 @@ def test_a_changed_expression_or_body_is_a_new_version(tmp_path: Path) -> None:
         ({"select": {"age": "now() - ts"}}, "now"),
         ({"select": {"net": "amounts"}}, "amounts"),
         ({"transform": RowTransform(net_arrow, outputs={"fee": "float64"})}, "which its source has"),
+        ({"transform": RowTransform(net_arrow, outputs={"Fee": "float64"})}, "which its source has"),
+        ({"transform": RowTransform(net_arrow, outputs={"net": "float64", "Net": "int64"})}, "gives already"),
         ({"transform": RowTransform(net_arrow, outputs={"net": "decimals"})}, "decimals"),
         ({"transform": RowTransform(lambda b: b, outputs={"net": "float64"})}, "not a function at the top"),
     ],
