@@ -169,6 +169,8 @@ def _checked(found: Any, spec: TransformSpec, field: pa.Field, rows: int) -> pa.
         array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
         if not isinstance(array, pa.Array):
             array = pa.array(array)
+        if pa.types.is_dictionary(array.type):  # Arrow cannot decode one of text views, which Polars makes
+            array = array.dictionary.cast(field.type).take(array.indices)
         cast = array.cast(field.type)
     except (KeyError, TypeError, IndexError, ValueError, pa.ArrowException) as error:
         raise SchemaError(
