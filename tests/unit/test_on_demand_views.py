@@ -315,6 +315,20 @@ def test_a_new_version_of_an_input_is_a_new_version(store: FeatureStore) -> None
     assert store.get_online_features("all", {"customer_id": [1]}, request=request).to_dict()["load__each"] == [1.875]
 
 
+@pytest.mark.parametrize("features", [["load@1:each", "pressure@2:per_mile"], ["pressure@2:per_mile", "load@1:each"]])
+def test_a_version_that_is_only_read_does_not_fill_the_column_of_another(
+    store: FeatureStore, features: list[str]
+) -> None:
+    """Of two versions of one view, the one that is asked for is answered, in any order and in both paths."""
+    upside_down = [on_demand.ratio("per_mile", "distance", "spend__amount_sum_1d")]
+    store.apply(store.plan(definitions(spend_view(), features=upside_down)), who="test")
+    wanted = {"load__each": [1.875], "pressure__per_mile": [4.0 / 7.5]}
+    read = store.get_online_features(features, {"customer_id": [1]}, request={"distance": [4.0]})
+    assert read.to_dict() == wanted
+    table = store.get_historical_features(features, spine(distance=[4.0, 1.0]).slice(0, 1)).to_arrow()
+    assert table.select(list(wanted)).to_pydict() == wanted
+
+
 def test_plans_say_what_changed(store: FeatureStore) -> None:
     """A phrase per difference."""
     features = [on_demand.ratio("per_mile", "distance", "seats"), on_demand.calendar("hour", "minute")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -83,6 +84,23 @@ def test_a_service_may_need_several_entities(store: FeatureStore, day: object) -
     assert read.to_dict() == {"capacity__capacity": [4], "spend__count_1d": [1]}
     assert list(read.to_arrow().schema.names) == ["capacity__capacity", "spend__count_1d"]
     assert read.versions["spend"] == {"version": 1, "generation": 1, "instant": NOON}
+
+
+def test_two_versions_of_a_view_are_told_apart(store: FeatureStore) -> None:
+    """Each with its own place in versions, event times and JSON."""
+    changed = EventView(
+        "spend",
+        entity=Entity("customer", join_key="customer_id"),
+        source=FileSource("orders", "orders.parquet", event_time="ts"),
+        features=[Sum("amount", windows=["1d"]), Count(windows=["1d"])],
+    )
+    store.apply(store.plan([changed]), who="test")
+    store.materialize(["spend@2"])
+    read = store.get_online_features(["spend@1:count_1d", "spend@2:amount_sum_1d"], {"customer_id": [1, 3]})
+    assert read.to_dict() == {"spend__count_1d": [1, 0], "spend__amount_sum_1d": [7.0, None]}
+    assert {name: one["version"] for name, one in read.versions.items()} == {"spend@1": 1, "spend@2": 2}
+    assert read.event_times == {name: [NOON - timedelta(hours=2), None] for name in ("spend@1", "spend@2")}
+    assert set(msgspec.json.decode(read.to_json(metadata=True))["views"]) == {"spend@1", "spend@2"}
 
 
 def test_windows_age_with_the_clock_of_the_read(store: FeatureStore) -> None:

@@ -43,6 +43,18 @@ def net_polars(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.select(net=pl.col("amount") - pl.col("fee").fill_null(0.0))
 
 
+def sized_arrow(batch: pa.Table) -> dict[str, Any]:
+    """Return a size as a dictionary."""
+    sizes = pc.if_else(pc.greater(batch["amount"], 7.0), "large", "small")
+    return {"size": sizes.dictionary_encode()}
+
+
+def sized_polars(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return a size as a category."""
+    sizes = pl.when(pl.col("amount") > 7.0).then(pl.lit("large")).when(pl.col("amount") <= 7.0).then(pl.lit("small"))
+    return frame.select(size=sizes.cast(pl.Categorical))
+
+
 def too_short(batch: pa.Table) -> dict[str, Any]:
     """Forget a row."""
     return {"net": batch["amount"].slice(1)}
@@ -167,6 +179,8 @@ def test_a_changed_expression_or_body_is_a_new_version(tmp_path: Path) -> None:
         ({"select": {"age": "now() - ts"}}, "now"),
         ({"select": {"net": "amounts"}}, "amounts"),
         ({"transform": RowTransform(net_arrow, outputs={"fee": "float64"})}, "which its source has"),
+        ({"transform": RowTransform(net_arrow, outputs={"Fee": "float64"})}, "which its source has"),
+        ({"transform": RowTransform(net_arrow, outputs={"net": "float64", "Net": "int64"})}, "gives already"),
         ({"transform": RowTransform(net_arrow, outputs={"net": "decimals"})}, "decimals"),
         ({"transform": RowTransform(lambda b: b, outputs={"net": "float64"})}, "not a function at the top"),
     ],
@@ -193,3 +207,36 @@ def test_a_function_that_does_not_keep_its_promise_fails_the_read(function: Any,
     view = paid(FrameSource("payments", event_time="ts", frame=rows()), python(function))
     with FeatureStore.temporary() as store, pytest.raises(error, match=words):
         store.get_historical_features([view], instants=["2024-01-05"])
+
+
+@pytest.mark.parametrize(
+    ("sql", "value"), [("regexp_replace(tag, '[a-c]{1}', 'z')", "z{0}{{}}"), ("tag || '{{}}'", "a{0}{{}}{{}}")]
+)
+def test_braces_in_an_expression_are_text(sql: str, value: str) -> None:
+    """Repetitions in patterns and braces in texts stay what they are."""
+    frame = rows().append_column("tag", pa.array(["a{0}{{}}"] * 4))
+    view = StateView(
+        "v",
+        entity=Entity("customer"),
+        source=FrameSource("payments", event_time="ts", frame=frame),
+        select={"changed": sql},
+        features=["changed"],
+    )
+    with FeatureStore.temporary() as store:
+        found = store.get_historical_features([view], instants=["2024-01-05"]).to_arrow()
+    assert found["v__changed"].to_pylist() == [value, value]
+
+
+@pytest.mark.parametrize(("function", "frame"), [(sized_arrow, "arrow"), (sized_polars, "polars")])
+def test_categories_are_text(function: Any, frame: Any) -> None:
+    """A dictionary stands for its values, nulls included."""
+    view = StateView(
+        "v",
+        entity=Entity("customer"),
+        source=FrameSource("payments", event_time="ts", frame=rows()),
+        transform=RowTransform(function, outputs={"size": "string"}, frame=frame),
+        features=["size"],
+    )
+    with FeatureStore.temporary() as store:
+        found = store.get_historical_features([view], instants=["2024-01-02T12:00:00", "2024-01-05"]).to_arrow()
+    assert found["v__size"].to_pylist() == ["large", "large", "small", None]

@@ -40,6 +40,8 @@ class OnDemandRead:
         views: Each once, after those that it reads.
         inputs: The stored features that they read, each once per role.
         outputs: All columns of the answer in order, stored ones too.
+        computed: Those of them that are computed, as the key of their view and the feature; of two versions of a view,
+            one may be in the answer and the other be read by another view only.
         request: The request fields by name, with the type that all views agree on; a default only where every view
             that asks for the field has one.
     """
@@ -47,6 +49,7 @@ class OnDemandRead:
     views: tuple[OnDemandSpec, ...]
     inputs: tuple[SelectedFeature, ...]
     outputs: tuple[str, ...]
+    computed: frozenset[tuple[str, str]]
     request: Mapping[str, RequestSpec]
 
 
@@ -180,7 +183,9 @@ def read_of(items: Iterable[Selected], find: Callable[[InputSpec], ViewSpec | On
     if not views:
         return None
     ordered = tuple(views.values())
-    return OnDemandRead(ordered, tuple(inputs.values()), tuple(item.column for item in listed), _request(ordered))
+    computed = frozenset((item.view.key, item.feature.name) for item in listed if isinstance(item, ComputedFeature))
+    outputs = tuple(item.column for item in listed)
+    return OnDemandRead(ordered, tuple(inputs.values()), outputs, computed, _request(ordered))
 
 
 def _request(views: Sequence[OnDemandSpec]) -> dict[str, RequestSpec]:

@@ -41,7 +41,7 @@ class OnDemandProgram:
 
     Attributes:
         read: What it computes.
-        types: The Arrow type of every computed column by its name.
+        types: The Arrow type of every computed column of the answer by its name.
         instant: Whether the instants are read at all.
     """
 
@@ -53,10 +53,11 @@ class OnDemandProgram:
         """
         self.read = read
         self._views = [_View(view, loader, engine) for view in read.views]
-        wanted = set(read.outputs)
-        self._chosen = [[one for one in view.outputs if one[1] in wanted] for view in self._views]
+        self._chosen = [
+            [one for one in view.outputs if (view.spec.key, one[0]) in read.computed] for view in self._views
+        ]
         self.instant = any(view.instant for view in read.views)
-        self.types = {name: arrow for view in self._views for _, name, arrow in view.outputs}
+        self.types = {name: arrow for one in self._chosen for _, name, arrow in one}
 
     @property
     def blocks(self) -> list[tuple[str, list[str]]]:

@@ -80,7 +80,8 @@ class OnlineFeatures:
 
     Attributes:
         at: The instant of the read.
-        versions: Per view, or `role__view`: its version, its generation, and the instant it was materialized at.
+        versions: Per view, or `role__view`, with `@version` where several versions are read: its version, its
+            generation, and the instant it was materialized at.
     """
 
     def __init__(self, answer: _native.Answer, plan: ReadPlan, generations: Sequence[Generation], at_us: int) -> None:
@@ -243,15 +244,18 @@ class OnlineReader:
         if objects := [feature for feature in features if not isinstance(feature, str)]:
             raise _not_names(objects[0])
         selection = self._catalog.select(features)
+        groups = selection.groups()
+        called = [group.name for group in groups]
         blocks: dict[str, int] = {}
         entities: dict[tuple[tuple[str, ...], tuple[str, ...]], int] = {}
         plans: list[_ViewPlan] = []
-        for group in selection.groups():
+        for group in groups:
             view = group.view
+            name = group.name if called.count(group.name) == 1 else group.key  # of two versions, each with its own
             dtypes = tuple(key.dtype for key in view.entity.join_keys)
             position = entities.setdefault((group.key_columns(), dtypes), len(entities))
             blocks[group.key] = len(plans)
-            plans.append(_ViewPlan(group.name, view, self._view_key(view), position, _reader(group)))
+            plans.append(_ViewPlan(name, view, self._view_key(view), position, _reader(group)))
         picks = {item.column: (blocks[item.group], item.view.features.index(item.feature)) for item in selection.items}
         names, program = [plan.name for plan in plans], None
         if selection.on_demand is not None:

@@ -78,11 +78,15 @@ def _source_of(definitions: Definitions, view: str) -> str:
 def _columns(view: FeatureView, scanner: Scanner, schema: pa.Schema) -> pa.Schema:
     """Return the columns that a view's features, keys and predicates can use: the source's, and what it adds."""
     fields = output_fields(view)
-    if taken := [field.name for field in fields if field.name in schema.names]:
-        raise DefinitionError(
-            f"The transform of view {view.name!r} gives a column {taken[0]!r}, which its source has",
-            fix="Give the output a name of its own.",
-        )
+    known = {name.lower(): "its source has" for name in schema.names}
+    for field in fields:
+        if field.name.lower() in known:
+            raise DefinitionError(
+                f"The transform of view {view.name!r} gives a column {field.name!r}, which {known[field.name.lower()]}",
+                why="" if field.name in schema.names else "Names do not differ by case",
+                fix="Give the output a name of its own.",
+            )
+        known[field.name.lower()] = "it gives already"
     try:
         return scanner.derive(view.source.name, pa.schema([*schema, *fields]), view.select)
     except DefinitionError as error:

@@ -75,18 +75,18 @@ def add_columns(relation: Relation, source: SourceSpec, derived: DerivedSpec | N
         for one in derived.select:
             predicates.check_expression(relation.con, columns, source.name, one.sql)
         listed = ", ".join(f"{predicates.condition(one.sql)} AS {quoted(one.name)}" for one in derived.select)
-        _replace(relation, f"SELECT *, {listed} FROM {{}}", [one.name for one in derived.select])
+        _replace(relation, lambda before: f"SELECT *, {listed} FROM {before}", [one.name for one in derived.select])
         columns |= _added(relation, [one.name for one in derived.select])
     return replace(relation, columns=columns)
 
 
-def _replace(relation: Relation, sql: str, names: Sequence[str]) -> None:
-    """Put a query over the present `src`, written {}, in its place, with null for NaN in the named columns."""
+def _replace(relation: Relation, query: Callable[[str], str], names: Sequence[str]) -> None:
+    """Put a query over the present `src`, given its new name, in its place, with null for NaN in the named columns."""
     con = relation.con
     depth = len(con.execute("SELECT 1 FROM duckdb_views() WHERE view_name LIKE 'asof_src_%'").fetchall())
     before = f"asof_src_{depth}"
     con.execute(f"ALTER VIEW src RENAME TO {before}")
-    inner = sql.format(before)
+    inner = query(before)
     types = {row[0]: row[1] for row in con.execute(f"DESCRIBE {inner}").fetchall()}
     nulled = ", ".join(
         f"CASE WHEN isnan({quoted(n)}) THEN NULL ELSE {quoted(n)} END AS {quoted(n)}"
@@ -121,7 +121,7 @@ def _transform(relation: Relation, source: SourceSpec, spec: TransformSpec, load
         raise failed[0] if failed else error from None
     relation.con.unregister("asof_transforming")
     relation.con.execute("DROP TABLE asof_rows")
-    _replace(relation, "SELECT * FROM asof_transformed /* {} */", outputs.names)
+    _replace(relation, lambda _: "SELECT * FROM asof_transformed", outputs.names)
 
 
 def _transformed(
@@ -169,6 +169,8 @@ def _checked(found: Any, spec: TransformSpec, field: pa.Field, rows: int) -> pa.
         array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
         if not isinstance(array, pa.Array):
             array = pa.array(array)
+        if pa.types.is_dictionary(array.type):  # Arrow cannot decode one of text views, which Polars makes
+            array = array.dictionary.cast(field.type).take(array.indices)
         cast = array.cast(field.type)
     except (KeyError, TypeError, IndexError, ValueError, pa.ArrowException) as error:
         raise SchemaError(
