@@ -86,7 +86,7 @@ def test_a_backfill_out_of_order_says_what_to_run_first(batch: Project) -> None:
     batch.run("apply")
     done = batch.run("backfill", "record", "--start", "2026-01-01")
     assert done.code == 8
-    assert "Fix: Run `asof backfill daily --start 2026-01-01T00:00:00Z --end …` first." in done.err
+    assert "Fix: Run `asof backfill daily --start 2026-01-01T00:00:00Z --end 2026-01-02T00:00:00Z` first." in done.err
 
 
 def test_run_once_does_what_is_due_and_exits(batch: Project) -> None:
