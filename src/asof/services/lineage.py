@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from asof.plan.specs import PinnedFeature
     from asof.services.catalog import Catalog
 
+    _Views = dict[tuple[bool, str], ViewSpec | OnDemandSpec]
+
 
 def trace_lineage(catalog: Catalog, scanner: Scanner, reference: str | None) -> Lineage:
     """Return what a reference is made of and what is made of it, over all versions that reads may ask for.
@@ -31,8 +33,8 @@ def trace_lineage(catalog: Catalog, scanner: Scanner, reference: str | None) -> 
         NotFoundError: nothing has that name or version.
         InputError: the text is no reference.
     """
-    views: dict[str, ViewSpec | OnDemandSpec] = {view.key: view for view in choose_views(catalog, None)}
-    views |= {view.key: view for view in catalog.on_demand_views()}
+    views: _Views = {_place(view): view for view in choose_views(catalog, None)}
+    views |= {_place(view): view for view in catalog.on_demand_views()}
     services = {
         entry.spec.key: entry.spec
         for entry in catalog.entries("service")
@@ -44,10 +46,10 @@ def trace_lineage(catalog: Catalog, scanner: Scanner, reference: str | None) -> 
         nodes += [Node("entity", entity.name) for entity in catalog.entities()]
     elif ":" in reference:
         wanted = parse_feature(reference)
-        view = catalog.any_view(wanted.view, wanted.version)
+        found = catalog.any_view(wanted.view, wanted.version)
         catalog.select(reference)
-        _add(catalog, views, view)
-        nodes = [Node("feature", f"{view.key}:{wanted.feature}")]
+        _add(catalog, views, found)
+        nodes = [Node("feature", f"{found.key}:{wanted.feature}")]
     elif "." in reference:
         nodes = [_column(catalog, *reference.split(".", maxsplit=1))]
     else:
@@ -66,9 +68,7 @@ def _column(catalog: Catalog, source: str, column: str) -> Node:
     return column_node(source, column)
 
 
-def _objects(
-    catalog: Catalog, reference: str, views: dict[str, ViewSpec | OnDemandSpec], services: dict[str, ServiceSpec]
-) -> list[Node]:
+def _objects(catalog: Catalog, reference: str, views: _Views, services: dict[str, ServiceSpec]) -> list[Node]:
     """Return the objects of that name, one per kind, and add the versions of them that are not among the others.
 
     An on-demand view is its features.
@@ -102,14 +102,19 @@ def _objects(
     return nodes
 
 
-def _add(catalog: Catalog, views: dict[str, ViewSpec | OnDemandSpec], view: ViewSpec | OnDemandSpec) -> None:
-    views[view.key] = view
+def _add(catalog: Catalog, views: _Views, view: ViewSpec | OnDemandSpec) -> None:
+    views[_place(view)] = view
     if isinstance(view, OnDemandSpec):
         _add_read(catalog, views, view.inputs)
 
 
-def _add_read(catalog: Catalog, views: dict[str, ViewSpec | OnDemandSpec], used: Iterable[PinnedFeature]) -> None:
+def _add_read(catalog: Catalog, views: _Views, used: Iterable[PinnedFeature]) -> None:
     """Add the view versions that are read, and what on-demand views among them read in turn."""
     for kind, name, version in sorted(catalog.reads(used)):
         found = catalog.on_demand_view(name, version) if kind == "on_demand" else catalog.view(name, version)
-        views[found.key] = found
+        views[_place(found)] = found
+
+
+def _place(view: ViewSpec | OnDemandSpec) -> tuple[bool, str]:
+    """Return what tells a view version from all others: a name may have been of both kinds in turn."""
+    return isinstance(view, OnDemandSpec), view.key
