@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asof import (
+    BatchSource,
     Count,
     Entity,
     EventView,
@@ -152,6 +153,16 @@ def test_a_feature_of_an_on_demand_view_stands_between_what_it_reads_and_its_ser
     store.apply(store.plan([*definitions("2h")]))
     assert "orders.amount" in {link.used.name for link in store.lineage("risk@1").upstream}
     assert "orders.amount" in {link.used.name for link in store.lineage("over@1:half").upstream}
+
+
+def test_a_batch_source_that_no_view_reads_is_below_its_inputs(store: FeatureStore) -> None:
+    known = definitions()
+    orders = known[1]
+    assert isinstance(orders, FileSource)
+    daily = BatchSource("daily", inputs=[orders], schedule="1d", sql="SELECT customer_id, amount FROM orders")
+    store.apply(store.plan([*known, daily]))
+    assert "source orders -> source daily (input)" in said(store.lineage("orders").downstream)
+    assert said(store.lineage("daily").upstream) == {"source orders -> source daily (input)"}
 
 
 def test_links_of_any_kind_of_node_are_walked_and_cycles_end() -> None:

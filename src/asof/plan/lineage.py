@@ -84,7 +84,10 @@ class Step:
 
 
 def links(
-    views: Iterable[ViewSpec | OnDemandSpec], services: Iterable[ServiceSpec], predicate_columns: PredicateColumns
+    views: Iterable[ViewSpec | OnDemandSpec],
+    services: Iterable[ServiceSpec],
+    predicate_columns: PredicateColumns,
+    sources: Iterable[SourceSpec] = (),
 ) -> tuple[Link, ...]:
     """Return every link, each pair of nodes once, with all its roles.
 
@@ -92,6 +95,7 @@ def links(
         views: View versions, on-demand ones too.
         services: Service versions; what they pin need not be among the views.
         predicate_columns: Tells which columns of a source a SQL predicate reads.
+        sources: Sources that no view need read; a batch source is made of others.
     """
     roles: dict[tuple[Node, Node], dict[str, None]] = {}
     pairs: list[tuple[Node, Node, str]] = []
@@ -100,6 +104,8 @@ def links(
             pairs += _of_on_demand(view, predicate_columns)
         else:
             pairs += _of_view(view, predicate_columns)
+    for source in sources:
+        pairs += _of_source(source)
     for service in services:
         for pinned in service.features:
             pairs.append((_pinned_node(pinned), Node("service", service.key), ""))

@@ -54,7 +54,8 @@ def trace_lineage(catalog: Catalog, scanner: Scanner, reference: str | None) -> 
         nodes = [_column(catalog, *reference.split(".", maxsplit=1))]
     else:
         nodes = _objects(catalog, reference, views, services)
-    return trace(links(views.values(), services.values(), scanner.predicate_columns), nodes)
+    every = links(views.values(), services.values(), scanner.predicate_columns, catalog.sources())
+    return trace(every, nodes)
 
 
 def _column(catalog: Catalog, source: str, column: str) -> Node:
