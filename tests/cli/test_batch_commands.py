@@ -70,7 +70,9 @@ def test_a_backfill_says_what_it_did_and_the_ledger_keeps_it(batch: Project) -> 
     assert (done.code, steady(done.out)) == (0, "daily: 3 intervals run, 0 done before, 1 row, S s\n")
     again = batch.run("backfill", "daily", "--start", "2026-01-01", "--end", "2026-01-03")
     assert steady(again.out) == "daily: 0 intervals run, 2 done before, 0 rows, S s\n"
-    forced = json.loads(batch.run("backfill", "daily", "--start", "2026-01-01", "--force", "--json").out)
+    forced = json.loads(
+        batch.run("backfill", "daily", "--start", "2026-01-01", "--force", "--workers", "1", "--json").out
+    )
     assert (forced["intervals"], forced["skipped"]) == (3, 0)
     assert len(json.loads(batch.run("runs", "daily", "--json").out)) == 6
     shown = steady(batch.run("runs", "daily", "--limit", "1").out).splitlines()
@@ -84,7 +86,7 @@ def test_a_backfill_out_of_order_says_what_to_run_first(batch: Project) -> None:
     batch.run("apply")
     done = batch.run("backfill", "record", "--start", "2026-01-01")
     assert done.code == 8
-    assert "Fix: Run `asof backfill daily --start 2026-01-01T00:00:00Z --end …` first." in done.err
+    assert "Fix: Run `asof backfill daily --start 2026-01-01T00:00:00Z --end 2026-01-02T00:00:00Z` first." in done.err
 
 
 def test_run_once_does_what_is_due_and_exits(batch: Project) -> None:

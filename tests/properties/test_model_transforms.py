@@ -104,3 +104,32 @@ def test_definitions_that_say_nothing_are_refused() -> None:
     for wrong in (lambda: Impute("constant"), lambda: Impute("mode"), lambda: OneHot(most=0)):  # type: ignore[arg-type]
         with pytest.raises(DefinitionError):
             wrong()
+
+
+def test_equal_numbers_that_no_float_can_average_exactly_become_zero() -> None:
+    """The mean of three times 0.1 is not 0.1: the deviation is a rounding, and dividing by it would give -1."""
+    values = pa.array([0.1, 0.1, 0.1])
+    assert apply(fit("x", values, [Standardize()]), values)["x"].to_pylist() == [0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("step", [Standardize(), MinMax(), Impute("mean"), Impute("median")])
+@pytest.mark.parametrize("finite", [[1.0, 3.0], []])
+def test_infinite_numbers_are_left_out_of_the_fit_and_stored_parameters_can_be_read(
+    step: ModelTransform, finite: list[float]
+) -> None:
+    fitted = fit("x", pa.array([*finite, math.inf, -math.inf]), [step])
+    assert fitted == fit("x", pa.array(finite, pa.float64()), [step])
+    assert msgspec.json.decode(msgspec.json.encode(fitted), type=FittedColumn) == fitted
+
+
+@pytest.mark.parametrize("step", [Standardize(), MinMax(), Impute("mean")])
+def test_numbers_whose_spread_or_sum_overflows_are_refused(step: ModelTransform) -> None:
+    sign = 1.0 if isinstance(step, Impute) else -1.0
+    with pytest.raises(SchemaError, match="too far apart"):
+        fit("x", pa.array([1.5e308, sign * 1.6e308]), [step])
+
+
+def test_an_infinite_constant_is_refused() -> None:
+    """No manifest could hold it."""
+    with pytest.raises(DefinitionError):
+        Impute("constant", math.inf)

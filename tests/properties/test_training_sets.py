@@ -183,6 +183,18 @@ def test_no_group_is_in_two_splits(spine: list[tuple[int | None, int]], fraction
         assert assign(split, make_spine(spine_table([(key, t)]), "at")).to_pylist() == [name]
 
 
+def test_groups_that_fill_their_index_type_have_a_place_for_null_beside_them() -> None:
+    """128 values behind 8-bit indices."""
+    groups = pa.DictionaryArray.from_arrays(pa.array([*range(128), None], pa.int8()), [f"g{n}" for n in range(128)])
+    plain_groups = groups.cast(pa.string())
+    instants = pa.array([0] * 129, pa.timestamp("us", "UTC"))
+    found = [
+        assign(GroupSplit("k"), make_spine(pa.table({"k": column, "at": instants}), "at")).to_pylist()
+        for column in (groups, plain_groups)
+    ]
+    assert found[0] == found[1]
+
+
 @given(spine=SPINES, cuts=st.lists(INSTANTS, min_size=1, max_size=2, unique=True).map(sorted))
 def test_time_splits_are_bounded_by_their_instants(spine: list[tuple[int | None, int]], cuts: list[int]) -> None:
     """A row at an instant belongs to the later side."""

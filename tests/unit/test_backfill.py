@@ -355,3 +355,16 @@ def test_the_published_rows_hold_the_interval_s_end(store: FeatureStore) -> None
     assert pq.read_table(path).to_pylist() == [
         {"customer_id": 7, "total": 1.0, "event_time": from_us(parse_instant("2026-01-02"))}
     ]
+
+
+def test_a_day_over_hours_wants_all_of_its_hours(store: FeatureStore) -> None:
+    """With the last of them alone the day would be counted as done, and its sums be too small for good."""
+    quarters = BatchSource("quarters", inputs=[orders], schedule="6h", sql=SQL)
+    sql = "SELECT customer_id, sum(total) AS total FROM quarters WHERE event_time > $start GROUP BY 1"
+    days = BatchSource("days", inputs=[quarters], schedule="1d", delay="2h", sql=sql)
+    store.backfill(quarters, "2026-01-02T18:00", "2026-01-03")
+    with pytest.raises(NotBackfilledError) as refused:
+        store.backfill(days, "2026-01-02", "2026-01-03")
+    assert "--start 2026-01-02T00:00:00Z --end 2026-01-02T18:00:00Z" in str(refused.value)
+    store.backfill(quarters, "2026-01-02", "2026-01-03")
+    assert store.backfill(days, "2026-01-02", "2026-01-03").rows == 1

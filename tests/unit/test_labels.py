@@ -18,9 +18,12 @@ from asof import (
     FileSource,
     GroupSplit,
     Label,
+    OnDemandView,
     RandomSplit,
+    RequestField,
     StateView,
     TimeSplit,
+    on_demand,
 )
 from asof.clock import FixedClock, to_us
 from asof.errors import AsofError, DefinitionError, InputError, NotFoundError, SchemaError
@@ -178,3 +181,20 @@ def test_definitions_that_mean_nothing_are_refused(wrong: Callable[[], object], 
     """When they are made."""
     with pytest.raises(DefinitionError, match=message):
         wrong()
+
+
+def test_a_service_about_everything_has_labels_of_everything_and_beside_an_entity_its_own(store: FeatureStore) -> None:
+    """An entity without join keys does not make the others' keys unclear, and alone joins every row."""
+    customer, everything = Entity("customer", join_key="customer_id"), Entity("everything", join_keys=[])
+    source = FileSource("plain", path="orders.parquet", event_time="ts")
+    whole = EventView("whole", entity=everything, source=source, features=[Count(windows=["1h"])])
+    own = EventView("own", entity=customer, source=source, features=[Count(windows=["1h"])])
+    ask = OnDemandView("ask", request=[RequestField("n", "int64")], features=[on_demand.sql("more", "n + 1")])
+    services = [FeatureService(name, features=of) for name, of in (("a", [whole]), ("b", [whole, own]), ("c", [ask]))]
+    store.apply(store.plan([whole, own, ask, *services]), who="test")
+    spine = {"customer_id": [2], "event_timestamp": [START], "n": [1]}
+    label = Label("plain", window="2h", aggregate="count")
+    found = [store.create_training_set(name, name, spine, label=label).to_arrow() for name in ("a", "b")]
+    assert [table.column("label").to_pylist() for table in found] == [[4], [1]]
+    with pytest.raises(InputError, match="nothing to be joined on"):
+        store.create_training_set("c", "c", spine, label=label)

@@ -6,7 +6,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asof import Count, Entity, EventView, FeatureService, FeatureStore, FileSource, StateView, Sum
+from asof import (
+    BatchSource,
+    Count,
+    Entity,
+    EventView,
+    FeatureService,
+    FeatureStore,
+    FileSource,
+    OnDemandView,
+    RequestField,
+    StateView,
+    Sum,
+    on_demand,
+)
 from asof.errors import InputError, NotFoundError
 from asof.plan.lineage import Link, Node, steps, trace
 
@@ -109,6 +122,47 @@ def test_what_is_not_there_is_not_found(store: FeatureStore, reference: str) -> 
 def test_a_text_that_is_no_reference_is_refused(store: FeatureStore) -> None:
     with pytest.raises(InputError):
         store.lineage("9 lives")
+
+
+def test_a_feature_of_an_on_demand_view_stands_between_what_it_reads_and_its_services(store: FeatureStore) -> None:
+    known = definitions()
+    spend = known[3]
+    assert isinstance(spend, EventView)
+    features = [
+        on_demand.ratio("ratio", "spend__amount_sum_1h", "limit"),
+        on_demand.sql("double", "2 * spend__count_1h"),
+    ]
+    pressure = OnDemandView("pressure", inputs=[spend], request=[RequestField("limit", "float64")], features=features)
+    over = OnDemandView("over", inputs=[pressure["ratio"]], features=[on_demand.sql("half", "pressure__ratio / 2")])
+    store.apply(store.plan([*known, pressure, over, FeatureService("risk", features=[over])]))
+
+    found = store.lineage("pressure:ratio")
+    assert found.nodes == (Node("feature", "pressure@1:ratio"),)
+    assert said(found.downstream) == {
+        "feature pressure@1:ratio -> feature over@1:half",
+        "feature over@1:half -> service risk@1",
+    }
+    above = {link.used.name for link in found.upstream}
+    assert {"spend@1:amount_sum_1h", "spend@1", "orders.amount"} <= above
+    assert "spend@1:count_1h" not in above
+    whole = store.lineage("pressure")
+    assert [node.name for node in whole.nodes] == ["pressure@1:ratio", "pressure@1:double"]
+    assert {"feature spend@1:count_1h -> feature pressure@1:double"} <= said(whole.upstream)
+    assert "risk@1" in {link.user.name for link in store.lineage("orders.amount").downstream}
+    assert "orders.amount" in {link.used.name for link in store.lineage("risk").upstream}
+    store.apply(store.plan([*definitions("2h")]))
+    assert "orders.amount" in {link.used.name for link in store.lineage("risk@1").upstream}
+    assert "orders.amount" in {link.used.name for link in store.lineage("over@1:half").upstream}
+
+
+def test_a_batch_source_that_no_view_reads_is_below_its_inputs(store: FeatureStore) -> None:
+    known = definitions()
+    orders = known[1]
+    assert isinstance(orders, FileSource)
+    daily = BatchSource("daily", inputs=[orders], schedule="1d", sql="SELECT customer_id, amount FROM orders")
+    store.apply(store.plan([*known, daily]))
+    assert "source orders -> source daily (input)" in said(store.lineage("orders").downstream)
+    assert said(store.lineage("daily").upstream) == {"source orders -> source daily (input)"}
 
 
 def test_links_of_any_kind_of_node_are_walked_and_cycles_end() -> None:

@@ -25,10 +25,12 @@ from asof import (
     FileSource,
     GroupSplit,
     Label,
+    OnDemandView,
     RandomSplit,
     StateView,
     Sum,
     TimeSplit,
+    on_demand,
 )
 from asof.backends.local.folders import LocalFolders
 from asof.clock import FixedClock, to_us
@@ -324,3 +326,20 @@ def test_shuffled_batches_give_each_row_to_one_worker_once(store: FeatureStore, 
     assert one == epoch(1) != other
     with pytest.raises(InputError, match="no worker 2 of 2"):
         next(train.shuffled(1, worker=2, workers=2))
+
+
+def test_a_rebuild_finds_its_on_demand_view_although_a_stored_view_has_its_name_now(store: FeatureStore) -> None:
+    """Both count their versions from 1; the service still pins the first."""
+    spend, profile, _ = definitions()
+    double = OnDemandView("double", inputs=[spend], features=[on_demand.sql("twice", "2 * spend__count_1h")])
+    store.apply(store.plan([spend, profile, double, FeatureService("both", features=[spend, double])]), who="test")
+    made = store.create_training_set("first", "both", spine())
+    before = (made.path / "data.parquet").read_bytes()
+    stored = StateView("double", entity=CUSTOMER, source=spend.source, features=["note"])
+    store.apply(store.plan([spend, profile, stored]), who="test")
+    assert "feature double@1:twice -> service both@1" in {
+        f"{link.used} -> {link.user}" for link in store.lineage("both@1").upstream
+    }
+    assert "spend@1:count_1h" in {link.used.name for link in store.lineage("both@1").upstream}
+    store.rebuild_training_set("first")
+    assert (made.path / "data.parquet").read_bytes() == before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import Literal
 
 from asof.errors import DefinitionError
@@ -31,6 +32,8 @@ class Impute:
                 f"Impute({self.strategy!r}) has value {self.value!r}",
                 fix='A constant needs a value, as Impute("constant", 0.0); the other strategies take none.',
             )
+        if isinstance(self.value, float) and not isfinite(self.value):
+            raise DefinitionError(f"Impute has value {self.value!r}", fix="Give a finite number.")
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ Parameters are plain data. Applying is row by row: what a row gets does not depe
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -61,7 +62,7 @@ class FittedColumn(msgspec.Struct, frozen=True):
 
 
 def fit(column: str, values: pa.Array | pa.ChunkedArray, transforms: Sequence[ModelTransform]) -> FittedColumn:
-    """Fit transforms in order, each on what the one before gives, nulls left out.
+    """Fit transforms in order, each on what the one before gives, nulls and infinite numbers left out.
 
     Args:
         column: The column's name, for the names of what it becomes.
@@ -69,7 +70,7 @@ def fit(column: str, values: pa.Array | pa.ChunkedArray, transforms: Sequence[Mo
         transforms: The steps; OneHot can only be the last.
 
     Raises:
-        SchemaError: a step cannot take the column's type, or stands after OneHot.
+        SchemaError: a step cannot take the column's type, stands after OneHot, or has numbers whose spread overflows.
     """
     steps: list[Step] = []
     current = _array(values)
@@ -107,17 +108,37 @@ def _fit(column: str, values: pa.Array, transform: ModelTransform) -> Step:
     if isinstance(transform, Impute):
         return FittedImpute(_imputed(column, known, transform))
     if isinstance(transform, Standardize):
-        numbers = _numbers(column, known, "Standardize")
-        spread = float(numbers.std()) if len(numbers) else 0.0
-        return FittedScale(float(numbers.mean()) if len(numbers) else 0.0, spread or 1.0)
+        return _scale(column, _numbers(column, known, "Standardize"), around_mean=True)
     if isinstance(transform, MinMax):
-        numbers = _numbers(column, known, "MinMax")
-        low, high = (float(numbers.min()), float(numbers.max())) if len(numbers) else (0.0, 0.0)
-        return FittedScale(low, high - low or 1.0)
+        return _scale(column, _numbers(column, known, "MinMax"), around_mean=False)
     _categorical(column, values, type(transform).__name__)
     if isinstance(transform, Ordinal):
         return FittedOrdinal(tuple(sorted(known.unique().to_pylist())))
     return FittedOneHot(tuple(sorted(_ranked(known)[: transform.most])))
+
+
+def _scale(column: str, numbers: np.ndarray[Any, np.dtype[np.float64]], *, around_mean: bool) -> FittedScale:
+    if not len(numbers):
+        return FittedScale(0.0, 1.0)
+    low, high = float(numbers.min()), float(numbers.max())
+    if low == high:  # the mean of equal numbers may be off by a rounding, and their deviation then not 0
+        return FittedScale(low, 1.0)
+    if not around_mean:
+        return FittedScale(low, _finite(column, high - low) or 1.0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean, spread = float(numbers.mean()), float(numbers.std())
+    return FittedScale(_finite(column, mean), _finite(column, spread) or 1.0)
+
+
+def _finite(column: str, parameter: float) -> float:
+    """Return a parameter, which has to be a number that JSON can hold."""
+    if not isfinite(parameter):
+        raise SchemaError(
+            f"The values of column {column!r} are too far apart to be fitted",
+            why="Their mean, spread or squares are beyond 64-bit floats",
+            fix="Scale the column in its view, or leave its transform out.",
+        )
+    return parameter
 
 
 def _imputed(column: str, known: pa.Array, transform: Impute) -> Any:
@@ -130,7 +151,10 @@ def _imputed(column: str, known: pa.Array, transform: Impute) -> Any:
         _categorical(column, known, "Impute most_frequent")
         return _ranked(known)[0]
     numbers = _numbers(column, known, f"Impute {transform.strategy}")
-    return float(numbers.mean() if transform.strategy == "mean" else np.median(numbers))
+    if not len(numbers):
+        return None
+    with np.errstate(over="ignore"):
+        return _finite(column, float(numbers.mean() if transform.strategy == "mean" else np.median(numbers)))
 
 
 def _ranked(known: pa.Array) -> list[Any]:
@@ -194,7 +218,8 @@ def _numbers(column: str, known: pa.Array, what: str) -> np.ndarray[Any, np.dtyp
             fix="Use it on numbers; OneHot and Ordinal take texts.",
         )
     numbers: np.ndarray[Any, np.dtype[np.float64]] = _floats(known).to_numpy(zero_copy_only=False)
-    return numbers
+    finite: np.ndarray[Any, np.dtype[np.float64]] = numbers[np.isfinite(numbers)]
+    return finite
 
 
 def _categorical(column: str, values: pa.Array, what: str) -> None:

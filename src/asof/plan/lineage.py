@@ -1,4 +1,7 @@
-"""Lineage: from source columns and entities through views and features to services, walked in either direction."""
+"""Lineage: from source columns and entities through views and features to services, walked in either direction.
+
+A feature of an on-demand view stands on the features that it is computed from, whose views it does not repeat.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from asof.plan.specs import Column
+from asof.definitions.on_demand import INSTANT
+from asof.plan.specs import Column, OnDemandSpec, SourceSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from asof.plan.specs import DerivedSpec, ServiceSpec, SourceSpec, ViewSpec
+    from asof.plan.specs import DerivedSpec, PinnedFeature, ServiceSpec, ViewSpec
 
     PredicateColumns = Callable[[SourceSpec, str], Iterable[str]]
 
@@ -80,21 +84,31 @@ class Step:
 
 
 def links(
-    views: Iterable[ViewSpec], services: Iterable[ServiceSpec], predicate_columns: PredicateColumns
+    views: Iterable[ViewSpec | OnDemandSpec],
+    services: Iterable[ServiceSpec],
+    predicate_columns: PredicateColumns,
+    sources: Iterable[SourceSpec] = (),
 ) -> tuple[Link, ...]:
     """Return every link, each pair of nodes once, with all its roles.
 
     Args:
-        views: View versions.
+        views: View versions, on-demand ones too.
         services: Service versions; what they pin need not be among the views.
         predicate_columns: Tells which columns of a source a SQL predicate reads.
+        sources: Sources that no view need read; a batch source is made of others.
     """
     roles: dict[tuple[Node, Node], dict[str, None]] = {}
-    pairs = [one for view in views for one in _of_view(view, predicate_columns)]
+    pairs: list[tuple[Node, Node, str]] = []
+    for view in views:
+        if isinstance(view, OnDemandSpec):
+            pairs += _of_on_demand(view, predicate_columns)
+        else:
+            pairs += _of_view(view, predicate_columns)
+    for source in sources:
+        pairs += _of_source(source)
     for service in services:
         for pinned in service.features:
-            feature = Node("feature", f"{pinned.view}@{pinned.view_version}:{pinned.feature}")
-            pairs.append((feature, Node("service", service.key), ""))
+            pairs.append((_pinned_node(pinned), Node("service", service.key), ""))
     for used, user, role in pairs:
         roles.setdefault((used, user), {}).update({role: None} if role else {})
     return tuple(Link(used, user, tuple(found)) for (used, user), found in roles.items())
@@ -134,6 +148,28 @@ def steps(found: Iterable[Link], start: Node, *, upstream: bool) -> list[Step]:
                 yield from walk(far, depth + 1)
 
     return list(walk(start, 0))
+
+
+def _of_on_demand(view: OnDemandSpec, predicate_columns: PredicateColumns) -> Iterator[tuple[Node, Node, str]]:
+    """Yield the features that each feature is computed from; a function may read all that the view reads."""
+    names = (*(one.column for one in view.inputs), *(field.name for field in view.request), INSTANT)
+    columns = tuple(Column(name=name, dtype="string") for name in names)
+    seen = SourceSpec(name=view.name, kind="frame", event_time=INSTANT, columns=columns)
+    for feature in view.features:
+        call = feature.call
+        if call is None:
+            read = {one.column for one in view.inputs}
+        elif call.function == "sql":
+            read = set(predicate_columns(seen, str(call.parameters["expression"])))
+        else:
+            read = set(call.inputs)
+        for one in view.inputs:
+            if one.column in read:
+                yield _pinned_node(one), Node("feature", f"{view.key}:{feature.name}"), ""
+
+
+def _pinned_node(pinned: PinnedFeature) -> Node:
+    return Node("feature", f"{pinned.view}@{pinned.view_version}:{pinned.feature}")
 
 
 def _of_view(view: ViewSpec, predicate_columns: PredicateColumns) -> Iterator[tuple[Node, Node, str]]:

@@ -130,13 +130,16 @@ class Backfiller:
                 continue
             done = set(self._transformer.published(one))
             for interval in todo:
-                end_us = due_until_us(one, interval.end_us + source.delay_us)
-                if end_us - one.batch.every_us not in done:
+                every_us, end_us = one.batch.every_us, due_until_us(one, interval.end_us + source.delay_us)
+                first_us = min(interval.start_us // every_us * every_us, end_us - every_us)
+                lacking = [us for us in range(first_us, end_us, every_us) if us not in done]
+                if lacking:
+                    last_us = lacking[-1] + every_us
                     raise NotBackfilledError(
                         f"Batch source {source.name!r} reads {one.name!r}, which lacks the interval that ends at "
-                        f"{iso(end_us)}",
+                        f"{iso(last_us)}",
                         why=f"The run of {iso(interval.start_us)} would have found it there",
-                        fix=f"Run `asof backfill {one.name} --start {iso(end_us - one.batch.every_us)} --end …` first.",
+                        fix=f"Run `asof backfill {one.name} --start {iso(lacking[0])} --end {iso(last_us)}` first.",
                     )
 
     def _each(self, source: SourceSpec, inputs: BatchInputs, todo: Sequence[Interval], workers: int) -> Iterator[Run]:

@@ -223,7 +223,7 @@ class Catalog:
         return [self._item(view, spec.name) for spec in view.features]
 
     def any_view(self, name: str, version: int | None) -> ViewSpec | OnDemandSpec:
-        """Return the view of a name: where both kinds had it in turn, the one that is not removed.
+        """Return the view of a name: where both kinds had it in turn, the one with the version, or not removed.
 
         Raises:
             NotFoundError: no such view or version.
@@ -231,6 +231,8 @@ class Catalog:
         numbers = self._versions.get(("on_demand", name))
         if numbers is None:
             return self.view(name, version)
+        if version is not None and (version in numbers) != (("view", name, version) in self._stored):
+            return self.on_demand_view(name, version) if version in numbers else self.view(name, version)
         removed = self._stored["on_demand", name, numbers[-1]].hidden
         return (
             self.view(name, version)

@@ -12,6 +12,7 @@ from asof import _native, dtypes
 from asof.errors import FeatureValueError, InputError, SchemaError, did_you_mean
 from asof.interfaces import ColumnRequest, ScanRequest
 from asof.interfaces.scanner import AVAILABLE_AT, EVENT_TIME, RETRACTED_AT
+from asof.services.everything import kernel_keys
 from asof.services.history import warn_rejected
 from asof.services.spine import key_array
 
@@ -64,21 +65,27 @@ class LabelReader:
         keys = self._keys()
         dtype = self._dtype()
         arrays = [key_array(spine.table, key.name, key.dtype, "the label's") for key in keys]
-        index = _native.KeyIndex(arrays)
+        index = _native.KeyIndex(kernel_keys(arrays, len(spine.instants)))
         rows = self._rows(spine, scanner, keys, dtype, index)
         first, last = _bounds(rows, index, spine.instants.to_numpy(), self.label.window_us)
         return self._aggregate(rows[2], first, last)
 
     def _keys(self) -> tuple[Column, ...]:
         known = {key.name: key for entity in self.entities for key in entity.join_keys}
-        sets = {tuple(key.name for key in entity.join_keys) for entity in self.entities}
+        sets = {tuple(key.name for key in entity.join_keys) for entity in self.entities if entity.join_keys}
+        if not self.entities:
+            raise InputError(
+                f"The label {self.label.name!r} has nothing to be joined on",
+                why="The service reads no view, so it has no join keys",
+                fix="Add a feature of the label's entity to the service, or put the label into the spine.",
+            )
         if not self.label.keys and len(sets) > 1:
             raise InputError(
                 f"The label {self.label.name!r} does not say on which keys it is joined",
                 why=f"The service has the join keys {', '.join(known)}",
                 fix="Name them: Label(…, keys=[…]).",
             )
-        names = tuple(self.label.keys) or next(iter(sets))
+        names = tuple(self.label.keys) or next(iter(sets), ())
         for name in names:
             if name not in known:
                 raise InputError(
@@ -124,7 +131,11 @@ class LabelReader:
         scan = scanner.scan(request)
         codes, times, values = [np.empty(0, np.int64)], [np.empty(0, np.int64)], []
         for batch in scan.batches:
-            found = index.lookup([batch.column(key.name) for key in keys]).to_numpy().astype(np.int64)
+            found = (
+                index.lookup(kernel_keys([batch.column(key.name) for key in keys], batch.num_rows))
+                .to_numpy()
+                .astype(np.int64)
+            )
             kept = np.flatnonzero(self._counts(batch, found))
             codes.append(found[kept])
             times.append(batch.column(EVENT_TIME).to_numpy()[kept])

@@ -6,14 +6,19 @@ from typing import TYPE_CHECKING
 
 from asof.errors import NotFoundError, did_you_mean
 from asof.plan.lineage import Lineage, Node, column_node, links, trace
-from asof.plan.references import parse_object
+from asof.plan.references import parse_feature, parse_object
 from asof.plan.registered import KINDS
-from asof.plan.specs import ServiceSpec, ViewSpec
+from asof.plan.specs import OnDemandSpec, ServiceSpec, ViewSpec
 from asof.services.materialize import choose_views
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from asof.interfaces import Scanner
+    from asof.plan.specs import PinnedFeature
     from asof.services.catalog import Catalog
+
+    _Views = dict[tuple[bool, str], ViewSpec | OnDemandSpec]
 
 
 def trace_lineage(catalog: Catalog, scanner: Scanner, reference: str | None) -> Lineage:
@@ -28,24 +33,29 @@ def trace_lineage(catalog: Catalog, scanner: Scanner, reference: str | None) -> 
         NotFoundError: nothing has that name or version.
         InputError: the text is no reference.
     """
-    views = {view.key: view for view in choose_views(catalog, None)}
+    views: _Views = {_place(view): view for view in choose_views(catalog, None)}
+    views |= {_place(view): view for view in catalog.on_demand_views()}
     services = {
         entry.spec.key: entry.spec
         for entry in catalog.entries("service")
         if not entry.hidden and isinstance(entry.spec, ServiceSpec)
     }
+    _add_read(catalog, views, (one for service in services.values() for one in service.features))
     if reference is None:
         nodes = [Node("source", source.name) for source in catalog.sources()]
         nodes += [Node("entity", entity.name) for entity in catalog.entities()]
     elif ":" in reference:
-        [item] = catalog.select(reference).items
-        views[item.view.key] = item.view
-        nodes = [Node("feature", f"{item.view.key}:{item.feature.name}")]
+        wanted = parse_feature(reference)
+        found = catalog.any_view(wanted.view, wanted.version)
+        catalog.select(reference)
+        _add(catalog, views, found)
+        nodes = [Node("feature", f"{found.key}:{wanted.feature}")]
     elif "." in reference:
         nodes = [_column(catalog, *reference.split(".", maxsplit=1))]
     else:
         nodes = _objects(catalog, reference, views, services)
-    return trace(links(views.values(), services.values(), scanner.predicate_columns), nodes)
+    every = links(views.values(), services.values(), scanner.predicate_columns, catalog.sources())
+    return trace(every, nodes)
 
 
 def _column(catalog: Catalog, source: str, column: str) -> Node:
@@ -59,10 +69,11 @@ def _column(catalog: Catalog, source: str, column: str) -> Node:
     return column_node(source, column)
 
 
-def _objects(
-    catalog: Catalog, reference: str, views: dict[str, ViewSpec], services: dict[str, ServiceSpec]
-) -> list[Node]:
-    """Return the objects of that name, one per kind, and add the versions of them that are not among the others."""
+def _objects(catalog: Catalog, reference: str, views: _Views, services: dict[str, ServiceSpec]) -> list[Node]:
+    """Return the objects of that name, one per kind, and add the versions of them that are not among the others.
+
+    An on-demand view is its features.
+    """
     wanted = parse_object(reference)
     entries = [
         entry
@@ -73,12 +84,14 @@ def _objects(
     nodes = []
     for entry in entries:
         spec = entry.spec
-        if isinstance(spec, ViewSpec):
-            views[spec.key] = spec
+        if isinstance(spec, ViewSpec | OnDemandSpec):
+            _add(catalog, views, spec)
         elif isinstance(spec, ServiceSpec):
             services[spec.key] = spec
-            pinned = {(feature.view, feature.view_version) for feature in spec.features}
-            views.update((view.key, view) for view in (catalog.view(*pin) for pin in sorted(pinned)))
+            _add_read(catalog, views, spec.features)
+        if isinstance(spec, OnDemandSpec):
+            nodes += [Node("feature", f"{spec.key}:{feature.name}") for feature in spec.features]
+            continue
         nodes.append(Node(entry.kind, spec.key if isinstance(spec, ViewSpec | ServiceSpec) else entry.name))
     if not nodes:
         known = {entry.name for entry in catalog.entries() if not entry.hidden}
@@ -88,3 +101,21 @@ def _objects(
             fix="`asof list` shows what there is.",
         )
     return nodes
+
+
+def _add(catalog: Catalog, views: _Views, view: ViewSpec | OnDemandSpec) -> None:
+    views[_place(view)] = view
+    if isinstance(view, OnDemandSpec):
+        _add_read(catalog, views, view.inputs)
+
+
+def _add_read(catalog: Catalog, views: _Views, used: Iterable[PinnedFeature]) -> None:
+    """Add the view versions that are read, and what on-demand views among them read in turn."""
+    for kind, name, version in sorted(catalog.reads(used)):
+        found = catalog.on_demand_view(name, version) if kind == "on_demand" else catalog.view(name, version)
+        views[_place(found)] = found
+
+
+def _place(view: ViewSpec | OnDemandSpec) -> tuple[bool, str]:
+    """Return what tells a view version from all others: a name may have been of both kinds in turn."""
+    return isinstance(view, OnDemandSpec), view.key

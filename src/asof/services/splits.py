@@ -63,7 +63,7 @@ def _of_groups(split: GroupSplit, column: pa.ChunkedArray) -> Floats:
             ) from error
     draws = [_draw(split.seed, value) for value in array.dictionary.to_pylist()]
     # An index beyond the values stands for null.
-    places = array.indices.fill_null(len(draws)).to_numpy(zero_copy_only=False).astype(np.int64)
+    places = array.indices.cast(pa.int64()).fill_null(len(draws)).to_numpy(zero_copy_only=False)
     return np.asarray(np.array([*draws, _draw(split.seed, None)])[places])
 
 

@@ -16,7 +16,7 @@ from asof.clock import iso, parse_instant
 from asof.definitions.names import check_name
 from asof.errors import ConflictError, CorruptDataError, InputError, NotFoundError, SourceError, did_you_mean
 from asof.kernel.model_transforms import FittedColumn, fit
-from asof.plan.specs import place_of
+from asof.plan.specs import meaning_hash, place_of
 from asof.services import manifest as records
 from asof.services import splits
 from asof.services.content_hash import ContentHash, table_hash
@@ -366,12 +366,12 @@ def _pinned(recorded: Manifest, catalog: Catalog) -> Selection:
     """Return the features that were read, refusing versions that are gone or mean something else by now."""
     problems = []
     for one in recorded.views:
-        try:
-            view = catalog.any_view(*_parts(one.view))
-        except NotFoundError:
+        name, version = _parts(one.view)
+        entries = [*catalog.entries("view", name), *catalog.entries("on_demand", name)]  # a name may have been both
+        found = [entry.spec for entry in entries if entry.version == version]
+        if not found:
             problems.append(f"view version {one.view} was pruned")
-            continue
-        if records.record_view(view).hash != one.hash:
+        elif one.hash not in map(meaning_hash, found):
             problems.append(f"view version {one.view} of this registry means something else")
     try:
         catalog.service(*_parts(recorded.service))
