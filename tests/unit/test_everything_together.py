@@ -195,3 +195,9 @@ def test_fitted_transforms_come_from_the_train_split_and_serve_as_they_train(sto
     assert None not in served["origin__leaving__paid_sum_1d"].to_pylist()
     with pytest.raises(InputError, match="no feature of the service"):
         store.create_training_set("wrong", "trip", early, transforms={"zone": [OneHot()]})
+
+
+def test_entities_that_meet_only_in_roles_are_not_guessed(store: FeatureStore) -> None:
+    """Also where the roles are those of an on-demand view's inputs."""
+    with pytest.raises(InputError, match="Which entities meet in role 'origin'"):
+        store.get_historical_features(["trip:km"], instants=[NOW])

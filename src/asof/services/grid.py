@@ -62,7 +62,7 @@ def known_entities(scanner: Scanner, selection: Selection) -> pa.Table:
     Raises:
         InputError: the views are about different entities or are read under roles, so there is no one list of them.
     """
-    if role := next((item.role for item in selection.items if item.role is not None), None):
+    if role := next((item.role for item in selection.stored() if item.role is not None), None):
         raise InputError(
             f"Which entities meet in role {role.name!r} cannot be read from the sources",
             fix="Give entities=, a table with all their key columns, or a spine.",
