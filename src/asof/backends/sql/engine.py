@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _BUSY_TIMEOUT_S = 10
+_BUSY_PAUSE_S = 0.01
 _ROOM_BYTES = 2**20
 _SCHEME = "sqlite:///"
 _WRITES = "asof_writes"
@@ -70,8 +72,22 @@ def open_engine(file: Path) -> sa.Engine:
 
 def _configure(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # the driver's own transactions would begin too late to take the write lock
-    for setting in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    _use_wal(connection)
+    for setting in ("synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {setting}").close()
+
+
+def _use_wal(connection: Any) -> None:
+    """Turn to write-ahead logging; of two that do so with a new file, SQLite refuses one at once instead of waiting."""
+    deadline_s = time.monotonic() + _BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL").close()
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline_s:
+                raise
+        time.sleep(_BUSY_PAUSE_S)
 
 
 def _begin(connection: sa.Connection) -> None:
