@@ -280,10 +280,6 @@ class OnlineReader:
         return ViewKey(self._project, view.name, view.version)
 
 
-def _head(service: ServiceSpec | None) -> bytes:
-    return b"{" if service is None else b'{"service":%s,' % msgspec.json.encode(service.key)
-
-
 def _block(plan: _ViewPlan, values: Sequence[bytes | None], instant_us: int) -> Any:
     try:
         return plan.read(values, instant_us)
