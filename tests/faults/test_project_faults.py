@@ -128,7 +128,7 @@ def test_a_killed_command_changes_nothing_or_everything_and_the_next_one_cleans_
     assert process.returncode == 0, said
     check_whole(root)
     if job != "apply":
-        assert leftovers(root) == []
+        assert leftovers(root) == [], (code, said)
 
 
 @pytest.mark.slow
@@ -144,7 +144,7 @@ def test_ctrl_c_says_so_leaves_nothing_behind_and_changes_nothing(root: Path, jo
             assert code < 0 or said.strip().endswith("Interrupted.")
         if code == 130:
             assert (root / "training.parquet").read_bytes() == before
-        assert leftovers(root) == []
+        assert leftovers(root) == [], (code, said)
     check_whole(root)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import warnings
 from typing import TYPE_CHECKING
@@ -106,6 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         error.show()
         code = error.exit_code
     except (KeyboardInterrupt, Abort):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # what follows is short, and another Ctrl-C would cut it off
         session.errors.print("Interrupted.")
         code = _INTERRUPTED
     except BrokenPipeError:

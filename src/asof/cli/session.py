@@ -103,9 +103,12 @@ class Session:
         self.errors.print(Text.assemble(("Warning: ", "bold yellow"), str(message)), soft_wrap=True)
 
     def close(self) -> None:
-        """Release what was opened."""
+        """Release what was opened, and delete what was spilled: what Ctrl-C cut off may not have come to that."""
         if self._store is not None:
+            from asof.backends.local.executor import remove_own  # loads Arrow, which --help does not need
+
             self._store.close()
+            remove_own(self._store.config.root / ".asof" / "tmp")
 
 
 def _console(*, stderr: bool) -> Console:

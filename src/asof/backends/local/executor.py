@@ -190,3 +190,9 @@ def remove_leftovers(directory: Path) -> None:
         pid = found.name.partition("-")[0]
         if pid.isdigit() and not alive(int(pid)):
             shutil.rmtree(found, ignore_errors=True)
+
+
+def remove_own(directory: Path) -> None:
+    """Delete the scratch directories of this process, which uses none any more: it was interrupted and ends."""
+    for found in directory.glob(f"{os.getpid()}-*"):
+        shutil.rmtree(found, ignore_errors=True)
