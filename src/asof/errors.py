@@ -118,6 +118,15 @@ class SourceError(AsofError, OSError):
     exit_code = 9
 
 
+class StreamError(AsofError, OSError):
+    """A stream cannot be read or reached, or has no such topic; positions are where they were."""
+
+    code = "stream_failed"
+    http_status = 502
+    exit_code = 15
+    retryable = True
+
+
 class StoreError(AsofError, OSError):
     """A store refused or failed; what was stored before is still there."""
 

@@ -7,6 +7,7 @@ from asof.interfaces.inputs import FileInput, InputRecorder, SourceInput
 from asof.interfaces.online import Generation, GenerationWriter, OnlineStore, ViewKey, ViewRead
 from asof.interfaces.registry import Change, Registry, RegistrySnapshot, Revision, Run
 from asof.interfaces.scanner import ColumnRequest, Rejected, Scan, Scanner, ScanRequest
+from asof.interfaces.stream import Decoded, Decoder, Messages, Positions, StreamBackend, StreamConsumer
 from asof.interfaces.tables import TableWriter
 from asof.interfaces.transformer import BatchInputs, Transformer
 
@@ -14,6 +15,8 @@ __all__ = [
     "BatchInputs",
     "Change",
     "ColumnRequest",
+    "Decoded",
+    "Decoder",
     "Executor",
     "ExpressionEngine",
     "FileInput",
@@ -21,8 +24,10 @@ __all__ = [
     "Generation",
     "GenerationWriter",
     "InputRecorder",
+    "Messages",
     "OnlineStore",
     "Partitions",
+    "Positions",
     "Registry",
     "RegistrySnapshot",
     "Rejected",
@@ -32,6 +37,8 @@ __all__ = [
     "ScanRequest",
     "Scanner",
     "SourceInput",
+    "StreamBackend",
+    "StreamConsumer",
     "TableWriter",
     "Transformer",
     "ViewKey",
