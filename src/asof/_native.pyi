@@ -93,9 +93,9 @@ class WindowPlan:
     ) -> pa.BinaryArray:
         """The states of some keys with later arrivals taken in, by code.
 
-        Every event counts, however late. Equal event times go by who came first: events that a state holds, then these in
-        the order of their rows. A new state answers `instant` and later, or where the old one was built later, what that
-        one does.
+        Every event counts, however late. Equal event times go by who came first: events that a state holds, then these
+        in the order of their rows. A new state answers `instant` and later, or where the old one was built later, what
+        that one does.
 
         Args:
             old: The state of each key, None where there is none yet.

@@ -97,5 +97,6 @@ def test_tiles_join_as_they_age() -> None:
         lanes = pa.RecordBatch.from_arrays([pa.array([at / 2])], names=["x"])
         states = plan.update_states(states, pa.array([0], pa.int32()), pa.array([at]), lanes, at + 1, 1).to_pylist()
     (whole,) = build(plan, list(range(400)), [at / 2 for at in range(400)], 400)
-    assert states[0] is not None and whole is not None
+    assert states[0] is not None
+    assert whole is not None
     assert len(states[0]) <= len(whole)
