@@ -274,6 +274,7 @@ def resolve_view(view: FeatureView, entity: EntitySpec, source: SourceSpec, sche
         derived=resolve_derived(view, schema),
         where=view.where,
         ttl_us=ttl_us,
+        freshness_us=view.freshness_us,
         features=features,
         description=view.description,
         owner=view.owner,

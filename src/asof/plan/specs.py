@@ -186,6 +186,7 @@ class ViewSpec(Spec, frozen=True, kw_only=True):
         version: Number given by the registry; 0 for a view that is not registered.
         kind: "state" or "event".
         derived: Columns that the view adds to its source's.
+        freshness_us: How old values may be before reads say that they are stale; not part of the meaning.
     """
 
     name: str
@@ -196,6 +197,7 @@ class ViewSpec(Spec, frozen=True, kw_only=True):
     derived: DerivedSpec | None = None
     where: str | None = None
     ttl_us: int | None = None
+    freshness_us: int | None = None
     features: tuple[FeatureSpec, ...]
     description: str = ""
     owner: str = ""
@@ -332,7 +334,7 @@ def place_of(source: SourceSpec) -> str:
 
 AnySpec = EntitySpec | SourceSpec | ViewSpec | OnDemandSpec | ServiceSpec
 
-_METADATA = {"description", "owner", "tags", "version", "columns"}
+_METADATA = {"description", "owner", "tags", "version", "columns", "freshness_us"}
 
 
 def column_name(view: str, feature: str, role: Role | None = None) -> str:

@@ -14,6 +14,7 @@ from asof.errors import InputError, NotMaterializedError, did_you_mean
 from asof.interfaces.online import Generation, ViewKey
 from asof.kernel.programs import compile_events, compile_states, value_error
 from asof.services.everything import kernel_values
+from asof.services.freshness import exact_instant, is_stale
 from asof.services.online_on_demand import OnlineProgram
 from asof.services.request import from_request
 
@@ -215,22 +216,26 @@ class OnlineReader:
             given = plan.on_demand.given(request, len(encoded[0]) if encoded else None)
         elif request:
             from_request(request, {}, None)
+        now_us = self._clock.now_us() if at_us is None else at_us  # before the snapshot: see exact_instant
         reads = self._store.read([(view.key, encoded[view.entity]) for view in plan.views])
         generations: list[Generation] = []
         for view, found in zip(plan.views, reads, strict=True):
             if found.generation is None:
                 raise _not_materialized(view.view)
             generations.append(found.generation)
-        instant = self._instant(plan, generations, at_us)
-        blocks = [_block(view, found.values, instant) for view, found in zip(plan.views, reads, strict=True)]
+        instant = self._instant(plan, generations, at_us, now_us)
+        blocks = [
+            _block(view, found.values, instant, stale=is_stale(view.view, found.generation, now_us))
+            for view, found in zip(plan.views, reads, strict=True)
+        ]
         if plan.on_demand is not None and given is not None:
             blocks += plan.on_demand.blocks(blocks, given, instant)
         return OnlineFeatures(plan.shape.answer(blocks), plan, generations, instant)
 
-    def _instant(self, plan: ReadPlan, generations: Sequence[Generation], at_us: int | None) -> int:
+    def _instant(self, plan: ReadPlan, generations: Sequence[Generation], at_us: int | None, now_us: int) -> int:
         newest = max((generation.instant_us for generation in generations), default=FIRST_US)
         if at_us is None:
-            return max(self._clock.now_us(), newest)
+            return exact_instant(generations, now_us, newest)
         if at_us < newest:
             late = next(v.view for v, g in zip(plan.views, generations, strict=True) if g.instant_us == newest)
             raise NotMaterializedError(
@@ -280,9 +285,10 @@ class OnlineReader:
         return ViewKey(self._project, view.name, view.version)
 
 
-def _block(plan: _ViewPlan, values: Sequence[bytes | None], instant_us: int) -> Any:
+def _block(plan: _ViewPlan, values: Sequence[bytes | None], instant_us: int, *, stale: bool) -> Any:
     try:
-        return plan.read(values, instant_us)
+        block = plan.read(values, instant_us)
+        return block.stale() if stale else block
     except OverflowError as error:
         raise value_error(plan.view, error) from error
 
