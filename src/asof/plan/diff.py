@@ -10,6 +10,7 @@ import msgspec
 from asof.plan.batch import batch_of, in_order
 from asof.plan.graph import dependencies, downstream
 from asof.plan.registered import KINDS, VERSIONED, kind_of
+from asof.plan.schedule import cadence
 from asof.plan.specs import AnySpec, SourceSpec, ViewSpec, meaning_hash
 from asof.plan.wording import describe_change
 
@@ -66,11 +67,11 @@ class BatchBackfill:
     """A batch source of which no interval has been run with its present meaning.
 
     Attributes:
-        every_us: How long an interval is.
+        cadence: When it runs, as "every 1d".
     """
 
     source: str
-    every_us: int
+    cadence: str
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ def make_plan(registered: Registered, resolved: Resolved, source_bytes: Mapping[
 
 def _batches(sources: Iterable[SourceSpec], changed: set[str]) -> tuple[BatchBackfill, ...]:
     return tuple(
-        BatchBackfill(source.name, batch_of(source).every_us) for source in in_order(sources) if source.name in changed
+        BatchBackfill(source.name, cadence(batch_of(source))) for source in in_order(sources) if source.name in changed
     )
 
 
