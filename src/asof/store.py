@@ -214,15 +214,25 @@ class FeatureStore:
     def plan_prune(self, services: Sequence[str] = ()) -> PrunePlan:
         """Return what a prune would delete: removed objects, and old versions that no service version pins.
 
+        With them goes their online storage, and rows of batch sources that nothing reads then; except those that a
+        stored training set was made of.
+
         Args:
             services: Old versions of services that no model reads any more, as "fraud@1"; they go too, and with them
                 the view versions that only they pin.
         """
         catalog = Catalog(self.registry.snapshot())
-        return plan_prune(catalog, self.online, project=self.config.project, services=services)
+        return plan_prune(
+            catalog,
+            self.online,
+            self._published(),
+            self._training_sets(),
+            project=self.config.project,
+            services=services,
+        )
 
     def prune(self, plan: PrunePlan | None = None, *, who: str | None = None) -> Revision | None:
-        """Delete for good what a plan lists, online storage included.
+        """Delete for good what a plan lists, online storage and rows of batch sources included.
 
         Args:
             plan: Default: what `plan_prune()` returns now.
@@ -234,9 +244,14 @@ class FeatureStore:
         Raises:
             ConflictError: someone applied since the plan was made; nothing is deleted.
         """
-        done = prune(self.registry, self.online, plan or self.plan_prune(), clock=self.clock, who=who)
+        done = prune(
+            self.registry, self.online, self._published(), plan or self.plan_prune(), clock=self.clock, who=who
+        )
         self._forget()
         return done
+
+    def _published(self) -> LocalFolders:
+        return LocalFolders(self.config.root / self.config.offline / "batch")
 
     def _forget(self) -> None:
         with self._lock:
@@ -370,9 +385,17 @@ class FeatureStore:
         """
         return self._training_sets().get(name)
 
-    def training_sets(self) -> Sequence[TrainingSet]:
-        """Return all stored training sets, by name."""
-        return self._training_sets().all()
+    def training_sets(self, damaged: Callable[[str, AsofError], None] | None = None) -> Sequence[TrainingSet]:
+        """Return all stored training sets, by name.
+
+        Args:
+            damaged: Called with the name and the error of one that cannot be opened, which is then left out. Default:
+                the error is raised.
+
+        Raises:
+            CorruptDataError: a manifest cannot be read.
+        """
+        return self._training_sets().all(damaged or _raise_named)
 
     def rebuild_training_set(self, name: str) -> TrainingSet:
         """Make a training set's data again, from its spine, pinned versions and recorded inputs: the same rows.
@@ -612,6 +635,10 @@ class FeatureStore:
 
 
 def _raise(error: AsofError) -> None:
+    raise error
+
+
+def _raise_named(_name: str, error: AsofError) -> None:
     raise error
 
 

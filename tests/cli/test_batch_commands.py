@@ -112,3 +112,22 @@ def test_a_batch_source_is_described_by_what_it_runs(batch: Project) -> None:
     text = steady(batch.run("describe", "best").out)
     assert "inputs daily" in text
     assert "SELECT customer_id, max(total) AS most FROM daily GROUP BY 1" in text
+
+
+def test_prune_lists_rows_that_nothing_reads_and_what_a_training_set_keeps(batch: Project) -> None:
+    batch.write("features.py", FEATURES + BATCH + 'hot = FeatureService("hot", features=[record])\n')
+    batch.run("apply")
+    for name in ("daily", "best"):
+        assert batch.run("backfill", name, "--start", "2026-01-01", "--workers", "1").code == 0
+    batch.write("spine.csv", "customer_id,event_timestamp\n7,2026-01-04T10:00:00Z\n")
+    made = batch.run("training-set", "create", "one", "--service", "hot", "--spine", str(batch.root / "spine.csv"))
+    assert made.code == 0, made.err
+    batch.write("features.py", FEATURES)
+    batch.run("apply")
+    done = batch.run("prune", "--yes")
+    assert done.code == 0, done.err
+    shown = re.sub(r"[0-9a-f]{16}", "MEANING", re.sub(r"[\d.]+ k?B", "SIZE", done.out))
+    assert "Kept: batch rows best@MEANING, 3 intervals, SIZE, because training set one was made of it." in shown
+    assert "  - batch rows daily@MEANING, 3 intervals, SIZE  nothing in the registry reads it" in shown
+    kept = (batch.root / ".asof/offline/batch").iterdir()
+    assert [path.name.partition("@")[0] for path in kept] == ["best"]
