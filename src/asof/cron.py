@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from asof.errors import DefinitionError, UnsupportedOperationError
@@ -34,8 +35,8 @@ def check_cron(text: str, what: str) -> str:
     written = " ".join(text.upper().split())
     why = f"It has {len(written.split())} fields instead of five" if len(written.split()) != 5 else ""
     try:
-        if not why and next(cron_times(written, _ANY), None) is None:
-            why = "It matches no minute of the next fifty years"
+        if not why and len(list(islice(cron_times(written, _ANY), 2))) < 2:
+            why = "It matches no two minutes within fifty years"
     except ValueError as error:
         why = str(error)
     if why:

@@ -60,7 +60,7 @@ def totals(store: FeatureStore, view: BatchView, *instants: str) -> list[Any]:
 
 def test_cron_intervals_are_from_one_time_to_the_next_and_known_after_the_delay(store: FeatureStore) -> None:
     """Of 06:00 to 06:00 the row of 06:00 belongs to the next interval; event time is the end."""
-    done = store.backfill(morning(), "2026-01-02T06:00")
+    done = store.backfill(morning(), "2026-01-02T06:00", workers=1)
     assert (done.intervals, sorted(published(store))[0]) == (4, "20260102T060000Z.parquet")
     view = morning()
     assert totals(store, view, "2026-01-03T06:29:59.999999", "2026-01-03T06:30", "2026-01-06T06:30") == [None, 23, 50]

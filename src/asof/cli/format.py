@@ -78,6 +78,11 @@ def plan_lines(plan: Plan) -> Iterator[tuple[str, str]]:
     if unchanged:
         yield f"    {unchanged} unchanged", "dim"
     yield from _touched_lines(plan)
+    if plan.notices:
+        yield "", ""
+        yield "To look at:", "bold"
+        for notice in plan.notices:
+            yield f"  {notice}", "yellow"
     if plan.batches:
         yield "", ""
         yield "To backfill afterwards, in this order:", "bold"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Protocol
 
 from asof.clock import from_us, iso, to_us
@@ -11,9 +13,10 @@ from asof.durations import format_duration
 from asof.errors import InputError
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from asof.plan.specs import BatchSpec
+
+
+_SAMPLED = 400
 
 
 class Schedule(Protocol):
@@ -100,6 +103,18 @@ def _matches(expression: str, first_us: int, last_us: int) -> tuple[int, ...]:
 def schedule_of(batch: BatchSpec) -> Schedule:
     """Return when the intervals of a batch source begin and end."""
     return Grid(batch.every_us) if batch.cron is None else CronTimes(batch.cron)
+
+
+def steps_us(batch: BatchSpec) -> tuple[int, int]:
+    """Return the shortest and the longest time between two runs; of a cron expression, as its next runs from 2000 on.
+
+    Of an expression that is rare, those of some years are looked at; of a frequent one, those of some days.
+    """
+    if batch.cron is None:
+        return batch.every_us, batch.every_us
+    times = islice(cron_times(batch.cron, datetime(2000, 1, 1, tzinfo=UTC)), _SAMPLED)
+    gaps = [to_us(after) - to_us(before) for before, after in pairwise(times)]
+    return min(gaps), max(gaps)
 
 
 def schedule_text(batch: BatchSpec) -> str:

@@ -121,9 +121,10 @@ class LocalTransformer:
         known = AVAILABLE_AT if AVAILABLE_AT in scan.schema.names else EVENT_TIME
         until = RETRACTED_AT if RETRACTED_AT in scan.schema.names else "CAST(NULL AS BIGINT)"
         listed = ", ".join(quoted(name) for name in schema.names)
+        at = "" if limits is None else f"{EVENT_TIME} AS __at, "
         con.execute(
             f"CREATE TABLE {_table(source.name)} AS "
-            f"SELECT {listed}, {EVENT_TIME} AS __at, {known} AS __known, {until} AS __until FROM incoming"
+            f"SELECT {listed}, {at}{known} AS __known, {until} AS __until FROM incoming"
         )
         con.unregister("incoming")
         return schema.names, scan.rejected
