@@ -495,7 +495,7 @@ class FeatureStore:
         """Run every interval of every batch source that is due and not done, then materialize the views over them.
 
         Inputs come before what reads them. A source continues from its first interval on; one that was never run
-        starts with its newest interval, older ones are a backfill's.
+        starts with its newest interval, or as far back as what reads it needs; older ones are a backfill's.
 
         Args:
             workers: Intervals that run at once. Default: the machine's cores.

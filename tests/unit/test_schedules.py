@@ -210,6 +210,19 @@ def test_of_a_batch_input_the_intervals_within_the_lookback_are_seen(store: Feat
     assert found == {"0d": [44], "1d": [44 + 33], "2d": [44 + 33 + 22]}
 
 
+def test_all_that_a_lookback_reaches_of_a_batch_input_has_to_be_there(store: FeatureStore) -> None:
+    """A backfill says what to run first; the scheduler runs it."""
+    daily = BatchSource("daily", inputs=[orders], schedule="1d", sql=SQL)
+    sql = "SELECT customer_id, sum(total) AS total FROM daily GROUP BY 1"
+    view = BatchView("sums", entity=customer, inputs=[daily], schedule="1d", lookback="2d", sql=sql, features=["total"])
+    store.apply(store.plan([view]))
+    store.backfill("daily", "2026-01-03", "2026-01-04")
+    with pytest.raises(NotBackfilledError, match="--start 2026-01-02T00:00:00Z --end 2026-01-05"):
+        store.backfill("sums", "2026-01-04", "2026-01-05")
+    assert [(one.source, one.intervals) for one in store.run_due().backfilled] == [("daily", 2), ("sums", 1)]
+    assert totals(store, view, "2026-01-06") == [33 + 44 + 55]
+
+
 def test_a_changed_lookback_is_another_meaning_said_in_words(store: FeatureStore) -> None:
     store.apply(store.plan([morning(lookback="1d")]))
     (change,) = [one for one in store.plan([morning(lookback="2d")]).effective() if one.kind == "source"]

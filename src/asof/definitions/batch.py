@@ -66,7 +66,7 @@ class BatchSource(Source):
         Args:
             name: A letter, then letters, digits and underscores.
             inputs: Sources and batch views.
-            schedule: How long an interval is, as "1d"; or a cron expression, as "0 6 * * *": intervals are then from
+            schedule: How long an interval is, as "1d"; or a cron expression, as ``"0 6 * * *"``: intervals are then from
                 one of its times to the next, in UTC. That needs the extra `cron`.
             sql: A query; it may not depend on the moment, or on anything but its inputs and the bounds.
             function: A function at the top of a module, instead of a query.

@@ -86,7 +86,8 @@ def newest_due(source: SourceSpec, now_us: int) -> Interval:
 def needed(source: SourceSpec, interval: Interval, read: SourceSpec) -> list[Interval]:
     """Return the intervals of an input that a run of one interval of a batch source expects to be there.
 
-    Those are the ones that touch it, and the newest that is due when it runs, which may end before it begins.
+    Those are the ones that touch it or its lookback, and the newest that is due when it runs, which may end before
+    it begins. Without a lookback no one knows how far back it looks, and no more than the interval is expected.
 
     Args:
         source: What runs.
@@ -94,7 +95,7 @@ def needed(source: SourceSpec, interval: Interval, read: SourceSpec) -> list[Int
         read: The input, a batch source.
     """
     newest = newest_due(read, interval.end_us + source.delay_us)
-    touched_us = schedule_of(batch_of(read)).floor(interval.start_us)
+    touched_us = schedule_of(batch_of(read)).floor(interval.start_us - (batch_of(source).lookback_us or 0))
     return intervals(batch_of(read), min(touched_us, newest.start_us), newest.end_us)
 
 
