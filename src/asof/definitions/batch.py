@@ -66,8 +66,8 @@ class BatchSource(Source):
         Args:
             name: A letter, then letters, digits and underscores.
             inputs: Sources and batch views.
-            schedule: How long an interval is, as "1d"; or a cron expression, as ``"0 6 * * *"``: intervals are then from
-                one of its times to the next, in UTC. That needs the extra `cron`.
+            schedule: How long an interval is, as "1d"; or a cron expression, as ``"0 6 * * *"``, which needs the extra
+                `cron`: intervals are then from one of its times to the next, in UTC.
             sql: A query; it may not depend on the moment, or on anything but its inputs and the bounds.
             function: A function at the top of a module, instead of a query.
             columns: With a function: what it returns, as {"customer_id": "int64", "total": "float64"}.
