@@ -59,13 +59,14 @@ def test_the_plan_lists_what_to_backfill_in_order(batch: Project) -> None:
 
 def test_the_plan_says_what_does_not_fit_a_schedule(batch: Project) -> None:
     """Cron expressions are shown as they are written."""
-    batch.edit('schedule="1d",\n    delay="2h"', 'schedule="0 6 * * *",\n    delay="4h"')
+    batch.edit('schedule="1d"', 'schedule="0 6 * * *"')
+    batch.edit('delay="2h"', 'delay="4h"')
     out = batch.run("plan").out
     assert "  daily, at 0 6 * * * UTC: asof backfill daily --start … --end …\n" in out
     assert (
         "To look at:\n"
-        "  Batch source 'best' runs every 1d over 'daily', which publishes 4h after an interval's end: its runs, due 3h "
-        "after it, do not see the interval that ends with theirs.\n"
+        "  Batch source 'best' runs at 0 6 * * * UTC over 'daily', which publishes 4h after an interval's end: its "
+        "runs, due 3h after it, do not see the interval that ends with theirs.\n"
     ) in out
     batch.run("apply")
     assert "batch over orders, at 0 6 * * * UTC" in steady(batch.run("list", "sources").out)

@@ -77,6 +77,7 @@ NOTICES: list[tuple[EventView | StateView, list[str]]] = [
     ),
     (reader(), []),
     (reader(schedule="7d", delay="1h"), []),
+    (reader(delay="1h", of={"schedule": "0 6 * * *", "delay": "2h"}), []),
     (
         reader(schedule="1h"),
         [f"{HOURLY}: most of its runs see nothing new."],

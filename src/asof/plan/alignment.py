@@ -38,7 +38,7 @@ def _of_view(view: ViewSpec, source: SourceSpec, batch: BatchSpec) -> Iterator[s
         text = f"View {view.name!r} has windows of {format_duration(window_us)} {over}"
         if window_us < needs_us:
             yield f"{text}: until the next rows are there, they are empty part of the time."
-        elif shortest_us == longest_us and window_us % shortest_us:
+        elif batch.cron is None and window_us % shortest_us:
             runs = window_us // shortest_us
             yield f"{text}: they hold now {runs}, now {runs + 1} of its runs."
     if view.ttl_us is not None and view.ttl_us < needs_us:
@@ -51,7 +51,7 @@ def _of_view(view: ViewSpec, source: SourceSpec, batch: BatchSpec) -> Iterator[s
 def _of_source(source: SourceSpec, batch: BatchSpec, read: SourceSpec, read_batch: BatchSpec) -> Iterator[str]:
     text = f"Batch source {source.name!r} runs {cadence(batch)} over {read.name!r}, which publishes "
     (shortest_us, longest_us), (read_shortest_us, read_longest_us) = steps_us(batch), steps_us(read_batch)
-    even = shortest_us == longest_us and read_shortest_us == read_longest_us
+    even = batch.cron is None and read_batch.cron is None
     if longest_us < read_shortest_us:
         yield f"{text}{_published(read, read_batch)}: most of its runs see nothing new."
         if batch.lookback_us is not None and longest_us + batch.lookback_us < read_longest_us:
@@ -59,7 +59,8 @@ def _of_source(source: SourceSpec, batch: BatchSpec, read: SourceSpec, read_batc
     elif even and longest_us % read_longest_us:
         runs = longest_us // read_longest_us
         yield f"{text}{_published(read, read_batch)}: its intervals hold now {runs}, now {runs + 1} of those."
-    if source.delay_us < read.delay_us:
+    together = even and longest_us % read_longest_us == 0 if batch.cron is None else batch.cron == read_batch.cron
+    if together and source.delay_us < read.delay_us:
         yield (
             f"{text}{format_duration(read.delay_us)} after an interval's end: its runs, due "
             f"{_delay(source.delay_us)}, do not see the interval that ends with theirs."
