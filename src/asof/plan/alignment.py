@@ -50,7 +50,7 @@ def _of_view(view: ViewSpec, source: SourceSpec, batch: BatchSpec) -> Iterator[s
 
 def _of_source(source: SourceSpec, batch: BatchSpec, read: SourceSpec, read_batch: BatchSpec) -> Iterator[str]:
     text = f"Batch source {source.name!r} runs {cadence(batch)} over {read.name!r}, which publishes "
-    (shortest_us, longest_us), (read_shortest_us, read_longest_us) = steps_us(batch), steps_us(read_batch)
+    (_, longest_us), (read_shortest_us, read_longest_us) = steps_us(batch), steps_us(read_batch)
     even = batch.cron is None and read_batch.cron is None
     if longest_us < read_shortest_us:
         yield f"{text}{_published(read, read_batch)}: most of its runs see nothing new."
