@@ -219,15 +219,25 @@ class FeatureStore:
     def plan_prune(self, services: Sequence[str] = ()) -> PrunePlan:
         """Return what a prune would delete: removed objects, and old versions that no service version pins.
 
+        With them goes their online storage, and rows of batch sources that nothing reads then; except those that a
+        stored training set was made of.
+
         Args:
             services: Old versions of services that no model reads any more, as "fraud@1"; they go too, and with them
                 the view versions that only they pin.
         """
         catalog = Catalog(self.registry.snapshot())
-        return plan_prune(catalog, self.online, project=self.config.project, services=services)
+        return plan_prune(
+            catalog,
+            self.online,
+            self._published(),
+            self._training_sets(),
+            project=self.config.project,
+            services=services,
+        )
 
     def prune(self, plan: PrunePlan | None = None, *, who: str | None = None) -> Revision | None:
-        """Delete for good what a plan lists, online storage included.
+        """Delete for good what a plan lists, online storage and rows of batch sources included.
 
         Args:
             plan: Default: what `plan_prune()` returns now.
@@ -239,9 +249,14 @@ class FeatureStore:
         Raises:
             ConflictError: someone applied since the plan was made; nothing is deleted.
         """
-        done = prune(self.registry, self.online, plan or self.plan_prune(), clock=self.clock, who=who)
+        done = prune(
+            self.registry, self.online, self._published(), plan or self.plan_prune(), clock=self.clock, who=who
+        )
         self._forget()
         return done
+
+    def _published(self) -> LocalFolders:
+        return LocalFolders(self.config.root / self.config.offline / "batch")
 
     def _forget(self) -> None:
         with self._lock:
@@ -375,9 +390,17 @@ class FeatureStore:
         """
         return self._training_sets().get(name)
 
-    def training_sets(self) -> Sequence[TrainingSet]:
-        """Return all stored training sets, by name."""
-        return self._training_sets().all()
+    def training_sets(self, damaged: Callable[[str, AsofError], None] | None = None) -> Sequence[TrainingSet]:
+        """Return all stored training sets, by name.
+
+        Args:
+            damaged: Called with the name and the error of one that cannot be opened, which is then left out. Default:
+                the error is raised.
+
+        Raises:
+            CorruptDataError: a manifest cannot be read.
+        """
+        return self._training_sets().all(damaged or _raise_named)
 
     def rebuild_training_set(self, name: str) -> TrainingSet:
         """Make a training set's data again, from its spine, pinned versions and recorded inputs: the same rows.
@@ -477,7 +500,7 @@ class FeatureStore:
         """Run every interval of every batch source that is due and not done, then materialize the views over them.
 
         Inputs come before what reads them. A source continues from its first interval on; one that was never run
-        starts with its newest interval, older ones are a backfill's.
+        starts with its newest interval, or as far back as what reads it needs; older ones are a backfill's.
 
         Args:
             workers: Intervals that run at once. Default: the machine's cores.
@@ -699,6 +722,10 @@ class FeatureStore:
 
 
 def _raise(error: AsofError) -> None:
+    raise error
+
+
+def _raise_named(_name: str, error: AsofError) -> None:
     raise error
 
 

@@ -54,6 +54,12 @@ class TrainingSet:
             raise NotFoundError(
                 f"There is no training set {name!r}", why=f"{path} holds no {MANIFEST}", fix="Create it again."
             ) from error
+        except OSError as error:
+            raise CorruptDataError(
+                f"The manifest of training set {name!r} cannot be read",
+                why=str(error),
+                fix="Make it readable, or bring it back from a backup.",
+            ) from error
         self.name = name
         self.path = path
         self.manifest: Manifest = decode(found, name)
