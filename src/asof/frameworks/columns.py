@@ -27,11 +27,13 @@ class EncodedColumn:
         name: The column.
         dtype: Of the array.
         shape: Of one row: () for a number, (n,) for a vector.
+        counts: Whether the values are whole numbers, though they may be held as floats, with NaN for null.
     """
 
     name: str
     dtype: np.dtype[Any]
     shape: tuple[int, ...] = ()
+    counts: bool = False
 
     def array(self, values: pa.Array | pa.ChunkedArray) -> Array:
         """Return values as an array, which may share their memory.
@@ -167,14 +169,14 @@ def _encoded(field: pa.Field, nulls: bool) -> EncodedColumn:
     assert dtype is not None  # noqa: S101 - for mypy: other types were refused
     if pa.types.is_fixed_size_list(field.type):
         return EncodedColumn(field.name, dtype, (field.type.list_size,))
-    return EncodedColumn(field.name, np.dtype(np.float64) if nulls and dtype.kind != "f" else dtype)
+    counts = dtype.kind != "f"
+    return EncodedColumn(field.name, np.dtype(np.float64) if nulls and counts else dtype, counts=counts)
 
 
 def _dtype(type_: pa.DataType) -> np.dtype[Any] | None:
     """Return the dtype of a column without nulls, or None where there is none."""
     if pa.types.is_fixed_size_list(type_):
-        type_ = type_.value_type
-        return np.dtype(type_.to_pandas_dtype()) if pa.types.is_floating(type_) else None
+        return _dtype(type_.value_type) if pa.types.is_floating(type_.value_type) else None
     if pa.types.is_decimal(type_):
         return np.dtype(np.float64)
     if pa.types.is_date(type_):
@@ -182,7 +184,8 @@ def _dtype(type_: pa.DataType) -> np.dtype[Any] | None:
     if any(test(type_) for test, _ in _TIMES):
         return np.dtype(np.int64)
     if pa.types.is_boolean(type_) or pa.types.is_integer(type_) or pa.types.is_floating(type_):
-        return np.dtype(type_.to_pandas_dtype())
+        found: np.dtype[Any] = np.dtype(type_.to_pandas_dtype())
+        return found
     return None
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import lightgbm
 import numpy as np
 
+from asof.errors import InputError
 from asof.frameworks.columns import EncodedColumn
 from asof.frameworks.mapped import MappedColumns
 from asof.frameworks.matrix import parts
@@ -21,22 +22,6 @@ if TYPE_CHECKING:
 _MATRIX = "matrix"
 
 
-class MappedMatrix(lightgbm.Sequence):  # type: ignore[misc]
-    """A float64 matrix on disk, of which LightGBM reads a sample and then one batch of rows after the other."""
-
-    batch_size = 65_536
-
-    def __init__(self, mapped: MappedColumns) -> None:
-        """Read the column `matrix`."""
-        self._mapped = mapped
-
-    def __len__(self) -> int:
-        return len(self._mapped)
-
-    def __getitem__(self, index: int | slice | list[int]) -> Array:
-        return np.array(self._mapped.column(_MATRIX)[index])
-
-
 def dataset(
     source: Groups,
     features: Sequence[str],
@@ -44,8 +29,14 @@ def dataset(
     folder: str | os.PathLike[str] | None,
     options: dict[str, Any],
 ) -> Any:
-    """Return a Dataset whose features are on disk until it is constructed, and its labels in memory."""
-    labels: list[Array] = [np.empty(0)]
+    """Return a Dataset on a memory-mapped matrix, whose file has no name any more; labels are in memory.
+
+    Raises:
+        InputError: there are no rows.
+    """
+    if not len(source):
+        raise InputError("A LightGBM dataset cannot be made of no rows", fix="Give a spine or a split that has some.")
+    labels: list[Array] = []
 
     def batches() -> Iterator[dict[str, Array]]:
         for matrix, known in parts(source, features, label):
@@ -53,7 +44,8 @@ def dataset(
                 labels.append(known)
             yield {_MATRIX: matrix}
 
+    # Not a lightgbm.Sequence: from a sample of few rows that makes other bins than the same matrix in memory.
     column = EncodedColumn(_MATRIX, np.dtype(np.float64), (len(features),))
-    mapped = MappedColumns([column], len(source), batches(), folder)
+    matrix = MappedColumns([column], len(source), batches(), folder).column(_MATRIX)
     known = None if label is None else np.concatenate(labels)
-    return lightgbm.Dataset(MappedMatrix(mapped), label=known, feature_name=list(features), **options)
+    return lightgbm.Dataset(matrix, label=known, feature_name=list(features), **options)

@@ -70,6 +70,7 @@ class Visit:
         by_row = count < self.workers
         mine = order if by_row else order[self.worker :: self.workers]
         step = 1 if self.seed is None else self.mix
+        seen = 0
         read = source.read_groups(mine.tolist(), columns)
         for start in range(0, len(mine), step):
             parts = [next(read) for _ in mine[start : start + step]]
@@ -78,7 +79,8 @@ class Visit:
             if self.seed is not None:
                 places = np.random.default_rng((self.seed, int(mine[start]))).permutation(rows.num_rows)
             if by_row:
-                places = places[self.worker :: self.workers]
+                places = places[(self.worker - seen) % self.workers :: self.workers]
+                seen += rows.num_rows
             yield rows if self.seed is None and not by_row else rows.take(pa.array(places))
 
 

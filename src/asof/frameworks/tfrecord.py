@@ -63,10 +63,9 @@ def _is_list(type_: pa.DataType) -> bool:
 
 
 def _item(type_: pa.DataType) -> pa.DataType:
-    """Return the type of the single values in a column."""
-    if _is_list(type_) or pa.types.is_dictionary(type_):
-        return _item(type_.value_type)
-    return type_
+    """Return the type of the single values in a column; of a list in a list that is a list."""
+    inner = type_.value_type if _is_list(type_) else type_
+    return inner.value_type if pa.types.is_dictionary(inner) else inner
 
 
 def _values(values: pa.Array, name: str) -> list[Any]:
@@ -74,6 +73,11 @@ def _values(values: pa.Array, name: str) -> list[Any]:
     nested = _is_list(values.type)
     for type_ in _steps(_item(values.type)):
         values = values.cast(pa.list_(type_) if nested else type_, safe=False)
+    if pa.types.is_uint64(values.type) and (pc.max(values).as_py() or 0) >= 2**63:
+        raise UnsupportedOperationError(
+            f"A TFRecord file cannot hold the integers of column {name!r} from 2**63 on",
+            fix="Leave the column out, or write Parquet, Arrow or Delta.",
+        )
     if not nested:
         return [None if value is None else [value] for value in values.to_pylist()]
     if pc.list_flatten(values).null_count:
@@ -94,6 +98,8 @@ def _steps(type_: pa.DataType) -> list[pa.DataType]:
     for test, unit in _TIMES:
         if test(type_):
             return [unit, pa.int64()]
+    if pa.types.is_boolean(type_):
+        return [pa.uint8()]
     return [pa.large_binary()] if any(test(type_) for test in _BYTES) else [type_]
 
 
