@@ -12,10 +12,8 @@ import tensorflow as tf
 from asof.errors import UnsupportedOperationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable
     from pathlib import Path
-
-    Feature = Callable[[Sequence[Any]], Any]
 
 
 def write(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
@@ -28,30 +26,42 @@ def write(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> N
         UnsupportedOperationError: a column is of another type, or a list holds a null.
         OSError: the file cannot be written.
     """
-    features = {field.name: _feature(field) for field in schema}
+    kinds = {field.name: _kind(field) for field in schema}
     try:
         with tf.io.TFRecordWriter(str(path)) as writer:
             for batch in batches:
-                columns = [(name, features[name], _values(batch.column(name), name)) for name in schema.names]
+                columns = [(name, kinds[name], _values(batch.column(name), name)) for name in schema.names]
                 for row in range(batch.num_rows):
-                    known = {name: make(values[row]) for name, make, values in columns if values[row] is not None}
-                    writer.write(tf.train.Example(features=tf.train.Features(feature=known)).SerializeToString())
+                    writer.write(_example((name, kind, values[row]) for name, kind, values in columns))
     except tf.errors.OpError as error:
         raise OSError(_errno(error), str(error.message)) from error
+
+
+def _example(row: Iterable[tuple[str, str, list[Any] | None]]) -> bytes:
+    example = tf.train.Example()
+    features = example.features.feature
+    for name, kind, values in row:
+        if values is not None:
+            held = getattr(features[name], kind)
+            held.SetInParent()  # an empty list is still one
+            held.value.extend(values)
+    found: bytes = example.SerializeToString()
+    return found
 
 
 def _errno(error: Any) -> int:
     return errno.ENOSPC if isinstance(error, tf.errors.ResourceExhaustedError) else errno.EIO
 
 
-def _feature(field: pa.Field) -> Feature:
+def _kind(field: pa.Field) -> str:
+    """Return which of a feature's lists holds a column."""
     type_ = _item(field.type)
     if pa.types.is_floating(type_) or pa.types.is_decimal(type_):
-        return lambda values: tf.train.Feature(float_list=tf.train.FloatList(value=values))
+        return "float_list"
     if pa.types.is_integer(type_) or pa.types.is_boolean(type_) or pa.types.is_temporal(type_):
-        return lambda values: tf.train.Feature(int64_list=tf.train.Int64List(value=values))
+        return "int64_list"
     if any(test(type_) for test in _BYTES):
-        return lambda values: tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
+        return "bytes_list"
     raise UnsupportedOperationError(
         f"A TFRecord file cannot hold column {field.name!r}, which is {field.type}",
         fix="Leave it out, or write Parquet, Arrow or Delta.",
