@@ -43,9 +43,10 @@ def store(tmp_path: Path) -> Iterator[FeatureStore]:
     columns = ["level", "member", "since", "note"]
     profile = StateView("profile", entity=customer, source=source, features=columns)
     fraud = FeatureService("fraud", features=[spend, profile["level", "member", "since"]])
+    everything = FeatureService("all", features=[spend, profile["level", "member", "note"]])
     noted = FeatureService("noted", features=[profile["note"]])
     with FeatureStore(tmp_path, clock=FixedClock(to_us(START + timedelta(days=9)))) as opened:
-        opened.apply(opened.plan([spend, profile, fraud, noted]), who="test")
+        opened.apply(opened.plan([spend, profile, fraud, noted, everything]), who="test")
         yield opened
 
 

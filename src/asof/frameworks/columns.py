@@ -140,8 +140,8 @@ def encode(schema: pa.Schema, features: Sequence[str], label: str | None, nulls:
     if other:
         raise InputError(
             f"A tensor cannot hold {', '.join(other)}",
-            fix="Name the columns that it can hold in features=, or encode the others, as with transforms= of a "
-            "training set, from to_arrow().",
+            fix="Name the columns that it can hold in features=, or encode the others with transforms= of a stored "
+            "training set, whose read().transformed() gives numbers.",
         )
     return Encoding(
         tuple(_encoded(schema.field(name), name in nulls) for name in features),

@@ -14,6 +14,7 @@ from asof.kernel.model_transforms import apply_table
 from asof.services.forms import BATCH_ROWS, Rows
 from asof.services.manifest import decode
 from asof.services.splits import SPLIT
+from asof.services.transformed import TransformedRows
 
 if TYPE_CHECKING:
     import os
@@ -158,6 +159,13 @@ class TrainingRows(Rows):
                 kept = self._kept(batch)
                 if kept.num_rows:
                     yield kept
+
+    def transformed(self) -> TransformedRows:
+        """Return the rows as the model takes them, transformed as they stream; see `TrainingSet.transform`.
+
+        Frameworks can be handed texts so, once they are encoded.
+        """
+        return TransformedRows(self, self._whole.manifest.transforms, self._writer)
 
     def group_count(self) -> int:
         """Return how many Parquet row groups there are."""
