@@ -63,6 +63,8 @@ def test_without_a_label_there_are_features_alone(store: FeatureStore) -> None:
     """And texts are refused, with what to do."""
     rows = store.get_historical_features("fraud", spine().drop_columns("label"))
     assert list(next(rows.stream(3))) == FEATURES
+    told = store.get_historical_features("fraud", spine(), statuses=True)
+    assert list(next(told.stream(3))[0]) == FEATURES
     noted = store.get_historical_features("noted", spine())
     with pytest.raises(InputError, match=r"cannot hold profile__note \(string\).*features="):
         noted.stream()

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from asof.errors import InputError
 from asof.services.forms import BATCH_ROWS, Rows
+from asof.services.history import STATUS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -60,9 +61,11 @@ class HistoricalFeatures(Rows):
             yield self._slice(group * BATCH_ROWS, BATCH_ROWS, columns or self.schema.names)
 
     def learned(self) -> tuple[list[str], str | None]:
-        """Return the names of all features, and of the spine's column `label` if it has one."""
+        """Return the names of all features, without statuses, and of the spine's column `label` if it has one."""
         label = "label" if "label" in self._spine.table.column_names else None
-        return [name for name, _, _ in self._columns], label
+        names = [name for name, _, _ in self._columns]
+        statuses = {name + STATUS for name in names}
+        return [name for name in names if name not in statuses], label
 
     def _slice(self, start: int, rows: int, names: Sequence[str]) -> pa.Table:
         """Return some columns of rows as a table of one batch; only views of which a column is asked are read."""
