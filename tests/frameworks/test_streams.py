@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 from datetime import date, timedelta
 from decimal import Decimal
 from itertools import product
@@ -19,6 +21,7 @@ from asof.frameworks import library
 from asof.frameworks.columns import encode
 from asof.frameworks.mapped import MappedColumns
 from asof.frameworks.streams import Visit, batches
+from asof.services import results
 from asof.services.training_set import TrainingRows
 from tests.frameworks.rows import FEATURES, GROUP, ROWS, check, expected, joined, spine, stored
 
@@ -128,6 +131,40 @@ def test_rows_stream_a_group_at_a_time(store: FeatureStore, monkeypatch: pytest.
     assert sum(len(label) for _, label in sharded) == 3 * GROUP
     quantised = rows.to_xgboost_stream(features=["row"])
     assert quantised.num_row() == ROWS
+
+
+def test_a_join_streams_a_group_at_a_time(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After one pass that looks for nulls where they would change a type."""
+    monkeypatch.setattr(results, "BATCH_ROWS", GROUP)
+    rows = store.get_historical_features("fraud", spine())
+    expected_rows = rows.to_arrow()["row"].to_pylist()
+    touched: list[int] = []
+    cut = results.HistoricalFeatures._slice
+
+    def counted(self: Any, start: int, count: int, names: list[str]) -> Any:
+        touched.append(start)
+        return cut(self, start, count, names)
+
+    monkeypatch.setattr(results.HistoricalFeatures, "_slice", counted)
+    found = []
+    stream = rows.stream(GROUP, features=["row"], seed=1)
+    assert touched == list(range(0, ROWS, GROUP))
+    touched.clear()
+    for features, _ in stream:
+        found += features["row"].tolist()
+        assert len(found) <= GROUP * len(touched) < len(found) + GROUP + GROUP
+    assert sorted(found) == expected_rows
+
+
+def test_no_library_is_loaded_before_it_is_asked_for() -> None:
+    """Whatever is installed."""
+    script = (
+        "import sys, asof, asof.services.training_set, asof.services.results\n"
+        "heavy = {'torch', 'tensorflow', 'jax', 'xgboost', 'lightgbm'} & set(sys.modules)\n"
+        "sys.exit(repr(heavy) if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_column_with_a_null_in_any_split_is_encoded_alike_in_all(store: FeatureStore) -> None:
