@@ -44,7 +44,7 @@ def dataset(
                 labels.append(known)
             yield {_MATRIX: matrix}
 
-    # Not a lightgbm.Sequence: from a sample of few rows that makes other bins than the same matrix in memory.
+    # Not a lightgbm.Sequence: of few rows with NaN that dropped a 0/1 column which the same matrix in memory keeps.
     column = EncodedColumn(_MATRIX, np.dtype(np.float64), (len(features),))
     matrix = MappedColumns([column], len(source), batches(), folder).column(_MATRIX)
     known = None if label is None else np.concatenate(labels)
