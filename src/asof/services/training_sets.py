@@ -288,8 +288,7 @@ class TrainingSets:
             extra[splits.SPLIT] = splits.assign(recipe.split, spine)
         if recipe.label is not None:
             label, source = recipe.label
-            entities = [view.entity for view in selection.views()]
-            reader = LabelReader(label, _at_version(source, inputs), entities, recipe.now_us)
+            reader = LabelReader(label, _at_version(source, inputs), selection.groups(), recipe.now_us)
             kept = pa.array(reader.mature(spine))
             spine = type(spine)(spine.table.filter(kept), spine.instants.filter(kept), spine.event_time)
             extra = {name: values.filter(kept) for name, values in extra.items()}
