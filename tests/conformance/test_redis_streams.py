@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from asof.backends.redis_streams import open_stream
-from asof.testing.conformance.stream import PARTITIONS, Group, StreamConformance, StreamUnderTest, numbered
+from asof.testing.conformance.stream import PARTITIONS, StreamConformance, StreamUnderTest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

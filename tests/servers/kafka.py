@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import uuid
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic, OffsetSpec
+from confluent_kafka.admin import (  # type: ignore[attr-defined] # it does not list what it exports
+    AdminClient,
+    NewPartitions,
+    NewTopic,
+    OffsetSpec,
+)
 
 from tests.servers.processes import absent, free_ports, running
 
@@ -59,12 +65,16 @@ class KafkaServer:
         secure: host:port that asks for TLS and for `USER` and `PASSWORD`.
         certificate: What the broker's certificate is checked with.
         admin: A client that changes topics.
+        command: What runs it.
+        processes: Those that were started, the last one last.
     """
 
     servers: str
     secure: str
     certificate: Path
     admin: AdminClient
+    command: Sequence[str]
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def create(self, topic: str, partitions: int) -> None:
         """Create a topic."""
@@ -91,8 +101,33 @@ class KafkaServer:
     def end(self, topic: str, partition: int) -> int:
         """Return the offset after the newest message."""
         target = TopicPartition(topic, partition)
-        found = self.admin.list_offsets({target: OffsetSpec.latest()})[target].result(30)
-        return int(found.offset)
+        newest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        return int(self.admin.list_offsets({target: newest})[target].result(30).offset)
+
+    def transact(self, topic: str, partition: int, values: Sequence[bytes], *, commit: bool) -> None:
+        """Append messages in a transaction of their own."""
+        producer = Producer({"bootstrap.servers": self.servers, "transactional.id": uuid.uuid4().hex})
+        producer.init_transactions(30)
+        producer.begin_transaction()
+        for value in values:
+            producer.produce(topic, value, partition=partition)
+        producer.flush(30)
+        if commit:
+            producer.commit_transaction(30)
+        else:
+            producer.abort_transaction(30)
+
+    def kill(self) -> None:
+        """Stop it without a chance to say goodbye."""
+        self.processes[-1].kill()
+        self.processes[-1].wait()
+
+    @contextmanager
+    def again(self, directory: Path) -> Iterator[None]:
+        """Run it, after `kill`, with the data that it had."""
+        with running("kafka", self.command, directory / "again.log", lambda: _answers(self)) as process:
+            self.processes.append(process)
+            yield
 
     def truncate(self, topic: str, partition: int, before: int) -> None:
         """Delete the messages before an offset."""
@@ -127,9 +162,9 @@ def kafka_broker(directory: Path) -> Iterator[KafkaServer]:
     _quiet([*run, "kafka.tools.StorageTool", "format", "-t", "4L6g3nShT-eMCtK--X86sw", "-c", str(properties)])
     servers = f"127.0.0.1:{plain}"
     admin = AdminClient({"bootstrap.servers": servers, "log_level": 0})
-    server = KafkaServer(servers, f"127.0.0.1:{secure}", certificate, admin)
-    command = [*run, "kafka.Kafka", str(properties)]
-    with running("kafka", command, directory / "broker.log", lambda: _answers(server)):
+    server = KafkaServer(servers, f"127.0.0.1:{secure}", certificate, admin, [*run, "kafka.Kafka", str(properties)])
+    with running("kafka", server.command, directory / "broker.log", lambda: _answers(server)) as process:
+        server.processes.append(process)
         yield server
 
 

@@ -33,7 +33,5 @@ def open_stream(url: str, root: Path) -> StreamBackend:
     except ModuleNotFoundError as error:
         if error.name != "confluent_kafka":
             raise
-        raise ConfigError(
-            "Kafka's client library is not installed", fix='Run `pip install "asof[kafka]"`.'
-        ) from error
+        raise ConfigError("Kafka's client library is not installed", fix='Run `pip install "asof[kafka]"`.') from error
     return KafkaStream(parse(url, root, os.environ))

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
     from confluent_kafka import Consumer, Message
 
+    from asof.backends.kafka.ends import Ends
     from asof.interfaces import Positions
 
 _CHUNK = 1000
-_METADATA_S = 10.0
 _MAX_BYTES = 2**30
 
 
@@ -51,12 +51,13 @@ class KafkaConsumer:
     no positions, so each partition that comes is asked for with `positions`.
     """
 
-    def __init__(self, consumer: Consumer, topic: str, positions: Positions, reports: Reports) -> None:
+    def __init__(self, consumer: Consumer, topic: str, positions: Positions, reports: Reports, ends: Ends) -> None:
         """Subscribe; partitions are assigned within `poll`."""
         self._consumer = consumer
         self._topic = topic
         self._positions = positions
         self._reports = reports
+        self._end_of = ends
         self._what = f"Kafka's topic {topic!r} cannot be read"
         self._fetched: dict[int, int] = {}  # by assigned partition: the position after what was fetched, 0 if unknown
         self._ends: dict[int, int] = {}  # where the broker said that nothing follows
@@ -116,23 +117,14 @@ class KafkaConsumer:
         self._fetched[number] = position
 
     def end_positions(self) -> Mapping[str, int]:
-        """Return the end of each assigned partition: one round trip each.
+        """Return the end of each assigned partition, in one round trip.
 
         That is the position after the newest committed message. Where nothing but markers of transactions follows
         what was read, it is this member's own position, or 0 before its first message.
         """
         self._check_open()
-        ends = {}
-        for number in sorted(self._fetched):
-            try:
-                found = self._consumer.get_watermark_offsets(
-                    TopicPartition(self._topic, number), timeout=_METADATA_S, cached=False
-                )
-            except KafkaException as error:
-                raise from_exception(error, self._what) from error
-            end = found[1] if found else 0
-            ends[str(number)] = self._fetched[number] if self._ends.get(number) == end else end
-        return ends
+        ends = self._end_of.ask(sorted(self._fetched))
+        return {str(number): self._end(number, end) for number, end in ends.items()}
 
     def close(self) -> None:
         """Leave the group, so that others take over at once; more than once is fine."""
@@ -163,21 +155,25 @@ class KafkaConsumer:
         fetched = self._fetched
         held = self._held
         for message in batch:
-            error = message.error()
-            number = message.partition()
-            if error is None:
+            failure, number, position = message.error(), message.partition(), message.offset()
+            if failure is None:
                 # A partition that was given up or moved within this call may have left messages in the batch.
-                position = message.offset()
-                if number in fetched and position >= fetched[number]:
+                if number in fetched and position is not None and position >= fetched[number]:
                     fetched[number] = position + 1
                     held.append(message)
-            elif error.code() == KafkaError._PARTITION_EOF:
-                self._ends[number] = message.offset()
+            elif failure.code() == KafkaError._PARTITION_EOF:
+                if number in fetched and position is not None:
+                    self._ends[number] = position
             elif self._failure is None:
-                self._failure = translate(error, f"Partition {number} of Kafka's topic {self._topic!r} cannot be read")
+                self._failure = translate(
+                    failure, f"Partition {number} of Kafka's topic {self._topic!r} cannot be read"
+                )
         reported = self._reports.take()
         if reported is not None and self._failure is None:
             self._failure = translate(reported, self._what)
+
+    def _end(self, number: int, end: int) -> int:
+        return self._fetched[number] if self._ends.get(number) == end else end
 
     def _cut(self, max_messages: int, room: int) -> list[Message]:
         fits = sum(1 for total in accumulate(map(_size, self._held[:max_messages])) if total <= room)

@@ -52,7 +52,7 @@ def translate(error: KafkaError, what: str) -> StreamError:
 def from_exception(error: KafkaException, what: str) -> StreamError | ConfigError:
     """Return the contract's error for one that the client raised."""
     reported = error.args[0]
-    if reported.code() in (KafkaError._INVALID_ARG, KafkaError._CONF):
+    if reported.code() == KafkaError._INVALID_ARG:
         return ConfigError(
             "An option of the Kafka URL or an ASOF_KAFKA_ variable cannot be used",
             why=reported.str(),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from confluent_kafka import Consumer, KafkaError, KafkaException
 
 from asof.backends.kafka.consumer import KafkaConsumer, Reports
+from asof.backends.kafka.ends import Ends
 from asof.backends.kafka.failures import from_exception, translate
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class KafkaStream:
             raise from_exception(error, f"Kafka's topic {topic!r} cannot be read") from error
         try:
             _find(consumer, topic, reports)
-            return KafkaConsumer(consumer, topic, positions, reports)
+            return KafkaConsumer(consumer, topic, positions, reports, Ends(topic, self._properties))
         except BaseException:
             consumer.close()
             raise

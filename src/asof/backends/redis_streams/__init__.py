@@ -33,7 +33,5 @@ def open_stream(url: str, root: Path) -> StreamBackend:
     except ModuleNotFoundError as error:
         if error.name != "redis":
             raise
-        raise ConfigError(
-            "Redis's client library is not installed", fix='Run `pip install "asof[redis]"`.'
-        ) from error
+        raise ConfigError("Redis's client library is not installed", fix='Run `pip install "asof[redis]"`.') from error
     return RedisStream(parse(url, root, os.environ))

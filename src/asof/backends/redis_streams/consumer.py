@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from redis import exceptions
@@ -101,9 +101,7 @@ class RedisConsumer:
                 pipeline.xrevrange(cursor.key, count=1)
             newest = pipeline.execute()
         ends = [to_position(entries[0][0]) + 1 if entries else 0 for entries in newest]
-        return {
-            name: max(end, cursor.next) for (name, cursor), end in zip(self._cursors.items(), ends, strict=True)
-        }
+        return {name: max(end, cursor.next) for (name, cursor), end in zip(self._cursors.items(), ends, strict=True)}
 
     def close(self) -> None:
         """Leave the group, so that others take over at once; more than once is fine."""
@@ -172,7 +170,7 @@ class RedisConsumer:
         if not self._cursors:
             time.sleep(timeout_s)
             return
-        places = {cursor.key: to_id(max(cursor.next - 1, 0)) for cursor in self._cursors.values()}
+        places: dict[Any, Any] = {cursor.key: to_id(max(cursor.next - 1, 0)) for cursor in self._cursors.values()}
         self._client.xread(places, count=1, block=max(1, int(timeout_s * 1000)))
 
     def _check_open(self) -> None:
