@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tests.servers.kafka import KafkaServer
 
 ROOT = Path("/")
+pytestmark = pytest.mark.slow
 QUICK = "topic.metadata.refresh.interval.ms=200&heartbeat.interval.ms=300"
 
 

@@ -51,5 +51,7 @@ def _answers(server: RedisServer) -> bool:
     with redis.Redis(server.host, server.port, socket_timeout=1) as client:
         try:
             return bool(client.ping())
+        except redis.exceptions.AuthenticationError:
+            return True
         except redis.exceptions.ConnectionError:
             return False
