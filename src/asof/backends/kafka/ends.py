@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 _TIMEOUT_S = 10.0
-_ERRORS_ONLY = "3"
+_SILENT = "0"
 
 
 class Ends:
@@ -22,8 +22,8 @@ class Ends:
     def __init__(self, topic: str, properties: Mapping[str, str]) -> None:
         """Keep how to connect; nothing is before the first question."""
         self._topic = topic
-        # Warnings would only say that it ignores the consumer's properties.
-        self._properties: dict[str, str | int | float | bool] = {**properties, "log_level": _ERRORS_ONLY}
+        # Its log would only say that it ignores the consumer's properties; errors come with the answers.
+        self._properties: dict[str, str | int | float | bool] = {**properties, "log_level": _SILENT}
         self._client: AdminClient | None = None
 
     def ask(self, partitions: Iterable[int]) -> dict[int, int]:
