@@ -108,8 +108,13 @@ def test_avro_messages_that_cannot_be_read_fail_one_by_one(registry: StandInRegi
         (b"", "header"),
         (None, "no value"),
         (framed(1, good), ""),
+        (framed(9, good), "no schema 9"),
     ]
-    found, failures = rows(open_decoder("avro", COLUMNS, registry=registry.url), *(value for value, _ in cases))
+    decoder = open_decoder("avro", COLUMNS, registry=registry.url)
+    found, failures = rows(decoder, *(value for value, _ in cases))
+    assert registry.asked.count("/schemas/ids/9") == 1
+    registry.schemas[9] = registry.schemas[1]
+    assert rows(decoder, framed(9, good))[1] == {}
     assert [at for at, _ in found] == [at for at, (_, reason) in enumerate(cases) if not reason]
     assert sorted(failures) == [at for at, (_, reason) in enumerate(cases) if reason]
     for at, reason in failures.items():

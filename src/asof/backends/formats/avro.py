@@ -70,6 +70,8 @@ class AvroDecoder:
         Raises:
             StreamError: the registry cannot be reached or refuses the request.
         """
+        if self._registry is not None:
+            self._registry.begin()
         numbers, messages, failures = present(values)
         index: list[int] = []
         records: list[dict[str, Any]] = []

@@ -81,6 +81,8 @@ class ProtobufDecoder:
         Raises:
             StreamError: the registry cannot be reached or refuses the request.
         """
+        if self._registry is not None:
+            self._registry.begin()
         numbers, messages, failures = present(values)
         index: list[int] = []
         rows: list[list[Any]] = []
@@ -150,6 +152,8 @@ def split_place(payload: bytes) -> tuple[tuple[int, ...], bytes]:
     count, position = _varint(payload, 0)
     if count == 0:
         return (0,), payload[position:]
+    if count > len(payload):
+        raise UnreadableMessageError("The message's header is damaged")
     place = []
     for _ in range(count):
         number, position = _varint(payload, position)
@@ -165,7 +169,7 @@ def _varint(payload: bytes, position: int) -> tuple[int, int]:
         position, shift = position + 1, shift + 7
         if byte < 128:
             number = value >> 1 ^ -(value & 1)
-            if number < 0 or number > len(payload) + 1000:
+            if number < 0:
                 break
             return number, position
     raise UnreadableMessageError("The message's header is damaged")
@@ -177,8 +181,6 @@ def _getter(field: Any, arrow: pa.DataType) -> Getter:
     name = field.name
     if field.is_repeated:
         one = _reader_of(field, arrow.value_type if pt.is_list(arrow) or pt.is_fixed_size_list(arrow) else arrow)
-        if field.message_type is not None and field.message_type.GetOptions().map_entry:
-            raise UnreadableMessageError(f"{name}: a map fits no column")
         return lambda message: [one(value) for value in getattr(message, name)]
     one = _reader_of(field, arrow)
     if field.has_presence:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from http.client import HTTPException
 from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
@@ -24,7 +25,7 @@ class UnreadableMessageError(Exception):
 
 
 class SchemaRegistry:
-    """Answers by id; ids stand for one schema for ever, so nothing is asked twice."""
+    """Answers by id; ids stand for one schema for ever, so none is fetched twice."""
 
     def __init__(self, url: str, environment: Mapping[str, str]) -> None:
         """Keep the address.
@@ -47,6 +48,11 @@ class SchemaRegistry:
             secret = f"{user}:{environment.get('ASOF_SCHEMA_REGISTRY_PASSWORD', '')}".encode()
             self._headers["Authorization"] = f"Basic {base64.b64encode(secret).decode()}"
         self._known: dict[str, str] = {}
+        self._useless: dict[str, UnreadableMessageError] = {}
+
+    def begin(self) -> None:
+        """Begin a batch: a schema that was not there, or of no use, is asked for once more."""
+        self._useless.clear()
 
     def schema(self, schema_id: int, kind: str, *, serialized: bool = False) -> str:
         """Return the text of a schema.
@@ -61,8 +67,14 @@ class SchemaRegistry:
             StreamError: the registry cannot be reached or refuses the request.
         """
         path = f"/schemas/ids/{schema_id}" + ("?format=serialized" if serialized else "")
+        if path in self._useless:
+            raise self._useless[path]
         if path not in self._known:
-            self._known[path] = self._checked(self._get(path, schema_id), schema_id, kind)
+            try:
+                self._known[path] = self._checked(self._get(path, schema_id), schema_id, kind)
+            except UnreadableMessageError as error:
+                self._useless[path] = error
+                raise
         return self._known[path]
 
     def _get(self, path: str, schema_id: int) -> dict[str, Any]:
@@ -82,7 +94,7 @@ class SchemaRegistry:
                 raise StreamError(what, why=f"HTTP {error.code}", fix=_FIX) from error
         except URLError as error:
             raise StreamError(what, why=str(error.reason), fix=_FIX) from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, HTTPException) as error:
             raise StreamError(what, why=str(error), fix=_FIX) from error
 
     def _checked(self, body: dict[str, Any], schema_id: int, kind: str) -> str:

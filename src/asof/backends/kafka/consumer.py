@@ -64,6 +64,7 @@ class KafkaConsumer:
         self._held: list[Message] = []
         self._failure: StreamError | None = None
         self._broken: BaseException | None = None
+        self._unplaced: set[int] = set()  # assigned, but `positions` failed to say where they begin
         self._closed = False
         consumer.subscribe([topic], on_assign=self._take, on_revoke=self._give_up, on_lost=self._give_up)
 
@@ -76,6 +77,7 @@ class KafkaConsumer:
             StreamRefusedError: the broker refuses this user, or the topic is gone.
         """
         self._check_open()
+        self._place()
         room = min(max_bytes, _MAX_BYTES)
         self._fetch(max(1, min(_CHUNK, max_messages - len(self._held))), 0)
         if not self._held and self._failure is None and timeout_s > 0:
@@ -132,6 +134,7 @@ class KafkaConsumer:
             self._closed = True
             self._consumer.close()
             self._fetched.clear()
+            self._unplaced.clear()
             self._held.clear()
 
     def __enter__(self) -> KafkaConsumer:
@@ -150,8 +153,7 @@ class KafkaConsumer:
             batch = self._consumer.consume(count, timeout_s)
         except KafkaException as error:
             raise from_exception(error, self._what) from error
-        if self._broken is not None:
-            raise self._broken
+        self._raise_broken()
         fetched = self._fetched
         held = self._held
         for message in batch:
@@ -186,21 +188,37 @@ class KafkaConsumer:
         if failure is not None:
             raise failure
 
+    def _raise_broken(self) -> None:
+        broken, self._broken = self._broken, None
+        if broken is not None:
+            raise broken
+
     def _take(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._unplaced.update(found.partition for found in partitions)
         try:
-            known = self._positions(frozenset(str(found.partition) for found in partitions))
+            self._place()
         except BaseException as error:  # noqa: BLE001 - it is raised by `poll`, which the client called this from
             self._broken = error
+            consumer.incremental_assign([])  # or the client would begin somewhere by itself
+
+    def _place(self) -> None:
+        """Begin to read what was assigned; what fails is done again by the next poll."""
+        if not self._unplaced:
             return
-        for found in partitions:
-            position = known.get(str(found.partition))
-            found.offset = OFFSET_BEGINNING if position is None else position
-            self._fetched[found.partition] = position or 0
-        consumer.incremental_assign(partitions)
+        known = self._positions(frozenset(map(str, self._unplaced)))
+        places = []
+        for number in sorted(self._unplaced):
+            position = known.get(str(number))
+            self._fetched[number] = position or 0
+            places.append(TopicPartition(self._topic, number, OFFSET_BEGINNING if position is None else position))
+        self._unplaced.clear()
+        self._consumer.incremental_assign(places)
 
     def _give_up(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self._forget({found.partition for found in partitions})
-        consumer.incremental_unassign(partitions)
+        placed = [found for found in partitions if found.partition not in self._unplaced]
+        self._unplaced.difference_update(found.partition for found in partitions)
+        self._forget({found.partition for found in placed})
+        consumer.incremental_unassign(placed)
 
     def _forget(self, numbers: set[int]) -> None:
         # In place: `_fetch` goes on with the same list and the same dictionary.
