@@ -11,7 +11,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asof.backends.loading import open_online_store, open_registry
+from asof.backends.formats import open_decoder
+from asof.backends.loading import open_online_store, open_registry, open_stream
 from asof.backends.local.executor import LocalExecutor
 from asof.backends.local.expressions import LocalExpressions
 from asof.backends.local.folders import LocalFolders
@@ -24,6 +25,7 @@ from asof.clock import Clock, SystemClock, parse_instant, to_us
 from asof.config import FILE_NAME, find_root, load_config, parse_size
 from asof.definitions.collection import Definitions
 from asof.errors import AsofError, InputError
+from asof.plan.streams import row_schema, stream_of
 from asof.services import unregistered
 from asof.services.apply import apply_plan, plan_changes
 from asof.services.backfill import Backfiller
@@ -42,6 +44,7 @@ from asof.services.project import collect_definitions
 from asof.services.prune import plan_prune, prune
 from asof.services.request import require_defaults
 from asof.services.spine import make_spine
+from asof.services.stream import open_feeds, run_feeds
 from asof.services.training_sets import Recipe, TrainingSets
 from asof.services.writer import open_writer
 
@@ -70,6 +73,7 @@ if TYPE_CHECKING:
     from asof.services.prune import PrunePlan
     from asof.services.request import Request
     from asof.services.results import HistoricalFeatures
+    from asof.services.stream import StreamProgress
     from asof.services.training_set import TrainingSet
     from asof.services.writer import SourceWriter
 
@@ -592,11 +596,15 @@ class FeatureStore:
         """
         return self.ingestor(source).push(rows)
 
-    def ingestor(self, source: str) -> SourceWriter:
+    def ingestor(self, source: str, *, with_history: bool = False) -> SourceWriter:
         """Return what takes rows of a stream source in, as of the newest revision; for servers and workers.
 
         Views over a source without history that were never materialized are begun; of one with history they wait for
         the first `materialize`.
+
+        Args:
+            source: Its name.
+            with_history: Begin views over a source with history, too, which reads all of that.
 
         Raises:
             NotFoundError: no such source.
@@ -606,10 +614,52 @@ class FeatureStore:
         with self._lock:
             found = self._writers.get(source)
             if found is None or found[0] is not catalog:
-                found = self._writers[source] = catalog, self._open_writer(catalog, source)
+                writer = self._open_writer(catalog, source, with_history=with_history)
+                found = self._writers[source] = catalog, writer
             return found[1]
 
-    def _open_writer(self, catalog: Catalog, source: str) -> SourceWriter:
+    def stream(
+        self,
+        sources: str | Sequence[str] | None = None,
+        *,
+        until_caught_up: bool = False,
+        stop: threading.Event | None = None,
+        progress: Callable[[StreamProgress], None] | None = None,
+    ) -> Sequence[StreamProgress]:
+        """Read topics into the log and into every view over them, each message once, until told to stop.
+
+        Views that were never materialized are first. Any number of processes may do this: the partitions of a topic are
+        shared among them.
+
+        Args:
+            sources: Names of stream sources. Default: all that have a topic.
+            until_caught_up: Stop when everything is taken in that was there when reading began.
+            stop: Set it, from another thread or a signal handler, to stop when the batch at hand is taken in.
+            progress: Called after each batch, and about once a second.
+
+        Returns:
+            What was done, per source.
+
+        Raises:
+            NotFoundError: no such source.
+            ConfigError: there is no setting `stream`, or a source has no topic.
+            StreamError: the broker cannot be reached or read, and another try would not help.
+        """
+        feeds = open_feeds(
+            self.catalog(),
+            sources,
+            url=self.config.stream,
+            backend=lambda: open_stream(self.config.stream, self.config.root),
+            decoder=lambda spec: open_decoder(
+                stream_of(spec).format, row_schema(spec), registry=self.config.schema_registry
+            ),
+            writer=lambda name: self.ingestor(name, with_history=True),
+            project=self.config.project,
+            clock=self.clock,
+        )
+        return run_feeds(feeds, until_caught_up=until_caught_up, stop=stop or threading.Event(), progress=progress)
+
+    def _open_writer(self, catalog: Catalog, source: str, *, with_history: bool) -> SourceWriter:
         executor = LocalExecutor(self._state_dir("tmp"), self.config.memory_budget_bytes)
         scanner = self._scanner({}, self.config.memory_budget_bytes, executor.threads)
         return open_writer(
@@ -623,6 +673,7 @@ class FeatureStore:
             arrivals=self._arrivals,
             materializer=self._materializer(scanner, executor),
             threads=executor.threads,
+            with_history=with_history,
         )
 
     def _arrivals(self, frames: Mapping[str, Any]) -> LocalScanner:
