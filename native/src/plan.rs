@@ -6,12 +6,13 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use arrow_schema::{Field, Schema};
 
+use crate::aggregates::grouped::Grouped;
 use crate::aggregates::moments::Moments;
-use crate::aggregates::value::LaneType;
+use crate::aggregates::value::{LaneType, ValueRef};
 use crate::aggregates::{Accumulator, Kind, unit_of};
 use crate::error::{KernelError, Result};
 use crate::history::grouping::same_length;
-use crate::output::{OutputType, Sink};
+use crate::output::{OneValue, OutputType, Sink};
 
 /// One feature as the caller declares it.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +26,8 @@ pub struct FeatureSpec {
     pub hop_us: Option<i64>,
     pub n: Option<usize>,
     pub quantile: Option<f64>,
+    /// Index of the column to group by; `None` gives one value for all events.
+    pub by: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -74,10 +77,12 @@ impl Window {
     }
 }
 
-/// A partial state that some features share: one per (lane, kind), whatever the window.
+/// A partial state that some features share: one per (lane, secondary key, kind), whatever the window.
 #[derive(Clone, Debug)]
 pub struct Slot {
     pub lane: Option<usize>,
+    /// The lane of the secondary key, where there is one state of `kind` per value of it.
+    pub by: Option<usize>,
     pub kind: Kind,
 }
 
@@ -87,11 +92,15 @@ pub struct Feature {
     pub name: String,
     pub function: Function,
     pub lane: Option<usize>,
+    /// The lane of the secondary key.
+    pub by: Option<usize>,
     /// Index into the plan's windows.
     pub window: usize,
     /// Index into the plan's slots.
     pub slot: usize,
     pub output: OutputType,
+    /// The type that the function gives: that of the output, or of a value in it where it is a map.
+    given: OutputType,
     /// The unscaled value of one, for decimals.
     unit: f64,
 }
@@ -157,7 +166,11 @@ impl WindowPlan {
 
     /// An empty state for a slot.
     pub fn state(&self, slot: &Slot) -> Accumulator {
-        Accumulator::new(&slot.kind, self.lane_type(slot.lane))
+        let lane = self.lane_type(slot.lane);
+        match self.lane_type(slot.by) {
+            None => Accumulator::new(&slot.kind, lane),
+            Some(key) => Accumulator::Grouped(Grouped::new(&slot.kind, lane, key)),
+        }
     }
 
     fn add(&mut self, spec: &FeatureSpec) -> Result<()> {
@@ -172,25 +185,42 @@ impl WindowPlan {
                 invalid(spec, &format!("input column {i} does not exist; there are {}", self.lanes.len()))
             })?),
         };
-        let output = function.output(spec, lane)?;
+        let given = function.output(spec, lane)?;
+        let output = self.output(spec, given)?;
         let unit = unit_of(lane.map_or(0, |l| l.lane_type.scale()));
         let window = position(&mut self.windows, spec.window()?);
-        let slot = self.slot(spec.lane, function.kind());
-        self.features.push(Feature { name: spec.name.clone(), function, lane: spec.lane, window, slot, output, unit });
+        let slot = self.slot(spec.lane, spec.by, function.kind());
+        let (name, lane, by) = (spec.name.clone(), spec.lane, spec.by);
+        self.features.push(Feature { name, function, lane, by, window, slot, output, given, unit });
         Ok(())
     }
 
+    /// The type of a feature whose function gives `given`.
+    fn output(&self, spec: &FeatureSpec, given: OutputType) -> Result<OutputType> {
+        let Some(by) = spec.by else { return Ok(given) };
+        let missing = || invalid(spec, &format!("column {by} to group by does not exist"));
+        let key = self.lanes.get(by).ok_or_else(missing)?.lane_type;
+        if matches!(key, LaneType::Float64 | LaneType::Decimal { .. }) {
+            return Err(invalid(spec, "it groups by a column of floats or decimals, which are no keys"));
+        }
+        match given {
+            OutputType::Scalar(value) if spec.function()?.groups() => Ok(OutputType::Map { key, value }),
+            _ => Err(invalid(spec, "this function cannot be grouped")),
+        }
+    }
+
     /// The slot that serves `kind` on `lane`, widened where an existing one holds too little.
-    fn slot(&mut self, lane: Option<usize>, kind: Kind) -> usize {
+    fn slot(&mut self, lane: Option<usize>, by: Option<usize>, kind: Kind) -> usize {
         for (i, slot) in self.slots.iter_mut().enumerate() {
             if slot.lane == lane
+                && slot.by == by
                 && let Some(both) = slot.kind.covering(&kind)
             {
                 slot.kind = both;
                 return i;
             }
         }
-        self.slots.push(Slot { lane, kind });
+        self.slots.push(Slot { lane, by, kind });
         self.slots.len() - 1
     }
 }
@@ -261,6 +291,22 @@ impl FeatureSpec {
 }
 
 impl Function {
+    /// Whether it may group by a secondary key: it gives one value from a state that events can leave one by one.
+    fn groups(self) -> bool {
+        matches!(
+            self,
+            Self::Count
+                | Self::Sum
+                | Self::Mean
+                | Self::Variance
+                | Self::Stddev
+                | Self::Min
+                | Self::Max
+                | Self::First
+                | Self::Last
+        )
+    }
+
     pub fn kind(self) -> Kind {
         match self {
             Self::Count => Kind::Moments { sum: false, squares: false },
@@ -313,6 +359,37 @@ impl Feature {
     /// # Panics
     /// If the state is of another kind.
     pub fn finalize(&self, state: &Accumulator, out: &mut impl Sink) -> Result<()> {
+        match state {
+            Accumulator::Grouped(groups) => {
+                self.finalize_groups(groups.iter(), out, |state, value| self.finalize_value(state, value))
+            }
+            state => self.finalize_value(state, out),
+        }
+    }
+
+    /// Appends a map from the states of the groups that there are, ascending by key; none of them is an empty window.
+    ///
+    /// # Errors
+    /// As [`Feature::finalize`], and what `finalize` returns.
+    pub fn finalize_groups<'k, S>(
+        &self,
+        groups: impl Iterator<Item = (ValueRef<'k>, S)>,
+        out: &mut impl Sink,
+        finalize: impl Fn(S, &mut OneValue) -> Result<()>,
+    ) -> Result<()> {
+        let entry = |(key, state)| {
+            let mut value = OneValue::default();
+            finalize(state, &mut value)?;
+            Ok((key, value.0))
+        };
+        let entries = groups.map(entry).collect::<Result<Vec<_>>>()?;
+        if entries.is_empty() {
+            return self.finalize_empty(out);
+        }
+        out.push_map(&entries)
+    }
+
+    fn finalize_value(&self, state: &Accumulator, out: &mut impl Sink) -> Result<()> {
         match (state, self.function) {
             (Accumulator::Moments(moments), _) => return self.finalize_moments(moments, out),
             (Accumulator::Min(best) | Accumulator::Max(best), _) => {
@@ -351,7 +428,7 @@ impl Feature {
     }
 
     fn finalize_sum(&self, moments: &Moments, out: &mut impl Sink) -> Result<()> {
-        match self.output {
+        match self.given {
             OutputType::Scalar(LaneType::Float64) => out.push_float(moments.float_sum()),
             OutputType::Scalar(LaneType::Decimal { .. }) => match moments.integer_sum() {
                 None => out.push_null(),
@@ -378,12 +455,17 @@ impl Feature {
         ))
     }
 
-    /// The value of an empty window: 0 for counts, null for the rest.
-    pub fn finalize_empty(&self, out: &mut impl Sink) {
+    /// The value of an empty window: 0 for counts, an empty map for counts by a key, null for the rest.
+    ///
+    /// # Errors
+    /// `Overflow` if the sink is full.
+    pub fn finalize_empty(&self, out: &mut impl Sink) -> Result<()> {
         match self.function {
+            Function::Count if self.by.is_some() => return out.push_map(&[]),
             Function::Count | Function::CountDistinct | Function::ApproxCountDistinct => out.push_int(0),
             _ => out.push_null(),
         }
+        Ok(())
     }
 }
 
@@ -430,6 +512,20 @@ mod tests {
     }
 
     #[test]
+    fn features_share_a_state_only_under_one_secondary_key() {
+        let specs = [
+            spec("a", "sum", Some(0)),
+            FeatureSpec { by: Some(1), ..spec("b", "mean", Some(0)) },
+            FeatureSpec { by: Some(1), ..spec("c", "count", Some(0)) },
+            FeatureSpec { by: Some(1), ..spec("d", "count", None) },
+        ];
+        let plan = WindowPlan::new(&schema(), &specs).unwrap();
+        assert_eq!(plan.features.iter().map(|f| f.slot).collect::<Vec<_>>(), [0, 1, 1, 2]);
+        let map = OutputType::Map { key: LaneType::Utf8, value: LaneType::Float64 };
+        assert_eq!(plan.features[1].output, map);
+    }
+
+    #[test]
     fn what_cannot_be_compiled_says_why() {
         let cases = [
             (spec("x", "median", Some(0)), "no such function"),
@@ -438,6 +534,9 @@ mod tests {
             (spec("x", "sum", Some(9)), "does not exist"),
             (spec("x", "top_k", Some(0)), "n must be"),
             (spec("x", "percentile", Some(0)), "quantile"),
+            (FeatureSpec { by: Some(0), ..spec("x", "count", None) }, "floats or decimals"),
+            (FeatureSpec { by: Some(9), ..spec("x", "count", None) }, "to group by does not exist"),
+            (FeatureSpec { by: Some(1), ..spec("x", "count_distinct", Some(0)) }, "cannot be grouped"),
             (FeatureSpec { window_us: Some(5), ..spec("x", "sum", Some(0)) }, "go together"),
             (FeatureSpec { window_us: Some(-5), hop_us: Some(1), ..spec("x", "sum", Some(0)) }, "positive"),
         ];

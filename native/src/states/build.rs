@@ -220,11 +220,17 @@ impl<'a> Builder<'a> {
         for &slot in &zone.slots {
             let state = &mut self.states[slot];
             state.clear();
-            let lane = self.plan.slots[slot].lane.map(|lane| &self.lanes[lane]);
+            let column = |lane: Option<usize>| lane.map(|lane| &self.lanes[lane]);
+            let (lane, by) = (column(self.plan.slots[slot].lane), column(self.plan.slots[slot].by));
             for &(event_time, row) in &self.known[events.clone()] {
                 let value = lane.map_or(Some(ValueRef::Int(0)), |lane| lane.value(row as usize));
-                if let Some(value) = value {
-                    state.add(value, event_time, row.into());
+                let Some(value) = value else { continue };
+                match by {
+                    None => state.add(value, event_time, row.into()),
+                    Some(by) => by
+                        .value(row as usize)
+                        .iter()
+                        .for_each(|key| state.add_keyed(*key, value, event_time, row.into())),
                 }
             }
             state.encode(time, out);

@@ -125,7 +125,8 @@ class Explainer:
             row = self._history.read(view, [feature], spine, statuses=True).slice(0, 1)
         except FeatureValueError as error:
             return OfflineValue(None, "error", error.what)
-        return OfflineValue(row.column(feature.name)[0].as_py(), row.column(feature.name + STATUS)[0].as_py(), "")
+        value = row.column(feature.name)[0].as_py(maps_as_pydicts="strict")
+        return OfflineValue(value, row.column(feature.name + STATUS)[0].as_py(), "")
 
     def _online(self, view: ViewSpec, feature: FeatureSpec, spine: Spine, at_us: int) -> OnlineValue:
         keys = _columns(view, spine)
@@ -234,4 +235,6 @@ def _identical(a: Any, b: Any) -> bool:
         return struct.pack("<d", a) == struct.pack("<d", b)
     if isinstance(a, list) and isinstance(b, list):
         return len(a) == len(b) and all(map(_identical, a, b))
+    if isinstance(a, dict) and isinstance(b, dict):
+        return _identical([*a], [*b]) and _identical([*a.values()], [*b.values()])
     return bool(a == b)
