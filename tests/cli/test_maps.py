@@ -32,7 +32,7 @@ def served(project: Project) -> Project:
 
 def test_describe_says_what_groups(served: Project) -> None:
     """With the type of the map."""
-    lines = served.run("describe", "views", "spend").out.splitlines()
+    lines = served.run("describe", "spend").out.splitlines()
     [line] = [line.split() for line in lines if "amount_sum_by_shop_1h" in line]
     assert line[:6] == ["amount_sum_by_shop_1h", "map<string,", "float64>", "sum(amount)", "by", "shop"]
 
