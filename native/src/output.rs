@@ -58,7 +58,7 @@ pub trait Sink {
     /// Takes a map as its entries, ascending by key.
     ///
     /// # Errors
-    /// `Overflow` if the sink holds more than 2^31 entries.
+    /// `Overflow` if the sink holds more than 2^31 entries or bytes of text.
     fn push_map(&mut self, entries: &[(ValueRef<'_>, Option<Value>)]) -> Result<()>;
 }
 
@@ -113,6 +113,8 @@ pub struct MapColumn {
     valid: NullBufferBuilder,
     keys: ScalarColumn,
     values: ScalarColumn,
+    /// Of the keys' and values' texts together: each column of them holds less than 2^31.
+    bytes: usize,
 }
 
 impl OutputColumn {
@@ -136,6 +138,7 @@ impl OutputColumn {
                 valid: NullBufferBuilder::new(capacity),
                 keys: ScalarColumn::new(key, capacity),
                 values: ScalarColumn::new(value, capacity),
+                bytes: 0,
             })),
         }
     }
@@ -218,6 +221,15 @@ impl Sink for OutputColumn {
         let Self::Map(map) = self else { unreachable!("map for a column of another kind") };
         let end = map.offsets[map.offsets.len() - 1];
         let more = i32::try_from(entries.len()).map_err(|_| too_many())?;
+        let length = |value: Option<ValueRef<'_>>| match value {
+            Some(ValueRef::Bytes(bytes)) => bytes.len(),
+            _ => 0,
+        };
+        let lengths = entries.iter().map(|(k, v)| length(Some(*k)) + length(v.as_ref().map(Value::as_ref)));
+        map.bytes += lengths.sum::<usize>();
+        if map.bytes > i32::MAX as usize {
+            return Err(too_many());
+        }
         for (key, value) in entries {
             map.keys.push(*key);
             match value {
@@ -243,7 +255,9 @@ impl MapColumn {
 
 #[cold]
 fn too_many() -> KernelError {
-    KernelError::Overflow("A column holds more than 2^31 items of lists or maps. Ask for fewer rows at a time.".into())
+    KernelError::Overflow(
+        "A column holds more than 2^31 items or bytes of lists or maps. Ask for fewer rows at a time.".into(),
+    )
 }
 
 /// Grows one column without nesting.
