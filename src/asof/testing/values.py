@@ -229,7 +229,9 @@ def _with_source(view: FeatureView, source: FrameSource) -> FeatureView:
 
 def _answers(selection: Selection, columns: Mapping[str, ViewColumns], count: int) -> list[dict[str, Any]]:
     """Return per question the values and statuses by column and by column with `__status`."""
-    tables = {key: view.slice(0, count).to_pydict() if count else {} for key, view in columns.items()}
+    tables = {
+        key: view.slice(0, count).to_pydict(maps_as_pydicts="strict") if count else {} for key, view in columns.items()
+    }
     return [
         {
             item.column + suffix: tables[item.group][item.feature.name + suffix][number]
