@@ -14,6 +14,8 @@ from asof.errors import InputError, NotMaterializedError, did_you_mean
 from asof.interfaces.online import Generation, ViewKey
 from asof.kernel.programs import compile_events, compile_states, value_error
 from asof.services.everything import kernel_values
+from asof.services.missing import refuse_status_names
+from asof.services.online_missing import OnlineMissing
 from asof.services.online_on_demand import OnlineProgram
 from asof.services.request import from_request
 
@@ -58,6 +60,8 @@ class ReadPlan:
         head: How every JSON answer begins.
         shape: The answer's: which feature of which view every output column is.
         on_demand: What is computed from the views' blocks, or None.
+        missing: What is done about missing values besides what views do, or None.
+        columns: The answer's columns.
     """
 
     service: ServiceSpec | None
@@ -68,6 +72,8 @@ class ReadPlan:
     head: bytes
     shape: _native.AnswerPlan
     on_demand: OnlineProgram | None = None
+    missing: OnlineMissing | None = None
+    columns: tuple[str, ...] = ()
 
     @property
     def request(self) -> Mapping[str, RequestSpec]:
@@ -131,7 +137,13 @@ class OnlineFeatures:
         return values
 
     def to_arrow(self, *, statuses: bool = False) -> pa.RecordBatch:
-        """Return one row per key; with `statuses`, a column `<feature>__status` after each feature's."""
+        """Return one row per key; with `statuses`, a column `<feature>__status` after each feature's.
+
+        Raises:
+            InputError: a feature is named as the statuses of another would be.
+        """
+        if statuses:
+            refuse_status_names(self._plan.columns)
         return self._answer.to_arrow(statuses)
 
     def to_pandas(self) -> Any:
@@ -147,6 +159,8 @@ class OnlineFeatures:
                 for (name, version), generation in zip(self.versions.items(), self._generations, strict=True)
             }
             head += b'"views":%s,' % msgspec.json.encode(views)
+            if self._plan.missing is not None:
+                return self._plan.missing.without_blocks(self._answer.to_json(head, metadata))
         return self._answer.to_json(head, metadata)
 
 
@@ -207,6 +221,7 @@ class OnlineReader:
             InputError: keys or request inputs missing, unknown, of different lengths or of the wrong type.
             NotMaterializedError: a view has no generation, or only one of a later instant than `at_us`.
             FeatureValueError: an integer sum beyond 64 bits, or a user's function fails.
+            MissingValueError: a feature has no value although the service says that it must have one.
         """
         plan = self.plan(features)
         encoded = _encode(plan, keys)
@@ -225,6 +240,9 @@ class OnlineReader:
         blocks = [_block(view, found.values, instant) for view, found in zip(plan.views, reads, strict=True)]
         if plan.on_demand is not None and given is not None:
             blocks += plan.on_demand.blocks(blocks, given, instant)
+        if plan.missing is not None:
+            values = [found.values for found in reads]
+            blocks += plan.missing.blocks(values, blocks, instant, lambda row: _in_words(plan, keys, row))
         return OnlineFeatures(plan.shape.answer(blocks), plan, generations, instant)
 
     def _instant(self, plan: ReadPlan, generations: Sequence[Generation], at_us: int | None) -> int:
@@ -262,6 +280,10 @@ class OnlineReader:
             program = OnlineProgram(selection.on_demand, self._functions, self._expressions, blocks)
             picks |= program.picks(len(names))
             names += program.names
+        missing = OnlineMissing.of(selection, blocks, picks, len(names))
+        if missing is not None:
+            picks |= missing.picks
+            names += missing.names
         return ReadPlan(
             service=selection.service,
             views=tuple(plans),
@@ -274,6 +296,8 @@ class OnlineReader:
             + (b'"service":%s,' % msgspec.json.encode(service.key) if (service := selection.service) else b""),
             shape=_native.AnswerPlan(names, [(*picks[name], name) for name in selection.columns()]),
             on_demand=program,
+            missing=missing,
+            columns=selection.columns(),
         )
 
     def _view_key(self, view: ViewSpec) -> ViewKey:
@@ -292,7 +316,8 @@ def _reader(group: ViewGroup) -> Any:
     if view.kind == "state":
         return compile_states(view, view.features).plan.read
     program = compile_events(view, view.features)
-    chosen = [view.features.index(feature) for feature in group.features]
+    read = {feature.name for feature in group.features}
+    chosen = [position for position, feature in enumerate(view.features) if feature.name in read]
     return program.plan.reader(program.defaults, chosen).read
 
 
@@ -326,6 +351,12 @@ def _encode(plan: ReadPlan, keys: Keys) -> list[list[bytes | None]]:
                 fix=f"Give {', '.join(f'{name} as {dtype}' for name, dtype in zip(names, types, strict=True))}.",
             ) from error
     return encoded
+
+
+def _in_words(plan: ReadPlan, keys: Keys, row: int) -> str:
+    """Return the keys of a row for people."""
+    columns = _columns(keys)
+    return ", ".join(f"{name}={columns[name][row]!r}" for name in columns if name in plan.key_names) or f"row {row}"
 
 
 def _normalise(dtype: str, values: Any) -> list[Any]:
