@@ -66,7 +66,7 @@ forecast = FeatureService("forecast", features=[weather])
 filled = FeatureService(
     "filled",
     features=[
-        spend["amount_sum_lifetime"].with_missing(default=None, indicator=True),
+        spend["count_lifetime"].with_missing(default=-1, indicator=True),
         profile["country"].with_missing(default="??", limit="4000d", indicator=True),
     ],
 )

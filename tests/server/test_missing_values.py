@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     import httpx
 
 FEATURES = [
-    "spend__amount_sum_lifetime",
-    "spend__amount_sum_lifetime__missing",
+    "spend__count_lifetime",
+    "spend__count_lifetime__missing",
     "profile__country",
     "profile__country__missing",
 ]
-VALUES = [[3.5, False, "NL", False], [4.0, False, "BE", False], [None, True, "??", True]]
+VALUES = [[2, False, "NL", False], [1, False, "BE", False], [0, True, "??", True]]
 
 
 def test_values_are_filled_and_marked(client: httpx.Client) -> None:
