@@ -10,7 +10,7 @@ from asof.cli.format import generation
 from asof.cli.session import Session, json_option, pass_session
 from asof.definitions.on_demand import INSTANT
 from asof.durations import format_duration
-from asof.plan.missing import missing_text
+from asof.plan.phrases import missing_text
 from asof.plan.registered import NOUNS, VERSIONED
 from asof.plan.specs import (
     AggregateSpec,

@@ -1,4 +1,4 @@
-"""How services treat missing values, as specs: checked against features, in words, and as what a join has to note."""
+"""How services treat missing values, as specs: checked against features, and as what a join has to note."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from asof.durations import format_duration
 from asof.plan.resolve import default_to_json
 from asof.plan.specs import MissingSpec
 
@@ -58,22 +57,6 @@ def missing_spec(missing: Missing | None, dtype: str, feature: str) -> MissingSp
 
 def _stored(default: object, dtype: str, feature: str) -> Json:
     return None if default is None else default_to_json(default, dtype, f"{feature} in a service")
-
-
-def missing_text(missing: MissingSpec | None) -> str:
-    """Return a treatment in words: default 0.0, expired after 7d, indicator; empty for none."""
-    if missing is None:
-        return ""
-    words = []
-    if missing.default is not msgspec.UNSET:
-        words.append("no default" if missing.default is None else f"default {missing.default}")
-    if missing.limit_us is not None:
-        words.append(f"expired after {format_duration(missing.limit_us)}")
-    if missing.indicator:
-        words.append("indicator")
-    if missing.error:
-        words.append("error")
-    return ", ".join(words)
 
 
 def notes_of(items: Iterable[SelectedFeature]) -> Notes:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from asof.durations import format_duration
-from asof.plan.missing import missing_text
+from asof.plan.phrases import missing_text
 from asof.plan.specs import (
     AnySpec,
     Column,
