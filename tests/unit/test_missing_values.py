@@ -189,6 +189,14 @@ def test_a_service_has_its_own_default_limit_and_indicator(store: FeatureStore) 
     assert [*rows[0][0]] == [*rows[1][0]]
 
 
+@pytest.mark.parametrize("limit", [None, "30d"])
+def test_the_views_own_ttl_holds_besides(store: FeatureStore, limit: str | None) -> None:
+    """Without a limit and with a longer one."""
+    for found in serve(store, profile["country"].with_missing(default="?", limit=limit)):
+        assert column(found, "profile__country") == ["NL", "?", "?", "?"]
+        assert column(found, "profile__country__status") == ["present", "null", "expired", "missing"]
+
+
 def test_on_demand_views_see_their_inputs_untreated(store: FeatureStore) -> None:
     """Their own features are treated after they are computed."""
     rows = serve(
