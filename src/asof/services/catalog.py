@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NoReturn, TypeVar, cast
 
 import msgspec
 
 from asof.definitions import FeatureSelection, FeatureService, FeatureView, OnDemandView
 from asof.errors import InputError, NotFoundError, did_you_mean
+from asof.plan.missing import missing_spec
 from asof.plan.references import parse_feature, parse_object
 from asof.plan.registered import VERSIONED, Kind, Newest, Registered, decode_spec
 from asof.plan.selected import ComputedFeature, SelectedFeature
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from asof.definitions.roles import Role
     from asof.interfaces.registry import RegistrySnapshot, StoredObject
     from asof.plan.selected import Selected
+    from asof.plan.specs import MissingSpec
 
     FeatureLike = str | FeatureView | OnDemandView | FeatureSelection
 
@@ -195,7 +197,9 @@ class Catalog:
                 fix=f'Ask for the view in a list: ["{text}"].',
             )
         service = self.service(reference.name, reference.version)
-        items = [self._item(self.pinned(pinned), pinned.feature, pinned.as_role) for pinned in service.features]
+        items = [
+            _treated(self._item(self.pinned(one), one.feature, one.as_role), one.missing) for one in service.features
+        ]
         return select_items(service, items, self.pinned)
 
     def _resolve(self, feature: FeatureLike) -> Iterable[Selected]:
@@ -203,7 +207,11 @@ class Catalog:
             return self._resolve(feature.name)
         if isinstance(feature, FeatureSelection):
             view = self.any_view(feature.view.name, None)
-            return [self._item(view, name, feature.role) for name in feature.names]
+            items = [self._item(view, name, feature.role) for name in feature.names]
+            return [
+                _treated(one, missing_spec(feature.missing, one.feature.dtype, f"{view.name}:{one.feature.name}"))
+                for one in items
+            ]
         if not isinstance(feature, str):
             raise InputError(
                 f"{feature!r} does not name a feature", fix='Write "view:feature", a view or a selection of a view.'
@@ -302,3 +310,7 @@ class Catalog:
                 spec = msgspec.structs.replace(spec, version=stored.version)
             self._decoded[key] = spec
         return self._decoded[key]
+
+
+def _treated(item: Selected, missing: MissingSpec | None) -> Selected:
+    return item if missing is None else replace(item, missing=missing)

@@ -15,6 +15,8 @@ from asof.interfaces.online import Generation, ViewKey
 from asof.kernel.programs import compile_events, compile_states, value_error
 from asof.services.everything import kernel_values
 from asof.services.freshness import exact_instant, is_stale
+from asof.services.missing import refuse_status_names
+from asof.services.online_missing import OnlineMissing
 from asof.services.online_on_demand import OnlineProgram
 from asof.services.request import from_request
 
@@ -59,6 +61,8 @@ class ReadPlan:
         head: How every JSON answer begins.
         shape: The answer's: which feature of which view every output column is.
         on_demand: What is computed from the views' blocks, or None.
+        missing: What is done about missing values besides what views do, or None.
+        columns: The answer's columns.
     """
 
     service: ServiceSpec | None
@@ -69,6 +73,8 @@ class ReadPlan:
     head: bytes
     shape: _native.AnswerPlan
     on_demand: OnlineProgram | None = None
+    missing: OnlineMissing | None = None
+    columns: tuple[str, ...] = ()
 
     @property
     def request(self) -> Mapping[str, RequestSpec]:
@@ -132,7 +138,13 @@ class OnlineFeatures:
         return values
 
     def to_arrow(self, *, statuses: bool = False) -> pa.RecordBatch:
-        """Return one row per key; with `statuses`, a column `<feature>__status` after each feature's."""
+        """Return one row per key; with `statuses`, a column `<feature>__status` after each feature's.
+
+        Raises:
+            InputError: a feature is named as the statuses of another would be.
+        """
+        if statuses:
+            refuse_status_names(self._plan.columns)
         return self._answer.to_arrow(statuses)
 
     def to_pandas(self) -> Any:
@@ -148,6 +160,8 @@ class OnlineFeatures:
                 for (name, version), generation in zip(self.versions.items(), self._generations, strict=True)
             }
             head += b'"views":%s,' % msgspec.json.encode(views)
+            if self._plan.missing is not None:
+                return self._plan.missing.without_blocks(self._answer.to_json(head, metadata))
         return self._answer.to_json(head, metadata)
 
 
@@ -208,6 +222,7 @@ class OnlineReader:
             InputError: keys or request inputs missing, unknown, of different lengths or of the wrong type.
             NotMaterializedError: a view has no generation, or only one of a later instant than `at_us`.
             FeatureValueError: an integer sum beyond 64 bits, or a user's function fails.
+            MissingValueError: a feature has no value although the service says that it must have one.
         """
         plan = self.plan(features)
         encoded = _encode(plan, keys)
@@ -224,12 +239,16 @@ class OnlineReader:
                 raise _not_materialized(view.view)
             generations.append(found.generation)
         instant = self._instant(plan, generations, at_us, now_us)
-        blocks = [
-            _block(view, found.values, instant, stale=is_stale(view.view, found.generation, now_us))
-            for view, found in zip(plan.views, reads, strict=True)
-        ]
+        blocks = [_block(view, found.values, instant) for view, found in zip(plan.views, reads, strict=True)]
         if plan.on_demand is not None and given is not None:
             blocks += plan.on_demand.blocks(blocks, given, instant)
+        if plan.missing is not None:
+            values = [found.values for found in reads]
+            blocks += plan.missing.blocks(values, blocks, instant, lambda row: _in_words(plan, keys, row))
+        for position, (view, generation) in enumerate(zip(plan.views, generations, strict=True)):
+            if is_stale(view.view, generation, now_us):
+                for block in (position, *(plan.missing.blocks_of(position) if plan.missing is not None else ())):
+                    blocks[block] = blocks[block].stale()
         return OnlineFeatures(plan.shape.answer(blocks), plan, generations, instant)
 
     def _instant(self, plan: ReadPlan, generations: Sequence[Generation], at_us: int | None, now_us: int) -> int:
@@ -267,6 +286,10 @@ class OnlineReader:
             program = OnlineProgram(selection.on_demand, self._functions, self._expressions, blocks)
             picks |= program.picks(len(names))
             names += program.names
+        missing = OnlineMissing.of(selection, blocks, picks, len(names))
+        if missing is not None:
+            picks |= missing.picks
+            names += missing.names
         return ReadPlan(
             service=selection.service,
             views=tuple(plans),
@@ -279,16 +302,17 @@ class OnlineReader:
             + (b'"service":%s,' % msgspec.json.encode(service.key) if (service := selection.service) else b""),
             shape=_native.AnswerPlan(names, [(*picks[name], name) for name in selection.columns()]),
             on_demand=program,
+            missing=missing,
+            columns=selection.columns(),
         )
 
     def _view_key(self, view: ViewSpec) -> ViewKey:
         return ViewKey(self._project, view.name, view.version)
 
 
-def _block(plan: _ViewPlan, values: Sequence[bytes | None], instant_us: int, *, stale: bool) -> Any:
+def _block(plan: _ViewPlan, values: Sequence[bytes | None], instant_us: int) -> Any:
     try:
-        block = plan.read(values, instant_us)
-        return block.stale() if stale else block
+        return plan.read(values, instant_us)
     except OverflowError as error:
         raise value_error(plan.view, error) from error
 
@@ -298,7 +322,8 @@ def _reader(group: ViewGroup) -> Any:
     if view.kind == "state":
         return compile_states(view, view.features).plan.read
     program = compile_events(view, view.features)
-    chosen = [view.features.index(feature) for feature in group.features]
+    read = {feature.name for feature in group.features}
+    chosen = [position for position, feature in enumerate(view.features) if feature.name in read]
     return program.plan.reader(program.defaults, chosen).read
 
 
@@ -332,6 +357,12 @@ def _encode(plan: ReadPlan, keys: Keys) -> list[list[bytes | None]]:
                 fix=f"Give {', '.join(f'{name} as {dtype}' for name, dtype in zip(names, types, strict=True))}.",
             ) from error
     return encoded
+
+
+def _in_words(plan: ReadPlan, keys: Keys, row: int) -> str:
+    """Return the keys of a row for people."""
+    columns = _columns(keys)
+    return ", ".join(f"{name}={columns[name][row]!r}" for name in columns if name in plan.key_names) or f"row {row}"
 
 
 def _normalise(dtype: str, values: Any) -> list[Any]:

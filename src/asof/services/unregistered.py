@@ -8,6 +8,7 @@ from asof.definitions import FeatureSelection, FeatureService, FeatureView, Fram
 from asof.definitions.collection import Definitions
 from asof.errors import InputError
 from asof.plan.functions import function_spec
+from asof.plan.missing import missing_spec
 from asof.plan.selected import ComputedFeature, SelectedFeature
 from asof.plan.selection import select_items
 from asof.plan.specs import OnDemandSpec
@@ -16,11 +17,14 @@ from asof.services.resolve import resolve_definitions
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from asof.definitions.missing import Missing
     from asof.definitions.roles import Role
     from asof.interfaces import Scanner
     from asof.plan.selected import Selected
     from asof.plan.selection import Selection
     from asof.plan.specs import FunctionSpec, ViewSpec
+
+    _Named = tuple[str, str, Role | None, Missing | None]
 
 
 def collect(features: Any) -> Definitions | None:
@@ -70,14 +74,17 @@ def select(features: Any, definitions: Definitions, scanner: Scanner) -> Selecti
     """
     resolved = resolve_definitions(definitions, scanner)
     if isinstance(features, FeatureService):
-        named = [(view.name, name, role) for (view, name), role in zip(features.features, features.roles, strict=True)]
+        named = [
+            (view.name, name, role, missing)
+            for (view, name), role, missing in zip(features.features, features.roles, features.missing, strict=True)
+        ]
         service = resolved.services[0]
     else:
         named = [one for item in _listed(features) for one in _named(item)]
         service = None
     views: dict[str, ViewSpec | OnDemandSpec] = {spec.name: spec for spec in resolved.views}
     views |= {spec.name: spec for spec in resolved.on_demand}
-    items = [_item(views[view], name, role) for view, name, role in named]
+    items = [_item(views[view], name, role, missing) for view, name, role, missing in named]
     return select_items(service, items, lambda used: views[used.view])
 
 
@@ -112,13 +119,15 @@ def _no_feature(item: object) -> InputError:
     )
 
 
-def _named(item: FeatureView | OnDemandView | FeatureSelection) -> Iterable[tuple[str, str, Role | None]]:
+def _named(item: FeatureView | OnDemandView | FeatureSelection) -> Iterable[_Named]:
     if isinstance(item, FeatureSelection):
-        return [(item.view.name, name, item.role) for name in item.names]
-    return [(item.name, name, None) for name in item.feature_names()]
+        return [(item.view.name, name, item.role, item.missing) for name in item.names]
+    return [(item.name, name, None, None) for name in item.feature_names()]
 
 
-def _item(view: ViewSpec | OnDemandSpec, name: str, role: Role | None) -> Selected:
+def _item(view: ViewSpec | OnDemandSpec, name: str, role: Role | None, missing: Missing | None) -> Selected:
     if isinstance(view, OnDemandSpec):
-        return ComputedFeature(view, next(feature for feature in view.features if feature.name == name))
-    return SelectedFeature(view, next(feature for feature in view.features if feature.name == name), role)
+        computed = next(feature for feature in view.features if feature.name == name)
+        return ComputedFeature(view, computed, missing_spec(missing, computed.dtype, f"{view.name}:{name}"))
+    stored = next(feature for feature in view.features if feature.name == name)
+    return SelectedFeature(view, stored, role, missing_spec(missing, stored.dtype, f"{view.name}:{name}"))

@@ -24,12 +24,15 @@ from asof.definitions import (
     OnDemandView,
     StateView,
 )
+from asof.definitions.missing import INDICATOR
 from asof.errors import InputError, RejectedRowsWarning, UnsupportedOperationError, did_you_mean
 from asof.interfaces.scanner import ColumnRequest, ScanRequest
+from asof.plan.selected import has_indicator
 from asof.plan.specs import column_name
 from asof.services import unregistered
 from asof.services.functions import FunctionLoader
-from asof.services.history import STATUS, HistoryReader
+from asof.services.history import STATUS, STATUS_NAMES, HistoryReader
+from asof.services.missing import STATUS_SUFFIX, refuse_missing, refuse_status_names
 from asof.services.spine import EVENT_TIMESTAMP, Spine, make_spine
 from asof.testing import oracle
 from asof.testing.comparison import agrees
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from asof.definitions import Source
+    from asof.plan.selected import SelectedFeature
     from asof.plan.selection import Selection, ViewGroup
     from asof.plan.specs import FunctionSpec, SourceSpec, ViewSpec
     from asof.services.history import ViewColumns
@@ -109,6 +113,7 @@ def feature_table(
         InputError: rows, keys or instants that cannot be read, or rows of a source that no view reads.
         DefinitionError, SchemaError: the definitions do not fit the rows.
         FeatureValueError: an integer sum beyond 64 bits.
+        MissingValueError: a feature has no value where the service says that it must have one.
         AssertionError: the kernel and the oracle disagree, which is a defect of Asof.
     """
     short = isinstance(features, FeatureView) or (isinstance(features, FeatureSelection) and features.role is None)
@@ -120,7 +125,7 @@ def feature_table(
     tables = _tables([*views], rows, questions)
     sources = {name: _frame_source(view.source, tables[name]) for view in views if (name := view.source.name) in tables}
     replaced = {id(view): _with_source(view, sources[view.source.name]) for view in views}
-    chosen = [FeatureSelection(replaced[id(one.view)], one.names, one.role) for one in listed]
+    chosen = [FeatureSelection(replaced[id(one.view)], one.names, one.role, one.missing) for one in listed]
     definitions = unregistered.collect(chosen)
     if definitions is None:
         raise InputError("No features are asked for", fix="Give a view, a selection or a service.")
@@ -130,14 +135,20 @@ def feature_table(
         root = Path(folder)
         scanner = _RowsScanner(root, tables, unregistered.functions(definitions))
         selection = unregistered.select(chosen, definitions, scanner)
+        if statuses:
+            refuse_status_names(selection.columns())
+        missing = {column_name(one.view.name, name, one.role): one.missing for one in chosen for name in one.names}
         prepared = make_spine(questions, EVENT_TIMESTAMP)
         reader = HistoryReader(scanner, LocalExecutor(root / "tmp", _MEMORY_BYTES, threads=1), now_us=now_us)
         columns = reader.read_all(selection.groups(), prepared, statuses=True)
         answers = _answers(selection, columns, len(spine))
         for group in selection.groups():
             view = next(one for one in replaced.values() if one.name == group.view.name)
-            exact = _oracle(view, group, tables[view.source.name], scanner, prepared, now_us)
-            _compare(group, exact, answers)
+            for item in (one for one in selection.items if one.group == group.key):
+                treated = oracle.treated(view, item.feature.name, missing.get(item.column))
+                exact = _oracle(treated, group, tables[view.source.name], scanner, prepared, now_us)
+                _compare(item, exact, answers)
+        refuse_missing(selection, columns, prepared)
     return [_named(selection, answer, short=short, statuses=statuses) for answer in answers]
 
 
@@ -168,8 +179,8 @@ def _check_predicate(source: str, schema: pa.Schema, predicate: str) -> None:
 def _selections(features: Any) -> list[FeatureSelection]:
     listed: list[Any]
     if isinstance(features, FeatureService):
-        pairs = zip(features.features, features.roles, strict=True)
-        listed = [FeatureSelection(view, (name,), role) for (view, name), role in pairs]
+        pairs = zip(features.features, features.roles, features.missing, strict=True)
+        listed = [FeatureSelection(view, (name,), role, missing) for (view, name), role, missing in pairs]
     else:
         single = FeatureView | OnDemandView | FeatureSelection
         listed = [features] if isinstance(features, single) else list(features)
@@ -228,13 +239,13 @@ def _with_source(view: FeatureView, source: FrameSource) -> FeatureView:
 
 
 def _answers(selection: Selection, columns: Mapping[str, ViewColumns], count: int) -> list[dict[str, Any]]:
-    """Return per question the values and statuses by column and by column with `__status`."""
+    """Return per question the values and statuses by column and by column with STATUS."""
     tables = {
         key: view.slice(0, count).to_pydict(maps_as_pydicts="strict") if count else {} for key, view in columns.items()
     }
     return [
         {
-            item.column + suffix: tables[item.group][item.feature.name + suffix][number]
+            item.column + suffix: tables[item.group][item.read.name + suffix][number]
             for item in selection.items
             for suffix in ("", STATUS)
         }
@@ -283,24 +294,27 @@ def _evaluated(
     return {row[_ROW]: row for batch in scan.batches for row in batch.to_pylist()}
 
 
-def _compare(group: ViewGroup, exact: Sequence[oracle.Answer], given: Sequence[Row]) -> None:
+def _compare(item: SelectedFeature, exact: Sequence[oracle.Answer], given: Sequence[Row]) -> None:
     """Refuse answers of the kernel that the oracle does not give."""
+    feature, column = item.feature, item.column
+    function = None if feature.aggregate is None else feature.aggregate.function
     for number, (wanted, row) in enumerate(zip(exact, given, strict=True)):
-        for feature in group.features:
-            column = column_name(group.view.name, feature.name, group.role)
-            function = None if feature.aggregate is None else feature.aggregate.function
-            value, status = row[column], row[column + STATUS]
-            expected = wanted.values[feature.name], wanted.statuses[feature.name]
-            if not agrees(function, expected[0], value) or expected[1] != status:
-                raise AssertionError(
-                    f"{column} of question {number} is {value!r} ({status}) from the kernel and {expected[0]!r} "
-                    f"({expected[1]}) from the oracle. That is a defect of Asof: please report it with these rows."
-                )
+        value, status = row[column], row[column + STATUS]
+        expected = wanted.values[feature.name], wanted.statuses[feature.name]
+        if not agrees(function, expected[0], value) or expected[1] != status:
+            raise AssertionError(
+                f"{column} of question {number} is {value!r} ({status}) from the kernel and {expected[0]!r} "
+                f"({expected[1]}) from the oracle. That is a defect of Asof: please report it with these rows."
+            )
 
 
 def _named(selection: Selection, answer: Row, *, short: bool, statuses: bool) -> dict[str, Any]:
-    return {
-        (item.feature.name if short else item.column) + suffix: answer[item.column + suffix]
-        for item in selection.items
-        for suffix in (("", STATUS) if statuses else ("",))
-    }
+    named: dict[str, Any] = {}
+    for item in selection.items:
+        name = item.feature.name if short else item.column
+        shown = {name: (answer[item.column], answer[item.column + STATUS])}
+        if has_indicator(item):
+            shown[name + INDICATOR] = (answer[item.column + STATUS] != STATUS_NAMES[0], STATUS_NAMES[0])
+        for column, (value, status) in shown.items():
+            named |= {column: value, **({column + STATUS_SUFFIX: status} if statuses else {})}
+    return named
