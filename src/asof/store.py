@@ -9,7 +9,7 @@ import threading
 import time
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from asof.backends.loading import open_online_store, open_registry
 from asof.backends.local.executor import LocalExecutor
@@ -296,7 +296,7 @@ class FeatureStore:
             unregistered.functions(definitions) if definitions else {},
         )
         if definitions is None:
-            selection = self.catalog().select(features)
+            selection = self.catalog().select(cast("str | Sequence[str]", features))
         else:
             selection = unregistered.select(features, definitions, scanner)
         if isinstance(spine, str | os.PathLike):

@@ -21,7 +21,7 @@ from asof.plan.specs import (
     SourceSpec,
     ViewSpec,
 )
-from asof.plan.wording import call_text
+from asof.plan.wording import call_text, keys_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,11 +82,9 @@ def _show(session: Session, one: Description) -> None:
 
 
 def _show_features(session: Session, spec: ServiceSpec) -> None:
-    roles = any(f.role is not None for f in spec.features)
+    roles = any(keys_text(f) for f in spec.features)
     rows = [
-        (f.column, f"{f.view}@{f.view_version}", f.feature)
-        + ((", ".join(f"{key} = {column}" for key, column in f.keys),) if roles else ())
-        for f in spec.features
+        (f.column, f"{f.view}@{f.view_version}", f.feature) + ((keys_text(f),) if roles else ()) for f in spec.features
     ]
     session.table(["column", "view", "feature", *(["keys"] if roles else [])], rows)
 

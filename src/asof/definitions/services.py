@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from asof.definitions.names import check_name, check_tags
 from asof.definitions.on_demand_views import OnDemandView
-from asof.definitions.roles import Role, prefixed, refuse_two_mappings
+from asof.definitions.roles import Role, prefixed, read_under, refuse_two_mappings
 from asof.definitions.views import FeatureSelection, FeatureView
 from asof.errors import DefinitionError
 
@@ -67,14 +67,14 @@ class FeatureService:
         for (view, feature), role in zip(pairs, roles, strict=True):
             column = prefixed(role, f"{view.name}__{feature}")
             if column in seen:
-                under = f" under role {role.name!r}" if role else ""
+                under = f" under role {role.name!r}" if role and role.name else ""
                 raise DefinitionError(
                     f"Service {name!r} lists {view.name}:{feature} twice{under}",
                     why=f"Both fill column {column}",
                     fix="List each feature once.",
                 )
             seen.add(column)
-        refuse_two_mappings((view.name, role) for (view, _), role in zip(pairs, roles, strict=True))
+        refuse_two_mappings(one for (view, _), role in zip(pairs, roles, strict=True) for one in read_under(view, role))
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "features", tuple(pairs))
         object.__setattr__(self, "roles", tuple(roles))

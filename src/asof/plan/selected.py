@@ -9,17 +9,25 @@ from asof.definitions.roles import prefixed
 from asof.plan.specs import column_name
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from asof.definitions.roles import Role
     from asof.plan.specs import ComputedSpec, FeatureSpec, OnDemandSpec, ViewSpec
 
 
 @dataclass(frozen=True)
 class SelectedFeature:
-    """A stored feature of a view, and the role that the view is read under, if any."""
+    """A stored feature of a view, and how the view is read.
+
+    Attributes:
+        role: The role with its mapping to columns, if any.
+        lookups: Pairs of join key and the feature that holds it.
+    """
 
     view: ViewSpec
     feature: FeatureSpec
     role: Role | None = None
+    lookups: tuple[tuple[str, SelectedFeature], ...] = ()
 
     @property
     def column(self) -> str:
@@ -30,6 +38,18 @@ class SelectedFeature:
     def group(self) -> str:
         """The key of the group that it is read in: spend@3, under a role destination__spend@3."""
         return prefixed(self.role, self.view.key)
+
+    @property
+    def mapping(self) -> object:
+        """Where the join keys are found; equal for two features that are read together."""
+        keys = self.role.keys if self.role is not None else ()
+        return keys, tuple((key, one.group, one.feature.name, one.mapping) for key, one in self.lookups)
+
+    def needed(self) -> Iterator[SelectedFeature]:
+        """Yield the features that the join keys are looked up in, and those that are needed for these."""
+        for _, one in self.lookups:
+            yield one
+            yield from one.needed()
 
 
 @dataclass(frozen=True)

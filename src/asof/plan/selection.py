@@ -16,16 +16,21 @@ if TYPE_CHECKING:
     from asof.definitions.roles import Role
     from asof.plan.on_demand import OnDemandRead
     from asof.plan.selected import Selected
-    from asof.plan.specs import FeatureSpec, InputSpec, OnDemandSpec, ServiceSpec, ViewSpec
+    from asof.plan.specs import EntitySpec, FeatureSpec, OnDemandSpec, PinnedFeature, ServiceSpec, ViewSpec
 
 
 @dataclass(frozen=True)
 class ViewGroup:
-    """One view version under one role, and the features that are read of it, in column order."""
+    """One view version under one role, and the features that are read of it, in column order.
+
+    Attributes:
+        lookups: Pairs of join key and the feature of another group that holds it.
+    """
 
     view: ViewSpec
     role: Role | None
     features: tuple[FeatureSpec, ...]
+    lookups: tuple[tuple[str, SelectedFeature], ...] = ()
 
     @property
     def key(self) -> str:
@@ -37,10 +42,14 @@ class ViewGroup:
         """What answers call it: spend, under a role destination__spend."""
         return prefixed(self.role, self.view.name)
 
-    def key_columns(self) -> tuple[str, ...]:
-        """Return the columns that hold the entity's join keys in spines and requests, in the entity's order."""
-        names = (key.name for key in self.view.entity.join_keys)
-        return tuple(name if self.role is None else self.role.column(name) for name in names)
+    def asked_keys(self) -> dict[str, tuple[str, str]]:
+        """Return by join key, of those that are not looked up, its column in spines and requests and its type."""
+        found = dict(self.lookups)
+        return {
+            key.name: (key.name if self.role is None else self.role.column(key.name), key.dtype)
+            for key in self.view.entity.join_keys
+            if key.name not in found
+        }
 
 
 @dataclass(frozen=True)
@@ -62,9 +71,11 @@ class Selection:
         return tuple(item.column for item in self.items) if self.on_demand is None else self.on_demand.outputs
 
     def stored(self) -> tuple[SelectedFeature, ...]:
-        """Return the features that are read, those last that only on-demand views need; no column twice."""
-        needed = self.on_demand.inputs if self.on_demand is not None else ()
-        return tuple({item.column: item for item in (*self.items, *needed)}.values())
+        """Return the features that are read, each once: the columns, what on-demand views need, what lookups need."""
+        inputs = self.on_demand.inputs if self.on_demand is not None else ()
+        listed = (*self.items, *inputs)
+        needed = (one for item in listed for one in item.needed())
+        return tuple({(item.group, item.feature.name): item for item in (*listed, *needed)}.values())
 
     def groups(self) -> tuple[ViewGroup, ...]:
         """Return each view version once per role, in the order of first use, with its features in column order."""
@@ -72,7 +83,8 @@ class Selection:
         for item in self.stored():
             groups.setdefault(item.group, []).append(item)
         return tuple(
-            ViewGroup(items[0].view, items[0].role, tuple(item.feature for item in items)) for items in groups.values()
+            ViewGroup(items[0].view, items[0].role, tuple(item.feature for item in items), items[0].lookups)
+            for items in groups.values()
         )
 
     def views(self) -> tuple[ViewSpec, ...]:
@@ -81,15 +93,15 @@ class Selection:
 
     def key_types(self) -> dict[str, str]:
         """Return the columns that hold join keys and their types; of one that two views read differently, the last."""
-        return {
-            column: key.dtype
-            for group in self.groups()
-            for column, key in zip(group.key_columns(), group.view.entity.join_keys, strict=True)
-        }
+        return {column: dtype for group in self.groups() for column, dtype in group.asked_keys().values()}
+
+    def asked_entities(self) -> tuple[EntitySpec, ...]:
+        """Return the entity of each group whose join keys are in spines and requests, none of them looked up."""
+        return tuple(group.view.entity for group in self.groups() if not group.lookups)
 
 
 def select_items(
-    service: ServiceSpec | None, items: Sequence[Selected], find: Callable[[InputSpec], ViewSpec | OnDemandSpec]
+    service: ServiceSpec | None, items: Sequence[Selected], find: Callable[[PinnedFeature], ViewSpec | OnDemandSpec]
 ) -> Selection:
     """Return the selection of these features, in column order.
 
@@ -100,14 +112,16 @@ def select_items(
 
     Raises:
         InputError: two of them fill the same column, or disagree about a request input.
-        DefinitionError: a role maps the keys of a view in two ways.
+        DefinitionError: the keys of a view are found in two ways under one role, or without one.
     """
     _refuse_repeats(items)
     stored = tuple(item for item in items if isinstance(item, SelectedFeature))
     chosen = Selection(service, stored, read_of(items, find))
-    refuse_two_mappings((item.view.name, item.role) for item in chosen.stored())
+    listed = (*stored, *(chosen.on_demand.inputs if chosen.on_demand else ()))
+    every = (one for item in listed for one in (item, *item.needed()))
+    refuse_two_mappings((one.view.name, one.role.name if one.role else "", one.mapping) for one in every)
     by_column: dict[str, SelectedFeature] = {}
-    for item in (*stored, *(chosen.on_demand.inputs if chosen.on_demand else ())):
+    for item in listed:
         other = by_column.setdefault(item.column, item)
         if other.view.key != item.view.key:
             raise InputError(

@@ -10,10 +10,11 @@ import msgspec
 
 from asof import _native
 from asof.clock import EPOCH, FIRST_US, from_us, iso, parse_instant, to_us
-from asof.errors import InputError, NotMaterializedError, did_you_mean
-from asof.interfaces.online import Generation, ViewKey
+from asof.errors import InputError, NotMaterializedError, StoreError, did_you_mean
+from asof.interfaces.online import Generation, ViewKey, ViewRead
 from asof.kernel.programs import compile_events, compile_states, value_error
 from asof.services.everything import kernel_values
+from asof.services.online_lookups import compile_lookups
 from asof.services.online_on_demand import OnlineProgram
 from asof.services.request import from_request
 
@@ -28,22 +29,28 @@ if TYPE_CHECKING:
     from asof.plan.specs import RequestSpec, ServiceSpec, ViewSpec
     from asof.services.catalog import Catalog
     from asof.services.functions import FunctionLoader
+    from asof.services.online_lookups import LookupProgram
     from asof.services.request import Request
 
     Keys = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
 
 _MAX_PLANS = 1024
+_ATTEMPTS = 10
 
 
 @dataclass(frozen=True)
 class _ViewPlan:
-    """One view of a read, once per role: where its values are, which keys it takes, and what decodes it."""
+    """One view of a read, once per role: where its values are, which keys it takes, and what decodes it.
+
+    Attributes:
+        entity: Which of the plan's sets of keys; None where keys are looked up.
+    """
 
     name: str
     view: ViewSpec
     key: ViewKey
-    entity: int
+    entity: int | None
     read: Any
 
 
@@ -58,6 +65,7 @@ class ReadPlan:
         head: How every JSON answer begins.
         shape: The answer's: which feature of which view every output column is.
         on_demand: What is computed from the views' blocks, or None.
+        lookups: Which views' keys are found in other views' blocks, or None.
     """
 
     service: ServiceSpec | None
@@ -68,6 +76,7 @@ class ReadPlan:
     head: bytes
     shape: _native.AnswerPlan
     on_demand: OnlineProgram | None = None
+    lookups: LookupProgram | None = None
 
     @property
     def request(self) -> Mapping[str, RequestSpec]:
@@ -206,6 +215,7 @@ class OnlineReader:
         Raises:
             InputError: keys or request inputs missing, unknown, of different lengths or of the wrong type.
             NotMaterializedError: a view has no generation, or only one of a later instant than `at_us`.
+            StoreError: the store fails.
             FeatureValueError: an integer sum beyond 64 bits, or a user's function fails.
         """
         plan = self.plan(features)
@@ -215,17 +225,41 @@ class OnlineReader:
             given = plan.on_demand.given(request, len(encoded[0]) if encoded else None)
         elif request:
             from_request(request, {}, None)
-        reads = self._store.read([(view.key, encoded[view.entity]) for view in plan.views])
-        generations: list[Generation] = []
-        for view, found in zip(plan.views, reads, strict=True):
-            if found.generation is None:
-                raise _not_materialized(view.view)
-            generations.append(found.generation)
-        instant = self._instant(plan, generations, at_us)
-        blocks = [_block(view, found.values, instant) for view, found in zip(plan.views, reads, strict=True)]
+        for _ in range(_ATTEMPTS):
+            reads = self._store.read([(v.key, () if v.entity is None else encoded[v.entity]) for v in plan.views])
+            generations = _generations(plan, reads)
+            instant = self._instant(plan, generations, at_us)
+            blocks = [_block(view, found.values, instant) for view, found in zip(plan.views, reads, strict=True)]
+            if plan.lookups is None or self._follow(plan, plan.lookups, keys, generations, blocks, instant):
+                break
+        else:
+            raise StoreError(
+                "The views of this read were materialized again and again while it followed its lookups",
+                why="All values of an answer come from generations that were there together",
+                fix="Read again.",
+            )
         if plan.on_demand is not None and given is not None:
             blocks += plan.on_demand.blocks(blocks, given, instant)
         return OnlineFeatures(plan.shape.answer(blocks), plan, generations, instant)
+
+    def _follow(
+        self,
+        plan: ReadPlan,
+        lookups: LookupProgram,
+        keys: Keys,
+        generations: Sequence[Generation],
+        blocks: list[_native.Block],
+        instant_us: int,
+    ) -> bool:
+        columns = keys if isinstance(keys, dict) else _columns(keys)
+        return lookups.follow(
+            self._store,
+            [view.key for view in plan.views],
+            generations,
+            blocks,
+            lambda column, dtype: _normalise(dtype, columns[column]),
+            lambda position, values: _block(plan.views[position], values, instant_us),
+        )
 
     def _instant(self, plan: ReadPlan, generations: Sequence[Generation], at_us: int | None) -> int:
         newest = max((generation.instant_us for generation in generations), default=FIRST_US)
@@ -252,10 +286,15 @@ class OnlineReader:
         for group in groups:
             view = group.view
             name = group.name if called.count(group.name) == 1 else group.key  # of two versions, each with its own
-            dtypes = tuple(key.dtype for key in view.entity.join_keys)
-            position = entities.setdefault((group.key_columns(), dtypes), len(entities))
+            asked = tuple(group.asked_keys().values())
+            position = None
+            if asked or not group.lookups:  # beside lookups too, or nothing would check them
+                found = tuple(column for column, _ in asked), tuple(dtype for _, dtype in asked)
+                position = entities.setdefault(found, len(entities))
             blocks[group.key] = len(plans)
-            plans.append(_ViewPlan(name, view, self._view_key(view), position, _reader(group)))
+            plans.append(
+                _ViewPlan(name, view, self._view_key(view), None if group.lookups else position, _reader(group))
+            )
         picks = {item.column: (blocks[item.group], item.view.features.index(item.feature)) for item in selection.items}
         names, program = [plan.name for plan in plans], None
         if selection.on_demand is not None:
@@ -274,10 +313,20 @@ class OnlineReader:
             + (b'"service":%s,' % msgspec.json.encode(service.key) if (service := selection.service) else b""),
             shape=_native.AnswerPlan(names, [(*picks[name], name) for name in selection.columns()]),
             on_demand=program,
+            lookups=compile_lookups(groups),
         )
 
     def _view_key(self, view: ViewSpec) -> ViewKey:
         return ViewKey(self._project, view.name, view.version)
+
+
+def _generations(plan: ReadPlan, reads: Sequence[ViewRead]) -> list[Generation]:
+    generations: list[Generation] = []
+    for view, found in zip(plan.views, reads, strict=True):
+        if found.generation is None:
+            raise _not_materialized(view.view)
+        generations.append(found.generation)
+    return generations
 
 
 def _block(plan: _ViewPlan, values: Sequence[bytes | None], instant_us: int) -> Any:

@@ -280,7 +280,8 @@ class TrainingSets:
             extra[splits.SPLIT] = splits.assign(recipe.split, spine)
         if recipe.label is not None:
             label, source = recipe.label
-            entities = [view.entity for view in selection.views()]
+            # Keys that are looked up are in no spine, unless the label says that this one holds them.
+            entities = [v.entity for v in selection.views()] if label.keys else list(selection.asked_entities())
             reader = LabelReader(label, _at_version(source, inputs), entities, recipe.now_us)
             kept = pa.array(reader.mature(spine))
             spine = type(spine)(spine.table.filter(kept), spine.instants.filter(kept), spine.event_time)
@@ -424,11 +425,12 @@ def _files(inputs: Sequence[SourceInput]) -> dict[str, list[str]]:
 def _at_versions(selection: Selection, inputs: Sequence[SourceInput]) -> Selection:
     """Return the selection with every Delta source at its recorded version."""
 
+    def one(item: SelectedFeature) -> SelectedFeature:
+        view = msgspec.structs.replace(item.view, source=_at_version(item.view.source, inputs))
+        return replace(item, view=view, lookups=tuple((key, one(found)) for key, found in item.lookups))
+
     def fixed(items: tuple[SelectedFeature, ...]) -> tuple[SelectedFeature, ...]:
-        return tuple(
-            replace(item, view=msgspec.structs.replace(item.view, source=_at_version(item.view.source, inputs)))
-            for item in items
-        )
+        return tuple(map(one, items))
 
     read = selection.on_demand
     computed = None if read is None else replace(read, inputs=fixed(read.inputs))

@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from asof.definitions import FeatureSelection, FeatureService, FeatureView, FrameSource, OnDemandView
 from asof.definitions.collection import Definitions
+from asof.definitions.roles import looked_up
 from asof.errors import InputError
 from asof.plan.functions import function_spec
-from asof.plan.selected import ComputedFeature, SelectedFeature
+from asof.plan.lookups import check_lookups, unpinned
+from asof.plan.lookups import select as select_feature
+from asof.plan.selected import ComputedFeature
 from asof.plan.selection import select_items
-from asof.plan.specs import OnDemandSpec
+from asof.plan.specs import OnDemandSpec, ViewSpec
 from asof.services.resolve import resolve_definitions
 
 if TYPE_CHECKING:
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
     from asof.interfaces import Scanner
     from asof.plan.selected import Selected
     from asof.plan.selection import Selection
-    from asof.plan.specs import FunctionSpec, ViewSpec
+    from asof.plan.specs import FunctionSpec, PinnedFeature
 
 
 def collect(features: Any) -> Definitions | None:
@@ -41,6 +44,8 @@ def collect(features: Any) -> Definitions | None:
     for item in listed:
         _check(item)
     views = [item.view if isinstance(item, FeatureSelection) else item for item in listed]
+    roles = [item.role for item in listed if isinstance(item, FeatureSelection)]
+    views += [one.view for role in roles for one in looked_up(role)]
     return Definitions.of([("the features asked for", views)])
 
 
@@ -77,8 +82,14 @@ def select(features: Any, definitions: Definitions, scanner: Scanner) -> Selecti
         service = None
     views: dict[str, ViewSpec | OnDemandSpec] = {spec.name: spec for spec in resolved.views}
     views |= {spec.name: spec for spec in resolved.on_demand}
-    items = [_item(views[view], name, role) for view, name, role in named]
-    return select_items(service, items, lambda used: views[used.view])
+    specs = {name: spec for name, spec in views.items() if isinstance(spec, ViewSpec)}
+    for view, _, role in named:
+        check_lookups("The read", role, specs.get(view), specs)
+
+    def find(used: PinnedFeature) -> ViewSpec | OnDemandSpec:
+        return views[used.view]
+
+    return select_items(service, [_item(views[view], name, role, find) for view, name, role in named], find)
 
 
 def _listed(features: Any) -> list[Any]:
@@ -118,7 +129,13 @@ def _named(item: FeatureView | OnDemandView | FeatureSelection) -> Iterable[tupl
     return [(item.name, name, None) for name in item.feature_names()]
 
 
-def _item(view: ViewSpec | OnDemandSpec, name: str, role: Role | None) -> Selected:
+def _item(
+    view: ViewSpec | OnDemandSpec,
+    name: str,
+    role: Role | None,
+    find: Callable[[PinnedFeature], ViewSpec | OnDemandSpec],
+) -> Selected:
     if isinstance(view, OnDemandSpec):
         return ComputedFeature(view, next(feature for feature in view.features if feature.name == name))
-    return SelectedFeature(view, next(feature for feature in view.features if feature.name == name), role)
+    feature = next(feature for feature in view.features if feature.name == name)
+    return select_feature(view, feature, unpinned(view.name, name, role), find)
