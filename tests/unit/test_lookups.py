@@ -24,7 +24,7 @@ from asof import (
 )
 from asof.clock import FixedClock, from_us
 from asof.definitions.training import Label
-from asof.errors import DefinitionError, InputError, NotMaterializedError, SchemaError
+from asof.errors import DefinitionError, InputError, NotMaterializedError, SchemaError, StoreError
 from asof.plan.specs import LookupSpec, ServiceFeature, ServiceSpec, meaning_hash
 from asof.plan.wording import describe_change
 
@@ -333,3 +333,39 @@ def test_one_view_is_called_by_one_name(store: FeatureStore) -> None:
     asked = {"customer_id": [11], "card_id": [1], "at": [from_us(5)]}
     row = store.get_historical_features(both, asked).to_arrow().to_pylist()[0]
     assert (row["people__age"], row["owner__people__age"]) == (40, 31)
+
+
+def test_an_answer_mixes_no_two_generations(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A view that is materialized between the steps of a read begins it anew; for ever is an error."""
+    serve(store, people.via(OWNER)["age"])
+    read, rounds = store.online.read, 0
+
+    def interrupted(requests: Any) -> Any:
+        nonlocal rounds
+        found, rounds = read(requests), rounds + 1
+        if rounds % 2 and rounds <= limit:
+            store.materialize("cards")
+        return found
+
+    monkeypatch.setattr(store.online, "read", interrupted)
+    limit = 1
+    answer = store.get_online_features("fraud", {"card_id": [1]})
+    assert answer.to_dict() == {"people__age": [40]}
+    assert (rounds, answer.versions["cards"]["generation"]) == (4, 2)
+    limit = 1000
+    with pytest.raises(StoreError, match="materialized again and again"):
+        store.get_online_features("fraud", {"card_id": [1]})
+
+
+def test_a_round_trip_per_step(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Views without lookups stay with one, whatever their number."""
+    direct = FeatureService("direct", features=[cards, people, homes])
+    chain = FeatureService("chain", features=[people.via(OWNER), homes.via(people.via(OWNER)["household_id"])])
+    store.apply(store.plan([direct, chain]), who="test")
+    store.materialize()
+    read, rounds = store.online.read, []
+    monkeypatch.setattr(store.online, "read", lambda requests: rounds.append(len(requests)) or read(requests))
+    store.get_online_features("direct", {"card_id": [1], "customer_id": [10], "household_id": ["a"]})
+    assert rounds == [3]
+    store.get_online_features("chain", {"card_id": [1]})
+    assert rounds == [3, 3, 3, 3]
