@@ -364,7 +364,12 @@ def test_a_round_trip_per_step(store: FeatureStore, monkeypatch: pytest.MonkeyPa
     store.apply(store.plan([direct, chain]), who="test")
     store.materialize()
     read, rounds = store.online.read, []
-    monkeypatch.setattr(store.online, "read", lambda requests: rounds.append(len(requests)) or read(requests))
+
+    def counted(requests: Any) -> Any:
+        rounds.append(len(requests))
+        return read(requests)
+
+    monkeypatch.setattr(store.online, "read", counted)
     store.get_online_features("direct", {"card_id": [1], "customer_id": [10], "household_id": ["a"]})
     assert rounds == [3]
     store.get_online_features("chain", {"card_id": [1]})
