@@ -25,6 +25,7 @@ from asof import (
 from asof.clock import FixedClock, from_us
 from asof.definitions.training import Label
 from asof.errors import DefinitionError, InputError, NotMaterializedError, SchemaError, StoreError
+from asof.plan.registered import decode_spec, encode_spec
 from asof.plan.specs import LookupSpec, ServiceFeature, ServiceSpec, meaning_hash
 from asof.plan.wording import describe_change
 
@@ -141,6 +142,13 @@ def test_without_an_owner_there_is_nobody(store: FeatureStore) -> None:
         "present",
         "present",
     ]
+
+
+def test_an_empty_spine_gives_an_empty_answer(store: FeatureStore) -> None:
+    """With the right columns, as without lookups."""
+    empty = history(store, [people.via(OWNER)["household_id"], spend.via(OWNER)], statuses=True)
+    assert (empty.num_rows, empty.column_names[0]) == (0, "people__household_id")
+    assert empty.schema.field("spend__amount_sum_lifetime").type == pa.float64()
 
 
 def test_lookups_chain(store: FeatureStore) -> None:
@@ -277,6 +285,12 @@ def test_a_service_from_before_there_were_lookups_means_what_it_meant() -> None:
     found = LookupSpec(join_key="k", view="v", view_version=1, feature="f")
     looked = ServiceFeature(view="weather", view_version=1, feature="wind", lookups=(found,))
     assert meaning_hash(ServiceSpec(name="s", features=(looked,))) != meaning_hash(plain)
+    assert (
+        decode_spec("service", "s", b'{"name":"s","features":[{"view":"weather","view_version":1,"feature":"wind"}]}')
+        == plain
+    )
+    again = ServiceSpec(name="s", features=(looked,))
+    assert decode_spec("service", "s", encode_spec(again)) == again
     assert describe_change(plain, ServiceSpec(name="s", features=(looked,))) == (
         "keys of weather changed: none -> k = v:f",
     )
@@ -329,6 +343,11 @@ def test_one_view_is_called_by_one_name(store: FeatureStore) -> None:
         FeatureService("s", features=[people["age"], people.via(OWNER)["household_id"]])
     with pytest.raises(DefinitionError, match="twice"):
         FeatureService("s", features=[people["age"], people.via(OWNER)])
+    older = OnDemandView("o", inputs=[people["age"]], features=[on_demand.bucketize("old", "people__age", [65])])
+    with pytest.raises(DefinitionError, match="in two ways"):
+        FeatureService("s", features=[older, people.via(OWNER)])
+    with pytest.raises(DefinitionError, match="in two ways"):
+        store.get_historical_features([older, people.via(OWNER)], spine((1, 5)))
     both = [people["age"], people.via(OWNER, role="owner")["age"]]
     asked = {"customer_id": [11], "card_id": [1], "at": [from_us(5)]}
     row = store.get_historical_features(both, asked).to_arrow().to_pylist()[0]

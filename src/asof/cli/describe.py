@@ -26,6 +26,7 @@ from asof.plan.wording import call_text, keys_text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from asof.plan.specs import InputSpec
     from asof.services.overview import Description
 
 
@@ -142,9 +143,14 @@ def _derived(view: ViewSpec) -> list[tuple[str, str]]:
 
 
 def _inputs(spec: OnDemandSpec) -> list[tuple[object, ...]]:
-    rows: list[tuple[object, ...]] = [(i.column, i.dtype, f"{i.view}@{i.view_version}", None) for i in spec.inputs]
+    rows: list[tuple[object, ...]] = [(i.column, i.dtype, _origin(i), None) for i in spec.inputs]
     rows += [(r.name, r.dtype, "the request", r.default) for r in spec.request]
     return [*rows, (INSTANT, "timestamp", "the read", None)] if spec.instant else rows
+
+
+def _origin(used: InputSpec) -> str:
+    keys = keys_text(used)
+    return f"{used.view}@{used.view_version}" + (f" ({keys})" if keys else "")
 
 
 def _feature_row(feature: FeatureSpec) -> tuple[object, ...]:

@@ -12,7 +12,7 @@ from asof.definitions.views import FeatureSelection, FeatureView
 from asof.errors import DefinitionError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -74,10 +74,17 @@ class FeatureService:
                     fix="List each feature once.",
                 )
             seen.add(column)
-        refuse_two_mappings(one for (view, _), role in zip(pairs, roles, strict=True) for one in read_under(view, role))
+        refuse_two_mappings(one for (view, _), role in zip(pairs, roles, strict=True) for one in _read(view, role))
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "features", tuple(pairs))
         object.__setattr__(self, "roles", tuple(roles))
         object.__setattr__(self, "description", description)
         object.__setattr__(self, "owner", owner)
         object.__setattr__(self, "tags", check_tags("service", name, tags))
+
+
+def _read(view: FeatureView | OnDemandView, role: Role | None) -> Iterator[tuple[str, str, object]]:
+    """Yield how a view is read, and how what an on-demand view computes with is."""
+    yield from read_under(view, role)
+    for used, _, under in view.inputs if isinstance(view, OnDemandView) else ():
+        yield from _read(used, under)

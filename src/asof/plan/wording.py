@@ -156,8 +156,9 @@ def _on_demand(old: OnDemandSpec, new: OnDemandSpec) -> Words:
     words = _members(
         "input", before, after, lambda name: _changed(f"input {name}", before[name].dtype, after[name].dtype)
     )
-    pins = {i.view: i.view_version for i in old.inputs}
-    for view, version in {i.view: i.view_version for i in new.inputs}.items():
+    words += _changed_roles(old.inputs, new.inputs)
+    pins = {i.view: i.view_version for i in with_lookups(old.inputs)}
+    for view, version in {i.view: i.view_version for i in with_lookups(new.inputs)}.items():
         words += _changed("reads", f"{view}@{pins.get(view, version)}", f"{view}@{version}")
     asked, asks = {r.name: r for r in old.request}, {r.name: r for r in new.request}
     words += _members(
@@ -197,7 +198,7 @@ def _service(old: ServiceSpec, new: ServiceSpec) -> Words:
     before = {_feature_text(f): f for f in old.features}
     after = {_feature_text(f): f for f in new.features}
     words = _members("feature", before, after, lambda _: [])
-    words += _changed_roles(old, new)
+    words += _changed_roles(old.features, new.features)
     pins_before = {f.view: f.view_version for f in with_lookups(old.features)}
     pins_after = {f.view: f.view_version for f in with_lookups(new.features)}
     for view, version in pins_after.items():
@@ -211,9 +212,9 @@ def _feature_text(feature: ServiceFeature) -> str:
     return text if feature.role is None else f"{text} as {feature.role}"
 
 
-def _changed_roles(old: ServiceSpec, new: ServiceSpec) -> Words:
-    before = {(f.view, f.role): keys_text(f) for f in with_lookups(old.features)}
-    after = {(f.view, f.role): keys_text(f) for f in with_lookups(new.features)}
+def _changed_roles(old: Iterable[PinnedFeature], new: Iterable[PinnedFeature]) -> Words:
+    before = {(f.view, f.role): keys_text(f) for f in with_lookups(old)}
+    after = {(f.view, f.role): keys_text(f) for f in with_lookups(new)}
     return [
         phrase
         for (view, role), keys in after.items()

@@ -53,6 +53,8 @@ class SpineKeys:
             if one is None:
                 arrays.append(self._asked[group.key][key.name])
             else:
-                column = found[one.group].slice(0, self._rows).column(one.feature.name)
+                answers = found[one.group]
+                table = answers.slice(0, self._rows) if self._rows else answers.schema.empty_table()
+                column = table.column(one.feature.name)
                 arrays.append(key_array(pa.table({key.name: column}), key.name, key.dtype, group.view.entity.name))
         return arrays
