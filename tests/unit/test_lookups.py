@@ -25,15 +25,17 @@ from asof import (
 from asof.clock import FixedClock, from_us
 from asof.definitions.training import Label
 from asof.errors import DefinitionError, InputError, NotMaterializedError, SchemaError, StoreError
+from asof.interfaces import SnapshotStore
 from asof.plan.registered import decode_spec, encode_spec
 from asof.plan.specs import LookupSpec, ServiceFeature, ServiceSpec, meaning_hash
 from asof.plan.wording import describe_change
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from asof.definitions import FeatureView
+    from asof.interfaces import OnlineStore
 
     Rows = Sequence[dict[str, Any]]
 
@@ -354,42 +356,83 @@ def test_one_view_is_called_by_one_name(store: FeatureStore) -> None:
     assert (row["people__age"], row["owner__people__age"]) == (40, 31)
 
 
-def test_an_answer_mixes_no_two_generations(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A view that is materialized between the steps of a read begins it anew; for ever is an error."""
-    serve(store, people.via(OWNER)["age"])
-    read, rounds = store.online.read, 0
+class Plain:
+    """An online store that offers no snapshots, and does something after each read."""
 
-    def interrupted(requests: Any) -> Any:
-        nonlocal rounds
-        found, rounds = read(requests), rounds + 1
-        if rounds % 2 and rounds <= limit:
-            store.materialize("cards")
+    def __init__(self, store: OnlineStore, after: Callable[[int], None]) -> None:
+        self._store, self._after, self.requests = store, after, list[int]()
+
+    def read(self, requests: Any) -> Any:
+        found = self._store.read(requests)
+        self.requests.append(len(requests))
+        self._after(len(self.requests))
         return found
 
-    monkeypatch.setattr(store.online, "read", interrupted)
+    def __getattr__(self, name: str) -> Any:
+        if name == "in_snapshot":
+            raise AttributeError(name)
+        return getattr(self._store, name)
+
+
+def plain(store: FeatureStore, after: Callable[[int], None]) -> Plain:
+    """Put a store without snapshots in the place of the store's own."""
+    made = Plain(store.online, after)
+    store._online = made
+    store._reader = None
+    return made
+
+
+def test_an_answer_mixes_no_two_generations(store: FeatureStore) -> None:
+    """Without snapshots, a view that is materialized between the steps begins the read anew; for ever is an error."""
+    serve(store, people.via(OWNER)["age"])
     limit = 1
+
+    def after(rounds: int) -> None:
+        if rounds % 2 and rounds <= limit:
+            store.materialize("cards")
+
+    online = plain(store, after)
     answer = store.get_online_features("fraud", {"card_id": [1]})
     assert answer.to_dict() == {"people__age": [40]}
-    assert (rounds, answer.versions["cards"]["generation"]) == (4, 2)
+    assert (len(online.requests), answer.versions["cards"]["generation"]) == (4, 2)
     limit = 1000
-    with pytest.raises(StoreError, match="materialized again and again"):
+    with pytest.raises(StoreError, match="changed again and again"):
         store.get_online_features("fraud", {"card_id": [1]})
 
 
-def test_a_round_trip_per_step(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_snapshot_sees_all_steps_at_one_instant(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is materialized meanwhile is not looked at, and nothing is read twice."""
+    serve(store, people.via(OWNER)["age"])
+    assert isinstance(store.online, SnapshotStore)
+    own, rounds = store.online.in_snapshot, 0
+
+    def interrupted(work: Any) -> Any:
+        def between(read: Any) -> Any:
+            def counted(requests: Any) -> Any:
+                nonlocal rounds
+                found, rounds = read(requests), rounds + 1
+                if rounds == 1:
+                    store.materialize("cards")
+                return found
+
+            return work(counted)
+
+        return own(between)
+
+    monkeypatch.setattr(store.online, "in_snapshot", interrupted)
+    answer = store.get_online_features("fraud", {"card_id": [1]})
+    assert answer.to_dict() == {"people__age": [40]}
+    assert (rounds, answer.versions["cards"]["generation"]) == (2, 1)
+
+
+def test_a_round_trip_per_step(store: FeatureStore) -> None:
     """Views without lookups stay with one, whatever their number."""
     direct = FeatureService("direct", features=[cards, people, homes])
     chain = FeatureService("chain", features=[people.via(OWNER), homes.via(people.via(OWNER)["household_id"])])
     store.apply(store.plan([direct, chain]), who="test")
     store.materialize()
-    read, rounds = store.online.read, []
-
-    def counted(requests: Any) -> Any:
-        rounds.append(len(requests))
-        return read(requests)
-
-    monkeypatch.setattr(store.online, "read", counted)
+    online = plain(store, lambda rounds: None)
     store.get_online_features("direct", {"card_id": [1], "customer_id": [10], "household_id": ["a"]})
-    assert rounds == [3]
+    assert online.requests == [3]
     store.get_online_features("chain", {"card_id": [1]})
-    assert rounds == [3, 3, 3, 3]
+    assert online.requests == [3, 3, 3, 3]

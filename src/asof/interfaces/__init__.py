@@ -4,7 +4,7 @@ from asof.interfaces.executor import Executor, Partitions
 from asof.interfaces.expressions import ExpressionEngine
 from asof.interfaces.folders import FolderShelf
 from asof.interfaces.inputs import FileInput, InputRecorder, SourceInput
-from asof.interfaces.online import Generation, GenerationWriter, OnlineStore, ViewKey, ViewRead
+from asof.interfaces.online import Generation, GenerationWriter, OnlineStore, SnapshotStore, ViewKey, ViewRead
 from asof.interfaces.registry import Change, Registry, RegistrySnapshot, Revision, Run
 from asof.interfaces.scanner import ColumnRequest, Rejected, Scan, Scanner, ScanRequest
 from asof.interfaces.stream import Decoded, Decoder, Messages, Positions, StreamBackend, StreamConsumer
@@ -36,6 +36,7 @@ __all__ = [
     "Scan",
     "ScanRequest",
     "Scanner",
+    "SnapshotStore",
     "SourceInput",
     "StreamBackend",
     "StreamConsumer",

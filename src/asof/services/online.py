@@ -10,11 +10,11 @@ import msgspec
 
 from asof import _native
 from asof.clock import EPOCH, FIRST_US, from_us, iso, parse_instant, to_us
-from asof.errors import InputError, NotMaterializedError, StoreError, did_you_mean
+from asof.errors import InputError, NotMaterializedError, did_you_mean
 from asof.interfaces.online import Generation, ViewKey, ViewRead
 from asof.kernel.programs import compile_events, compile_states, value_error
 from asof.services.everything import kernel_values
-from asof.services.online_lookups import compile_lookups
+from asof.services.online_lookups import compile_lookups, settled
 from asof.services.online_on_demand import OnlineProgram
 from asof.services.request import from_request
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from asof.clock import Clock
     from asof.interfaces import ExpressionEngine, OnlineStore
+    from asof.interfaces.online import Read, ViewRead
     from asof.plan.selection import ViewGroup
     from asof.plan.specs import RequestSpec, ServiceSpec, ViewSpec
     from asof.services.catalog import Catalog
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
 
 _MAX_PLANS = 1024
-_ATTEMPTS = 10
 
 
 @dataclass(frozen=True)
@@ -225,41 +225,34 @@ class OnlineReader:
             given = plan.on_demand.given(request, len(encoded[0]) if encoded else None)
         elif request:
             from_request(request, {}, None)
-        for _ in range(_ATTEMPTS):
-            reads = self._store.read([(v.key, () if v.entity is None else encoded[v.entity]) for v in plan.views])
-            generations = _generations(plan, reads)
-            instant = self._instant(plan, generations, at_us)
-            blocks = [_block(view, found.values, instant) for view, found in zip(plan.views, reads, strict=True)]
-            if plan.lookups is None or self._follow(plan, plan.lookups, keys, generations, blocks, instant):
-                break
-        else:
-            raise StoreError(
-                "The views of this read were materialized again and again while it followed its lookups",
-                why="All values of an answer come from generations that were there together",
-                fix="Read again.",
-            )
+        instant, generations, blocks = settled(
+            self._store, lambda read: self._fetch(read, plan, encoded, keys, at_us), steps=plan.lookups is not None
+        )
         if plan.on_demand is not None and given is not None:
             blocks += plan.on_demand.blocks(blocks, given, instant)
         return OnlineFeatures(plan.shape.answer(blocks), plan, generations, instant)
 
-    def _follow(
-        self,
-        plan: ReadPlan,
-        lookups: LookupProgram,
-        keys: Keys,
-        generations: Sequence[Generation],
-        blocks: list[_native.Block],
-        instant_us: int,
-    ) -> bool:
-        columns = keys if isinstance(keys, dict) else _columns(keys)
-        return lookups.follow(
-            self._store,
-            [view.key for view in plan.views],
-            generations,
-            blocks,
-            lambda column, dtype: _normalise(dtype, columns[column]),
-            lambda position, values: _block(plan.views[position], values, instant_us),
-        )
+    def _fetch(
+        self, read: Read, plan: ReadPlan, encoded: Sequence[Sequence[bytes | None]], keys: Keys, at_us: int | None
+    ) -> tuple[int, list[Generation], list[_native.Block]] | None:
+        """Return the read's instant and what the store holds; None where that changed while lookups were followed."""
+        reads = read([(v.key, () if v.entity is None else encoded[v.entity]) for v in plan.views])
+        generations = _generations(plan, reads)
+        instant = self._instant(plan, generations, at_us)
+        blocks = [_block(view, found.values, instant) for view, found in zip(plan.views, reads, strict=True)]
+        if plan.lookups is not None:
+            columns = keys if isinstance(keys, dict) else _columns(keys)
+            done = plan.lookups.follow(
+                read,
+                [view.key for view in plan.views],
+                generations,
+                blocks,
+                lambda column, dtype: _normalise(dtype, columns[column]),
+                lambda position, values: _block(plan.views[position], values, instant),
+            )
+            if not done:
+                return None
+        return instant, generations, blocks
 
     def _instant(self, plan: ReadPlan, generations: Sequence[Generation], at_us: int | None) -> int:
         newest = max((generation.instant_us for generation in generations), default=FIRST_US)

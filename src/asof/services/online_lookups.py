@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 
 from asof import _native
+from asof.errors import StoreError
+from asof.interfaces.online import SnapshotStore
 from asof.services.lookups import in_steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from asof.interfaces import OnlineStore
-    from asof.interfaces.online import Generation, ViewKey
+    from asof.interfaces.online import Generation, Read, ViewKey
     from asof.plan.selection import ViewGroup
 
     Given = Callable[[str, str], list[Any]]
     Decode = Callable[[int, Sequence[bytes | None]], _native.Block]
 
+_T = TypeVar("_T")
+_ATTEMPTS = 100  # of two round trips or a few more; between them views that take arrivals may change
 _INTEGERS = {"timestamp": pa.int64(), "date": pa.int32()}
 
 
@@ -55,7 +59,7 @@ class LookupProgram:
 
     def follow(
         self,
-        store: OnlineStore,
+        read: Read,
         views: Sequence[ViewKey],
         generations: Sequence[Generation],
         blocks: list[_native.Block],
@@ -65,10 +69,10 @@ class LookupProgram:
         """Read the views whose keys are looked up, step by step, and put their blocks in place.
 
         Every step also asks for the generations of all other views, which have to be those that the first step saw:
-        then all values together are what the store held at one instant.
+        then all values together are what the store held at one instant, although it may offer no snapshots.
 
         Args:
-            store: The store.
+            read: Reads the store.
             views: All views of the read.
             generations: Theirs, in the first read.
             blocks: Theirs; those of views whose keys are looked up are replaced.
@@ -80,7 +84,7 @@ class LookupProgram:
         """
         for step in self.steps:
             keys = {position: self._keys(position, blocks, given) for position in step}
-            reads = store.read([(view, keys.get(position, ())) for position, view in enumerate(views)])
+            reads = read([(view, keys.get(position, ())) for position, view in enumerate(views)])
             if [found.generation for found in reads] != list(generations):
                 return False
             for position in step:
@@ -110,3 +114,26 @@ def compile_lookups(groups: Sequence[ViewGroup]) -> LookupProgram | None:
         places[blocks[group.key]] = tuple(found.values())
     steps = tuple(tuple(blocks[group.key] for group in step) for step in in_steps(groups))[1:]
     return LookupProgram(places, steps) if places else None
+
+
+def settled(store: OnlineStore, fetch: Callable[[Read], _T | None], *, steps: bool) -> _T:
+    """Return what a read of the store finds, all of it as of one instant.
+
+    Args:
+        store: Several steps are taken in one snapshot where it has snapshots, else until they agree.
+        fetch: The read; None where its steps do not agree.
+        steps: Whether there are several.
+
+    Raises:
+        StoreError: they did not agree for too long.
+    """
+    snapshots = store if steps and isinstance(store, SnapshotStore) else None
+    for _ in range(_ATTEMPTS):
+        found = fetch(store.read) if snapshots is None else snapshots.in_snapshot(fetch)
+        if found is not None:
+            return found
+    raise StoreError(
+        "The views of this read changed again and again while it followed its lookups",
+        why="All values of an answer are those of one instant, and this store offers no snapshots",
+        fix="Read again.",
+    )
