@@ -82,6 +82,34 @@ class WindowPlan:
             TypeError: columns of other types than the plan's.
         """
 
+    def update_states(
+        self,
+        old: Sequence[bytes | None],
+        event_codes: pa.Int32Array,
+        event_time: pa.Int64Array,
+        lanes: pa.RecordBatch,
+        instant: int,
+        threads: int,
+    ) -> pa.BinaryArray:
+        """The states of some keys with later arrivals taken in, by code.
+
+        Every event counts, however late. Equal event times go by who came first: events that a state holds, then these
+        in the order of their rows. A new state answers `instant` and later, or where the old one was built later, what
+        that one does.
+
+        Args:
+            old: The state of each key, None where there is none yet.
+            event_codes: The key of each event, a position in `old`; -1 is no key.
+            event_time: Microseconds.
+            lanes: The plan's input columns, in order.
+            instant: The present; states are not to be asked about earlier instants any more.
+            threads: How many threads to use.
+
+        Raises:
+            ValueError: lengths differ, a code past `old`, over 2 GiB of states, or states that the plan did not write.
+            TypeError: columns of other types than the plan's.
+        """
+
     def reader(self, defaults: pa.RecordBatch | None = None, chosen: list[int] | None = None) -> StateReader:
         """The plan made ready to read states; `defaults` as in `apply_defaults`.
 

@@ -16,6 +16,7 @@ from asof.backends.local.executor import LocalExecutor
 from asof.backends.local.expressions import LocalExpressions
 from asof.backends.local.folders import LocalFolders
 from asof.backends.local.inputs import LocalInputs
+from asof.backends.local.log import LocalLog
 from asof.backends.local.scanner import LocalScanner
 from asof.backends.local.tables import LocalTableWriter, read_table
 from asof.backends.local.transformer import LocalTransformer
@@ -42,6 +43,7 @@ from asof.services.prune import plan_prune, prune
 from asof.services.request import require_defaults
 from asof.services.spine import make_spine
 from asof.services.training_sets import Recipe, TrainingSets
+from asof.services.writer import open_writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -52,7 +54,7 @@ if TYPE_CHECKING:
     from asof.definitions.collection import Definition
     from asof.definitions.model_transforms import ModelTransform
     from asof.definitions.training import Split
-    from asof.interfaces import OnlineStore, Registry
+    from asof.interfaces import OfflineLog, OnlineStore, Registry
     from asof.interfaces.registry import Revision, Run
     from asof.plan.diff import Plan
     from asof.plan.lineage import Lineage
@@ -62,12 +64,14 @@ if TYPE_CHECKING:
     from asof.services.backfill import Backfilled
     from asof.services.explanation import Explanation
     from asof.services.grid import Instants
+    from asof.services.ingest import Ingested
     from asof.services.online import Keys
     from asof.services.overview import Description, Listed, Status
     from asof.services.prune import PrunePlan
     from asof.services.request import Request
     from asof.services.results import HistoricalFeatures
     from asof.services.training_set import TrainingSet
+    from asof.services.writer import SourceWriter
 
     _View = FeatureView | OnDemandView | FeatureSelection
     Features = str | FeatureService | _View | Sequence[str | _View]
@@ -104,6 +108,7 @@ class FeatureStore:
         self._checked_at_s = 0.0
         self._temporary: str | None = None
         self._expressions = LocalExpressions()
+        self._writers: dict[str, tuple[Catalog, SourceWriter]] = {}
 
     @classmethod
     def temporary(cls, *, clock: Clock | None = None) -> FeatureStore:
@@ -522,9 +527,91 @@ class FeatureStore:
         chosen = choose_views(catalog, views)
         executor = LocalExecutor(self._state_dir("tmp"), self.config.memory_budget_bytes)
         scanner = self._scanner({}, self.config.memory_budget_bytes, executor.threads)
-        job = Materializer(scanner, executor, self.online, project=self.config.project, clock=self.clock)
+        job = self._materializer(scanner, executor)
         instant_us = self.clock.now_us() if at is None else as_us(at)
         return [job.run(view, instant_us, progress) for view in chosen]
+
+    def _materializer(self, scanner: LocalScanner, executor: LocalExecutor) -> Materializer:
+        return Materializer(
+            scanner,
+            executor,
+            self.online,
+            project=self.config.project,
+            clock=self.clock,
+            log=self.log,
+            arrivals=self._arrivals,
+        )
+
+    # Streams -------------------------------------------------------------------------------------------------------
+
+    @property
+    def log(self) -> OfflineLog:
+        """The logs of the project's stream sources."""
+        return LocalLog(self.config.root / self.config.offline / "log")
+
+    def push(self, source: str, rows: Any) -> Ingested:
+        """Take rows of a stream source in: when this returns they are durable, and reads show them.
+
+        Args:
+            source: Its name.
+            rows: A list of dicts, a dict of columns, an Arrow table, a pandas or Polars frame. Columns that the source
+                does not have are ignored; a row that lacks one has null there.
+
+        Returns:
+            How many rows were taken, and why others were refused: those are with the dead letters.
+
+        Raises:
+            NotFoundError: no such source.
+            DefinitionError: the source is no stream source.
+            InputError: `rows` are no rows.
+            StoreError, StoreFullError: nothing was kept, or all of it; of a source with an `event_id` the same rows can
+                be pushed again.
+        """
+        return self.ingestor(source).push(rows)
+
+    def ingestor(self, source: str) -> SourceWriter:
+        """Return what takes rows of a stream source in, as of the newest revision; for servers and workers.
+
+        Views over a source without history that were never materialized are begun; of one with history they wait for
+        the first `materialize`.
+
+        Raises:
+            NotFoundError: no such source.
+            DefinitionError: the source is no stream source.
+        """
+        catalog = self.catalog()
+        with self._lock:
+            found = self._writers.get(source)
+            if found is None or found[0] is not catalog:
+                found = self._writers[source] = catalog, self._open_writer(catalog, source)
+            return found[1]
+
+    def _open_writer(self, catalog: Catalog, source: str) -> SourceWriter:
+        executor = LocalExecutor(self._state_dir("tmp"), self.config.memory_budget_bytes)
+        scanner = self._scanner({}, self.config.memory_budget_bytes, executor.threads)
+        return open_writer(
+            catalog,
+            source,
+            log=self.log,
+            store=self.online,
+            project=self.config.project,
+            clock=self.clock,
+            scanner=scanner,
+            arrivals=self._arrivals,
+            materializer=self._materializer(scanner, executor),
+            threads=executor.threads,
+        )
+
+    def _arrivals(self, frames: Mapping[str, Any]) -> LocalScanner:
+        """Return a scanner of rows that arrive; what it sets apart is in the log, where history sets it apart, too."""
+        return LocalScanner(
+            self.config.root,
+            frames=frames,
+            quarantine=self.config.root / self.config.offline / "arrivals",
+            memory_limit_bytes=max(self.config.memory_budget_bytes // _SCAN_SHARE, 64 * 2**20),
+            threads=os.cpu_count() or 1,
+            load=self._functions().load,
+        )
 
     def reader(self) -> OnlineReader:
         """Return the online reader of the newest revision, its reads compiled once; for servers and hot loops."""

@@ -168,7 +168,7 @@ def test_a_connection_reads_the_files_of_its_source_and_no_others(tmp_path: Path
     """The engine itself refuses other files, whatever a query says."""
     write(tmp_path / "a.parquet", k=[1], ts=us(1))
     write(tmp_path / "secret.parquet", k=[1], ts=us(1))
-    with opened(Engine(tmp_path, 2**28, 1, tmp_path / "batch"), file("a.parquet"), {}) as relation:
+    with opened(Engine(tmp_path, 2**28, 1, tmp_path / "batch", tmp_path / "log"), file("a.parquet"), {}) as relation:
         assert relation.con.execute("SELECT count(*) FROM src").fetchall() == [(1,)]
         with pytest.raises(duckdb.PermissionException):
             relation.con.execute(f"SELECT * FROM read_parquet('{tmp_path}/secret.parquet')")

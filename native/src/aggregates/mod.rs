@@ -123,6 +123,14 @@ impl Accumulator {
         }
     }
 
+    /// Counts the ingest order anew among values of one time, so that later ones can follow; merging states that hold
+    /// values of the same time is over then.
+    pub fn renumber(&mut self) {
+        if let Self::Ends(ends) = self {
+            ends.renumber();
+        }
+    }
+
     /// Appends the state. Times are stored relative to `base`, which `merge_encoded` must be given again.
     pub fn encode(&self, base: i64, out: &mut Vec<u8>) {
         match self {

@@ -58,6 +58,18 @@ impl Ends {
         }
     }
 
+    /// Counts the order from 0 among entries of one time.
+    pub fn renumber(&mut self) {
+        let mut last = None;
+        for entry in &mut self.entries {
+            entry.order = match last {
+                Some((time, order)) if time == entry.time => order + 1,
+                _ => 0,
+            };
+            last = Some((entry.time, entry.order));
+        }
+    }
+
     /// The kept values, oldest first.
     pub fn values(&self) -> impl DoubleEndedIterator<Item = ValueRef<'_>> + ExactSizeIterator {
         self.entries.iter().map(|e| e.value.as_ref())

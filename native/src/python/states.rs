@@ -42,6 +42,31 @@ impl PyWindowPlan {
         Ok(returned(&py.detach(|| states::build(&self.plan, &events, n_keys, instant, threads))?))
     }
 
+    #[pyo3(signature = (old, event_codes, event_time, lanes, instant, threads))]
+    #[expect(clippy::too_many_arguments, reason = "one per column of a log, as build_states takes them")]
+    fn update_states(
+        &self,
+        py: Python<'_>,
+        old: &Bound<'_, PyAny>,
+        event_codes: ArrayArg,
+        event_time: ArrayArg,
+        lanes: PyArrowType<RecordBatch>,
+        instant: i64,
+        threads: usize,
+    ) -> PyResult<ArrayArg> {
+        let (old, event_codes) = (Values::new(old)?, int32("event_codes", event_codes)?);
+        let event_time = int64("event_time", event_time)?;
+        let events = EventRows {
+            codes: event_codes.values(),
+            event_time: event_time.values(),
+            available_at: None,
+            retracted_at: None,
+            lanes: &lanes.0,
+        };
+        let update = |old: &[Option<&[u8]>]| states::update(&self.plan, old, &events, instant, threads);
+        Ok(returned(&old.with(py, update)?))
+    }
+
     #[pyo3(signature = (defaults=None, chosen=None))]
     fn reader(&self, defaults: Option<PyArrowType<RecordBatch>>, chosen: Option<Vec<usize>>) -> PyResult<StateReader> {
         let defaults = defaults.map(|batch| batch.0);

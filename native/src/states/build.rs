@@ -1,20 +1,25 @@
-//! Folds the events of every entity into its state.
+//! Folds the events of every entity into its state: all of them into a new one, or later ones into the one it has.
 
 use std::ops::Range;
+use std::rc::Rc;
 
 use arrow_array::{Array, BinaryArray, Int64Array, RecordBatch};
 use arrow_buffer::{Buffer, NullBuffer, OffsetBuffer};
 
-use super::events::put_events;
+use super::events::{Events, Rows, Stored, put_events};
 use super::format::{Form, Header, fingerprint, put_tile};
 use super::layout::{Cursor, Layout, Zone};
+use super::stored::{Piece, pieces, shapes};
 use crate::aggregates::Accumulator;
-use crate::aggregates::value::ValueRef;
+use crate::aggregates::value::{Shape, ValueRef};
 use crate::error::{KernelError, Result};
 use crate::history::columns::LaneColumn;
 use crate::history::grouping::{Groups, in_parallel, ranges, same_length};
 use crate::plan::WindowPlan;
-use crate::wire::{put_bytes, put_varint};
+use crate::wire::{Reader, put_bytes, put_varint};
+
+/// Later than the ingest order of any row that a state holds.
+const LATER: i64 = 1 << 40;
 
 /// Events of some entities. Codes are dense key numbers, -1 for no key; the position of a row is its ingest order.
 #[derive(Clone, Copy, Debug)]
@@ -66,14 +71,52 @@ pub fn build(
     events.check(plan)?;
     let lanes = events.lanes.columns().iter().map(LaneColumn::new).collect::<Result<Vec<_>>>()?;
     let groups = Groups::new("event_codes", events.codes, n_keys)?;
-    let layout = Layout::new(plan, instant);
-    let ranges = ranges(&groups, &Groups::new("query_codes", &[], n_keys)?, threads);
+    put_keys(&groups, threads, &|| Builder::new(plan, events, &lanes, instant), &|builder, key, out| {
+        builder.put_key(None, groups.rows_of(key), out)
+    })
+}
+
+/// The states of keys with later events taken in, by code; `old` has one state per key, None where there is none yet.
+///
+/// Every event counts, however late; `available_at` and `retracted_at` are not looked at. Equal event times go by who
+/// came first: events that a state holds, then these in their order. The new states answer `instant` and later, or where
+/// the old one was built later, what that one does.
+///
+/// # Errors
+/// As [`build`], and `Corrupt` for states that this plan did not write.
+pub fn update(
+    plan: &WindowPlan,
+    old: &[Option<&[u8]>],
+    events: &EventRows<'_>,
+    instant: i64,
+    threads: usize,
+) -> Result<BinaryArray> {
+    events.check(plan)?;
+    let lanes = events.lanes.columns().iter().map(LaneColumn::new).collect::<Result<Vec<_>>>()?;
+    let groups = Groups::new("event_codes", events.codes, old.len())?;
+    let builder = || {
+        let mut builder = Builder::new(plan, events, &lanes, instant);
+        builder.all_known = true;
+        builder
+    };
+    put_keys(&groups, threads, &builder, &|builder, key, out| builder.put_key(old[key], groups.rows_of(key), out))
+}
+
+type PutKey<'f, 'a> = &'f (dyn Fn(&mut Builder<'a>, usize, &mut Vec<u8>) -> Result<()> + Sync);
+
+fn put_keys<'a>(
+    groups: &Groups,
+    threads: usize,
+    builder: &(dyn Fn() -> Builder<'a> + Sync),
+    put_key: PutKey<'_, 'a>,
+) -> Result<BinaryArray> {
+    let ranges = ranges(groups, &Groups::new("query_codes", &[], groups.n_keys())?, threads);
     let parts = in_parallel(&ranges, threads, |keys: Range<usize>| {
-        let mut builder = Builder::new(plan, events, &lanes, &layout);
+        let mut builder = builder();
         let mut part = Part { bytes: Vec::new(), lengths: Vec::with_capacity(keys.len()) };
         for key in keys {
             let before = part.bytes.len();
-            builder.put_key(groups.rows_of(key), &mut part.bytes);
+            put_key(&mut builder, key, &mut part.bytes)?;
             part.lengths.push(part.bytes.len() - before);
         }
         Ok(part)
@@ -94,117 +137,225 @@ fn assemble(parts: &[Part]) -> Result<BinaryArray> {
     Ok(BinaryArray::try_new(offsets, Buffer::from_vec(bytes), Some(nulls))?)
 }
 
+/// The events of one tile: tiles of the old state, then rows.
+#[derive(Clone, Debug)]
+struct Cell {
+    first: i64,
+    pieces: Range<usize>,
+    rows: Range<usize>,
+}
+
+/// Events taken out of tiles, each with its values by lane.
+#[derive(Debug, Default)]
+struct Loose<'b> {
+    lanes: usize,
+    /// Times, and where the values begin.
+    events: Vec<(i64, usize)>,
+    values: Vec<Option<ValueRef<'b>>>,
+}
+
+impl<'b> Loose<'b> {
+    fn clear(&mut self, lanes: usize) {
+        self.lanes = lanes;
+        self.events.clear();
+        self.values.clear();
+    }
+
+    fn take(&mut self, stored: Stored<'b>) {
+        match stored {
+            Stored::Event(time) => {
+                self.events.push((time, self.values.len()));
+                self.values.resize(self.values.len() + self.lanes, None);
+            }
+            Stored::Value(lane, value) => {
+                let start = self.values.len() - self.lanes;
+                self.values[start + lane] = Some(value);
+            }
+        }
+    }
+}
+
+impl Events for Loose<'_> {
+    fn count(&self) -> usize {
+        self.events.len()
+    }
+
+    fn time(&self, event: usize) -> i64 {
+        self.events[event].0
+    }
+
+    fn value(&self, event: usize, lane: usize) -> Option<ValueRef<'_>> {
+        self.values[self.events[event].1 + lane]
+    }
+}
+
 struct Builder<'a> {
     plan: &'a WindowPlan,
     events: &'a EventRows<'a>,
     lanes: &'a [LaneColumn<'a>],
-    layout: &'a Layout,
+    layout: Rc<Layout>,
+    /// The layout of the states last updated.
+    old_layout: Rc<Layout>,
+    /// The instant of the states, where the old ones are not later.
+    instant: i64,
+    all_known: bool,
     fingerprint: u16,
+    shapes: Vec<Shape>,
     states: Vec<Accumulator>,
     known: Vec<(i64, u32)>,
-    /// Per tile, from the oldest to the newest, where its events begin within those known.
-    tiles: Vec<usize>,
+    /// From the oldest to the newest.
+    cells: Vec<Cell>,
     scratch: Vec<u8>,
+    folded: Vec<u8>,
 }
 
 impl<'a> Builder<'a> {
-    fn new(plan: &'a WindowPlan, events: &'a EventRows<'a>, lanes: &'a [LaneColumn<'a>], layout: &'a Layout) -> Self {
+    fn new(plan: &'a WindowPlan, events: &'a EventRows<'a>, lanes: &'a [LaneColumn<'a>], instant: i64) -> Self {
+        let layout = Rc::new(Layout::new(plan, instant));
         Self {
             plan,
             events,
             lanes,
+            old_layout: Rc::clone(&layout),
             layout,
+            instant,
+            all_known: false,
             fingerprint: fingerprint(plan),
+            shapes: shapes(plan),
             states: plan.slots.iter().map(|slot| plan.state(slot)).collect(),
             known: Vec::new(),
-            tiles: Vec::new(),
+            cells: Vec::new(),
             scratch: Vec::new(),
+            folded: Vec::new(),
         }
     }
 
-    /// Appends the state of one key, or nothing if none of its events is known.
-    fn put_key(&mut self, rows: &[u32], out: &mut Vec<u8>) {
-        let instant = self.layout.instant;
-        let known = rows.iter().filter(|row| self.events.is_known(**row as usize, instant));
+    /// Appends the state of one key, or nothing if it has no old one and none of its events is known.
+    fn put_key(&mut self, old: Option<&[u8]>, rows: &[u32], out: &mut Vec<u8>) -> Result<()> {
+        let known = rows.iter().filter(|row| self.all_known || self.events.is_known(**row as usize, self.instant));
         self.known.clear();
         self.known.extend(known.map(|row| (self.events.event_time[*row as usize], *row)));
-        if self.known.is_empty() {
-            return;
-        }
         if !self.known.is_sorted() {
             self.known.sort_unstable();
         }
+        let mut tiles = Vec::new();
+        let mut newest = None;
+        let mut instant = self.instant;
+        if let Some(bytes) = old {
+            let mut reader = Reader::new(bytes);
+            let header = Header::read(self.fingerprint, &mut reader)?;
+            if self.old_layout.instant != header.instant {
+                self.old_layout = Rc::new(Layout::new(self.plan, header.instant));
+            }
+            pieces(&header, &self.old_layout, &mut reader, &mut tiles)?;
+            instant = instant.max(header.instant);
+            let past = tiles.iter().rev().find(|tile| tile.time < instant && tile.time >= header.instant);
+            newest = past.map(|tile| tile.time).or(header.newest);
+        } else if self.known.is_empty() {
+            return Ok(());
+        }
+        if self.layout.instant != instant {
+            self.layout = Rc::new(Layout::new(self.plan, instant));
+        }
         let before = self.known.partition_point(|(time, _)| *time < instant);
-        let newest = before.checked_sub(1).map(|i| self.known[i].0);
+        newest = newest.max(before.checked_sub(1).map(|i| self.known[i].0));
         Header { instant, newest }.put(self.fingerprint, out);
-        self.cut();
-        let past = self.tiles.partition_point(|start| *start < before);
-        let mut end = self.known.len();
-        self.put_ahead(past, &mut end, out);
-        self.put_past(past, end, out);
+        self.cut(&tiles);
+        let past = self.cells.partition_point(|cell| cell.first < instant);
+        self.put_ahead(past, &tiles, out)?;
+        self.put_past(past, &tiles, out)
     }
 
-    /// Cuts the known events into tiles.
-    fn cut(&mut self) {
-        self.tiles.clear();
+    /// Cuts the old tiles and the known events into cells.
+    fn cut(&mut self, tiles: &[Piece<'_>]) {
+        self.cells.clear();
         let oldest = self.layout.oldest();
-        let mut start = self.known.partition_point(|(time, _)| *time < oldest);
-        while let Some(&(first, _)) = self.known.get(start) {
-            self.tiles.push(start);
+        let mut row = self.known.partition_point(|(time, _)| *time < oldest);
+        let mut tile = tiles.partition_point(|tile| tile.time < oldest);
+        loop {
+            let times = [tiles.get(tile).map(|tile| tile.time), self.known.get(row).map(|known| known.0)];
+            let Some(first) = times.into_iter().flatten().min() else { return };
             let cut = self.layout.cut_after(&self.plan.windows, first);
-            start += self.known[start..].iter().take_while(|(time, _)| *time < cut || *time == first).count();
+            let inside = |time: i64| time < cut || time == first;
+            let pieces = tile..tile + tiles[tile..].iter().take_while(|tile| inside(tile.time)).count();
+            let rows = row..row + self.known[row..].iter().take_while(|(time, _)| inside(*time)).count();
+            (tile, row) = (pieces.end, rows.end);
+            self.cells.push(Cell { first, pieces, rows });
         }
     }
 
-    /// Appends the tiles at and after the instant, and moves `end` to where their events begin.
-    fn put_ahead(&mut self, past: usize, end: &mut usize, out: &mut Vec<u8>) {
+    /// Appends the tiles at and after the instant.
+    fn put_ahead(&mut self, past: usize, tiles: &[Piece<'_>], out: &mut Vec<u8>) -> Result<()> {
         let (mut section, mut tile) = (Vec::new(), Vec::new());
-        for i in (past..self.tiles.len()).rev() {
-            let start = std::mem::replace(end, self.tiles[i]);
-            let first = self.known[*end].0;
+        let layout = Rc::clone(&self.layout);
+        for i in (past..self.cells.len()).rev() {
+            let cell = self.cells[i].clone();
             tile.clear();
-            put_tile(first.abs_diff(self.layout.instant), &mut tile, |tile| {
-                self.put_body(&self.layout.zones[0], first, *end..start, tile)
-            });
+            put_tile(cell.first.abs_diff(layout.instant), &mut tile, |tile| {
+                self.put_body(&layout.zones[0], cell.first, &cell, tiles, tile)
+            })?;
             put_bytes(&mut section, &tile);
         }
         put_bytes(out, &section);
+        Ok(())
     }
 
-    /// Appends the tiles before the instant, whose events end before `end`.
-    fn put_past(&mut self, past: usize, mut end: usize, out: &mut Vec<u8>) {
+    /// Appends the tiles before the instant.
+    fn put_past(&mut self, past: usize, tiles: &[Piece<'_>], out: &mut Vec<u8>) -> Result<()> {
         put_varint(out, past as u128);
         if past == 0 {
-            return;
+            return Ok(());
         }
-        let mut cursor = Cursor::new(self.layout);
-        for i in (0..past).rev() {
-            let events = self.tiles[i]..end;
-            end = events.start;
-            let distance = cursor.distance_to(self.known[end].0);
-            cursor.back(distance).expect("a tile of known events lies in some window");
-            put_tile(distance, out, |out| self.put_body(cursor.zone(), cursor.time, events, out));
-        }
+        let layout = Rc::clone(&self.layout);
+        let mut cursor = Cursor::new(&layout);
+        (0..past).rev().try_for_each(|i| {
+            let cell = self.cells[i].clone();
+            let distance = cursor.distance_to(cell.first);
+            cursor.back(distance)?;
+            put_tile(distance, out, |out| self.put_body(cursor.zone(), cursor.time, &cell, tiles, out))
+        })
     }
 
     /// Appends the events of a tile or their states, whichever is shorter.
-    fn put_body(&mut self, zone: &Zone, time: i64, events: Range<usize>, out: &mut Vec<u8>) -> Form {
-        let n = events.len();
+    fn put_body(
+        &mut self,
+        zone: &Zone,
+        time: i64,
+        cell: &Cell,
+        tiles: &[Piece<'_>],
+        out: &mut Vec<u8>,
+    ) -> Result<Form> {
+        let pieces = &tiles[cell.pieces.clone()];
+        if let [piece] = pieces
+            && cell.rows.is_empty()
+            && (piece.time == time || !zone.timed)
+            && self.old_layout.zones[piece.zone].slots == zone.slots
+        {
+            out.extend_from_slice(piece.body);
+            return Ok(piece.form);
+        }
+        let stored = pieces.iter().map(Piece::events).sum::<Option<usize>>();
+        let n = stored.map_or(usize::MAX, |stored| stored.saturating_add(cell.rows.len()));
+        self.folded.clear();
+        if n > 1 {
+            self.fold(zone, time, cell, pieces)?;
+        }
         if n > Form::MOST_EVENTS {
-            self.fold(zone, time, events, out);
-            return Form::States;
+            put_bytes(out, &self.folded);
+            return Ok(Form::States);
         }
         let mut scratch = std::mem::take(&mut self.scratch);
         scratch.clear();
-        let gaps = put_events(zone, time, &self.known[events.clone()], self.lanes, &mut scratch);
-        let body = out.len();
-        if n > 1 {
-            self.fold(zone, time, events, out);
-        }
-        let form = if n > 1 && out.len() - body < scratch.len() {
+        let rows = Rows { rows: &self.known[cell.rows.clone()], lanes: self.lanes };
+        let gaps = if pieces.is_empty() {
+            put_events(zone, time, &rows, &mut scratch)
+        } else {
+            put_events(zone, time, &self.loosen(pieces, &rows)?, &mut scratch)
+        };
+        let form = if n > 1 && self.folded.len() < scratch.len() {
+            put_bytes(out, &self.folded);
             Form::States
         } else {
-            out.truncate(body);
             if gaps {
                 put_varint(out, n as u128);
             }
@@ -212,22 +363,53 @@ impl<'a> Builder<'a> {
             if gaps { Form::Gaps } else { Form::Events(n as u8) }
         };
         self.scratch = scratch;
-        form
+        Ok(form)
     }
 
-    /// Appends the states of the slots that a tile holds.
-    fn fold(&mut self, zone: &Zone, time: i64, events: Range<usize>, out: &mut Vec<u8>) {
-        for &slot in &zone.slots {
-            let state = &mut self.states[slot];
-            state.clear();
-            let lane = self.plan.slots[slot].lane.map(|lane| &self.lanes[lane]);
-            for &(event_time, row) in &self.known[events.clone()] {
-                let value = lane.map_or(Some(ValueRef::Int(0)), |lane| lane.value(row as usize));
-                if let Some(value) = value {
-                    state.add(value, event_time, row.into());
+    /// Takes the events of old tiles and the rows together, in order.
+    fn loosen<'b>(&self, pieces: &[Piece<'b>], rows: &Rows<'b>) -> Result<Loose<'b>> {
+        let mut loose = Loose::default();
+        loose.clear(self.lanes.len());
+        for piece in pieces {
+            piece.take(&self.old_layout, |stored| loose.take(stored))?;
+        }
+        for &(time, row) in rows.rows {
+            loose.take(Stored::Event(time));
+            for (lane, column) in rows.lanes.iter().enumerate() {
+                if let Some(value) = column.value(row as usize).filter(|value| !value.is_nan()) {
+                    loose.take(Stored::Value(lane, value));
                 }
             }
-            state.encode(time, out);
         }
+        loose.events.sort_by_key(|(time, _)| *time);
+        Ok(loose)
+    }
+
+    /// Encodes the states of the slots that a tile holds.
+    fn fold(&mut self, zone: &Zone, time: i64, cell: &Cell, pieces: &[Piece<'_>]) -> Result<()> {
+        if !pieces.is_empty() {
+            self.states.iter_mut().for_each(Accumulator::clear);
+            for piece in pieces {
+                piece.add(&self.old_layout, &self.shapes, &mut self.states)?;
+            }
+        }
+        for &slot in &zone.slots {
+            let state = &mut self.states[slot];
+            if pieces.is_empty() {
+                state.clear();
+            }
+            let lane = self.plan.slots[slot].lane.map(|lane| &self.lanes[lane]);
+            for &(event_time, row) in &self.known[cell.rows.clone()] {
+                let value = lane.map_or(Some(ValueRef::Int(0)), |lane| lane.value(row as usize));
+                if let Some(value) = value {
+                    state.add(value, event_time, if self.all_known { LATER + i64::from(row) } else { row.into() });
+                }
+            }
+            if self.all_known {
+                state.renumber();
+            }
+            state.encode(time, &mut self.folded);
+        }
+        Ok(())
     }
 }

@@ -11,24 +11,49 @@ use crate::error::Result;
 use crate::history::columns::LaneColumn;
 use crate::wire::{Reader, damaged, put_varint};
 
-/// Appends events, as (time, row); returns whether there are gaps, which is to say nulls.
-pub fn put_events(
-    zone: &Zone,
-    time: i64,
-    events: &[(i64, u32)],
-    columns: &[LaneColumn<'_>],
-    out: &mut Vec<u8>,
-) -> bool {
+/// Events in order of time and ingest, whatever holds them.
+pub trait Events {
+    fn count(&self) -> usize;
+    fn time(&self, event: usize) -> i64;
+    /// The value in a lane as aggregates see it: NaN is null.
+    fn value(&self, event: usize, lane: usize) -> Option<ValueRef<'_>>;
+}
+
+/// Rows of the columns of a log, as (time, row).
+#[derive(Clone, Copy, Debug)]
+pub struct Rows<'a> {
+    pub rows: &'a [(i64, u32)],
+    pub lanes: &'a [LaneColumn<'a>],
+}
+
+impl Events for Rows<'_> {
+    fn count(&self) -> usize {
+        self.rows.len()
+    }
+
+    #[inline]
+    fn time(&self, event: usize) -> i64 {
+        self.rows[event].0
+    }
+
+    #[inline]
+    fn value(&self, event: usize, lane: usize) -> Option<ValueRef<'_>> {
+        self.lanes[lane].value(self.rows[event].1 as usize).filter(|value| !value.is_nan())
+    }
+}
+
+/// Appends events; returns whether there are gaps, which is to say nulls.
+pub fn put_events(zone: &Zone, time: i64, events: &impl Events, out: &mut Vec<u8>) -> bool {
     let before = out.len();
-    for &(event_time, row) in events {
-        put_time(zone, time, event_time, out);
+    for event in 0..events.count() {
+        put_time(zone, time, events.time(event), out);
         for held in &zone.lanes {
-            match value(&columns[held.lane], row) {
+            match events.value(event, held.lane) {
                 Some(value) if held.valued => value.encode(out),
                 Some(_) => {}
                 None => {
                     out.truncate(before);
-                    put_gappy_events(zone, time, events, columns, out);
+                    put_gappy_events(zone, time, events, out);
                     return true;
                 }
             }
@@ -37,13 +62,13 @@ pub fn put_events(
     false
 }
 
-fn put_gappy_events(zone: &Zone, time: i64, events: &[(i64, u32)], columns: &[LaneColumn<'_>], out: &mut Vec<u8>) {
-    for &(event_time, row) in events {
-        put_time(zone, time, event_time, out);
+fn put_gappy_events(zone: &Zone, time: i64, events: &impl Events, out: &mut Vec<u8>) {
+    for event in 0..events.count() {
+        put_time(zone, time, events.time(event), out);
         let bits = out.len();
         out.resize(bits + zone.lanes.len().div_ceil(8), 0);
         for (i, held) in zone.lanes.iter().enumerate() {
-            if let Some(value) = value(&columns[held.lane], row) {
+            if let Some(value) = events.value(event, held.lane) {
                 out[bits + i / 8] |= 1 << (i % 8);
                 if held.valued {
                     value.encode(out);
@@ -57,12 +82,6 @@ fn put_time(zone: &Zone, time: i64, event_time: i64, out: &mut Vec<u8>) {
     if zone.timed {
         put_varint(out, event_time.abs_diff(time).into());
     }
-}
-
-/// The value of a row as aggregates see it: NaN is null.
-#[inline]
-fn value<'a>(column: &LaneColumn<'a>, row: u32) -> Option<ValueRef<'a>> {
-    column.value(row as usize).filter(|value| !value.is_nan())
 }
 
 fn read_time(time: i64, reader: &mut Reader<'_>) -> Result<i64> {
@@ -99,4 +118,38 @@ pub fn add_events(
         }
     }
     Ok(())
+}
+
+/// Takes stored events apart: `take` is given each one's time, then its lanes that have a value, in order.
+///
+/// # Errors
+/// `Corrupt` if the bytes are damaged.
+pub fn read_events<'b>(
+    zone: &Zone,
+    time: i64,
+    n: usize,
+    gaps: bool,
+    reader: &mut Reader<'b>,
+    mut take: impl FnMut(Stored<'b>),
+) -> Result<()> {
+    for _ in 0..n {
+        take(Stored::Event(if zone.timed { read_time(time, reader)? } else { time }));
+        let bits = if gaps { reader.take(zone.lanes.len().div_ceil(8))? } else { &[] };
+        for (i, held) in zone.lanes.iter().enumerate() {
+            if !gaps || bits[i / 8] & (1 << (i % 8)) != 0 {
+                let value = if held.valued { ValueRef::decode(held.shape, reader)? } else { ValueRef::Int(0) };
+                take(Stored::Value(held.lane, value));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A piece of stored events.
+#[derive(Clone, Copy, Debug)]
+pub enum Stored<'b> {
+    /// Another event begins, at this time.
+    Event(i64),
+    /// Its value in a lane.
+    Value(usize, ValueRef<'b>),
 }

@@ -5,8 +5,8 @@
 //! behind its own, then the number of the other tiles and these. Both go from the newest to the oldest.
 //!
 //! A tile begins with a number whose low bits are its form and whose high bits are where it stands: microseconds after T,
-//! or units of the grid (see `Cursor`) back from the tile before it. Its body is the values of each of its events, or the
-//! states of the slots it holds in the order of the plan, whichever is shorter.
+//! or units of the grid (see `Cursor`) back from the tile before it. Its body is the values of each of its events, or,
+//! behind their length, the states of the slots it holds in the order of the plan, whichever is shorter.
 
 use crate::aggregates::Kind;
 use crate::error::{KernelError, Result};
@@ -14,7 +14,7 @@ use crate::keys::hash_bytes;
 use crate::plan::{Window, WindowPlan};
 use crate::wire::{Reader, damaged, put_bytes, put_signed, put_varint};
 
-const FORMAT: u8 = 2;
+const FORMAT: u8 = 3;
 
 /// A number that differs when stored states of two plans do (with a chance of 1 in 65,536 that it does not).
 pub fn fingerprint(plan: &WindowPlan) -> u16 {
@@ -114,10 +114,14 @@ impl Form {
 }
 
 /// Appends a tile: where it stands, then the body, whose form becomes known as it is written.
-pub fn put_tile(place: u64, out: &mut Vec<u8>, put_body: impl FnOnce(&mut Vec<u8>) -> Form) {
+///
+/// # Errors
+/// Those of `put_body`.
+pub fn put_tile(place: u64, out: &mut Vec<u8>, put_body: impl FnOnce(&mut Vec<u8>) -> Result<Form>) -> Result<()> {
     let head = out.len();
     put_varint(out, u128::from(place) << FORM_BITS);
-    out[head] |= put_body(out).code();
+    out[head] |= put_body(out)?.code();
+    Ok(())
 }
 
 /// Where the next tile stands, and its form.

@@ -126,6 +126,11 @@ impl<'a> Cursor<'a> {
         &self.zones[self.passed]
     }
 
+    /// The position of the zone in its layout.
+    pub fn passed(&self) -> usize {
+        self.passed
+    }
+
     /// How many units back the grid point of an earlier time is.
     pub fn distance_to(&self, time: i64) -> u64 {
         self.cell.abs_diff(time.div_euclid(self.zone().unit))

@@ -8,6 +8,7 @@ use super::events::add_events;
 use super::format::{Form, Header, fingerprint, read_tile};
 use super::layout::{Cursor, Layout, Zone};
 use super::sink::CellSink;
+use super::stored::{Ahead, AheadTile, add_states, all_read, shapes};
 use crate::aggregates::Accumulator;
 use crate::aggregates::value::Shape;
 use crate::block::{Block, BlockBuilder, RowBuilder};
@@ -16,7 +17,7 @@ use crate::error::{KernelError, Result};
 use crate::plan::WindowPlan;
 use crate::status;
 use crate::values::Columns;
-use crate::wire::{Reader, damaged};
+use crate::wire::Reader;
 
 /// A plan made ready to read states.
 pub struct StateReader {
@@ -44,11 +45,10 @@ impl StateReader {
         let mut features = vec![Vec::new(); plan.windows.len()];
         let wanted = |i: &usize| chosen.is_none_or(|listed| listed.contains(i));
         (0..plan.features.len()).filter(wanted).for_each(|i| features[plan.features[i].window].push(i));
-        let shapes = plan.slots.iter().map(|slot| plan.lane_type(slot.lane).map_or(Shape::Int, |lane| lane.shape()));
         Ok(Self {
             defaults: DefaultRow::new(&columns, defaults)?,
             fingerprint: fingerprint(&plan),
-            shapes: shapes.collect(),
+            shapes: shapes(&plan),
             features,
             columns,
             plan,
@@ -125,7 +125,7 @@ impl<'a> Pass<'a> {
         if layout.instant != header.instant {
             *layout = Layout::new(&self.reader.plan, header.instant);
         }
-        let mut ahead = Ahead { instant: header.instant, section: Reader::new(reader.bytes()?) };
+        let mut ahead = Ahead::new(header.instant, reader.bytes()?);
         let mut tile = ahead.next()?;
         while tile.as_ref().is_some_and(|tile| tile.time >= self.instant) {
             tile = ahead.next()?;
@@ -187,10 +187,7 @@ impl<'a> Pass<'a> {
                 let n = body.length()?;
                 add_events(zone, time, n, true, body, &mut self.states)
             }
-            Form::States => zone
-                .slots
-                .iter()
-                .try_for_each(|&slot| self.states[slot].merge_encoded(self.reader.shapes[slot], time, body)),
+            Form::States => add_states(zone, time, &self.reader.shapes, body, &mut self.states),
         }
     }
 
@@ -203,32 +200,4 @@ impl<'a> Pass<'a> {
         }
         Ok(())
     }
-}
-
-/// The tiles of a state at or after its instant.
-struct Ahead<'b> {
-    instant: i64,
-    section: Reader<'b>,
-}
-
-struct AheadTile<'b> {
-    time: i64,
-    form: Form,
-    body: Reader<'b>,
-}
-
-impl<'b> Ahead<'b> {
-    fn next(&mut self) -> Result<Option<AheadTile<'b>>> {
-        if self.section.is_empty() {
-            return Ok(None);
-        }
-        let mut body = Reader::new(self.section.bytes()?);
-        let (after, form) = read_tile(&mut body)?;
-        let time = self.instant.checked_add_unsigned(after).ok_or_else(|| damaged("a time is out of range"))?;
-        Ok(Some(AheadTile { time, form, body }))
-    }
-}
-
-fn all_read(reader: &Reader<'_>) -> Result<()> {
-    if reader.is_empty() { Ok(()) } else { Err(damaged("they go on after their end")) }
 }

@@ -24,6 +24,7 @@ from asof.definitions.model_transforms import Impute, MinMax, OneHot, Ordinal, S
 from asof.definitions.on_demand_views import OnDemandView, RequestField
 from asof.definitions.services import FeatureService
 from asof.definitions.sources import DeltaSource, FileSource, FrameSource, Source
+from asof.definitions.streams import StreamSource
 from asof.definitions.training import GroupSplit, Label, RandomSplit, TimeSplit
 from asof.definitions.transforms import RowTransform
 from asof.definitions.views import EventView, Feature, FeatureSelection, FeatureView, StateView
@@ -67,6 +68,7 @@ __all__ = [
     "Standardize",
     "StateView",
     "Stddev",
+    "StreamSource",
     "Sum",
     "TimeSplit",
     "TopK",

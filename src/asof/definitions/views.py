@@ -76,6 +76,7 @@ class FeatureView:
         select: Column names and SQL expressions over the source's columns, computed row by row; features, join keys
             and predicates use them like the source's own.
         where: A SQL predicate on all these columns; rows where it is not true do not exist for this view.
+        freshness_us: How old online values may be before a read says that they are stale. None: any age.
         description: For people.
         owner: Who answers for it.
         tags: Free labels.
@@ -87,6 +88,7 @@ class FeatureView:
     transform: RowTransform | None
     select: tuple[tuple[str, str], ...]
     where: str | None
+    freshness_us: int | None
     description: str
     owner: str
     tags: tuple[str, ...]
@@ -146,12 +148,14 @@ class FeatureView:
         if not isinstance(source, Source):
             raise DefinitionError(
                 f"View {self.name!r} has source {source!r}",
-                fix="Give a FileSource, DeltaSource, BatchSource or FrameSource.",
+                fix="Give a FileSource, DeltaSource, BatchSource, StreamSource or FrameSource.",
             )
         if rest["where"] is not None and not rest["where"].strip():
             raise DefinitionError(f"View {self.name!r} has an empty where", fix="Write a predicate or leave it out.")
         rest["select"] = check_select(self.name, rest["select"], rest["transform"])
         rest["tags"] = check_tags("view", self.name, rest["tags"])
+        if rest["freshness_us"] is not None:
+            rest["freshness_us"] = parse_duration(rest["freshness_us"], f"The freshness of view {self.name!r}")
         for field, value in {"entity": entity, "source": source, **rest}.items():
             object.__setattr__(self, field, value)
 
@@ -179,6 +183,7 @@ class StateView(FeatureView):
         where: str | None = None,
         select: Mapping[str, str] | None = None,
         transform: RowTransform | None = None,
+        freshness: Duration | None = None,
         description: str = "",
         owner: str = "",
         tags: Iterable[str] = (),
@@ -190,7 +195,7 @@ class StateView(FeatureView):
         """
         object.__setattr__(self, "name", name)
         rest: dict[str, Any] = {"transform": transform, "select": select, "where": where}
-        rest |= {"description": description, "owner": owner, "tags": tags}
+        rest |= {"freshness_us": freshness, "description": description, "owner": owner, "tags": tags}
         self._set_common(entity, source, rest)
         listed = [features] if isinstance(features, str | Feature) else list(features)
         if wrong := [f for f in listed if not isinstance(f, str | Feature)]:
@@ -229,6 +234,7 @@ class EventView(FeatureView):
         where: str | None = None,
         select: Mapping[str, str] | None = None,
         transform: RowTransform | None = None,
+        freshness: Duration | None = None,
         description: str = "",
         owner: str = "",
         tags: Iterable[str] = (),
@@ -240,7 +246,7 @@ class EventView(FeatureView):
         """
         object.__setattr__(self, "name", name)
         rest: dict[str, Any] = {"transform": transform, "select": select, "where": where}
-        rest |= {"description": description, "owner": owner, "tags": tags}
+        rest |= {"freshness_us": freshness, "description": description, "owner": owner, "tags": tags}
         self._set_common(entity, source, rest)
         listed = [features] if isinstance(features, Aggregate) else list(features)
         if wrong := [f for f in listed if not isinstance(f, Aggregate)]:

@@ -4,7 +4,17 @@ from asof.interfaces.executor import Executor, Partitions
 from asof.interfaces.expressions import ExpressionEngine
 from asof.interfaces.folders import FolderShelf
 from asof.interfaces.inputs import FileInput, InputRecorder, SourceInput
-from asof.interfaces.online import Generation, GenerationWriter, OnlineStore, SnapshotStore, ViewKey, ViewRead
+from asof.interfaces.log import LogHead, OfflineLog, SourceLog
+from asof.interfaces.online import (
+    Generation,
+    GenerationWriter,
+    OnlineStore,
+    Progress,
+    SnapshotStore,
+    Update,
+    ViewKey,
+    ViewRead,
+)
 from asof.interfaces.registry import Change, Registry, RegistrySnapshot, Revision, Run
 from asof.interfaces.scanner import ColumnRequest, Rejected, Scan, Scanner, ScanRequest
 from asof.interfaces.stream import Decoded, Decoder, Messages, Positions, StreamBackend, StreamConsumer
@@ -24,10 +34,13 @@ __all__ = [
     "Generation",
     "GenerationWriter",
     "InputRecorder",
+    "LogHead",
     "Messages",
+    "OfflineLog",
     "OnlineStore",
     "Partitions",
     "Positions",
+    "Progress",
     "Registry",
     "RegistrySnapshot",
     "Rejected",
@@ -38,10 +51,12 @@ __all__ = [
     "Scanner",
     "SnapshotStore",
     "SourceInput",
+    "SourceLog",
     "StreamBackend",
     "StreamConsumer",
     "TableWriter",
     "Transformer",
+    "Update",
     "ViewKey",
     "ViewRead",
 ]

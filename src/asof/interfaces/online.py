@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
     from types import TracebackType
 
     import pyarrow as pa
@@ -27,6 +28,25 @@ class ViewKey:
 
 
 @dataclass(frozen=True)
+class Progress:
+    """How far the values of a view that takes arrivals have come.
+
+    Attributes:
+        entry: The newest entry of its source's log that they hold; they hold all before it, too.
+        updated_at_us: When arrivals were last taken in; None before the first.
+        checked_at_us: When it was last known that nothing had arrived that they do not hold.
+        newest_us: The newest event time taken in.
+        pending_us: Since when arrivals are on their way that they do not hold: reads from then on cannot be exact.
+    """
+
+    entry: int
+    updated_at_us: int | None = None
+    checked_at_us: int | None = None
+    newest_us: int | None = None
+    pending_us: int | None = None
+
+
+@dataclass(frozen=True)
 class Generation:
     """One complete materialization of a view version.
 
@@ -36,6 +56,7 @@ class Generation:
         keys: How many entities it holds.
         written_at_us: When it was switched in.
         meaning: The meaning hash of the view version that wrote it.
+        progress: Of a view over a stream source; None for others, whose values only a new generation changes.
     """
 
     number: int
@@ -43,6 +64,29 @@ class Generation:
     keys: int
     written_at_us: int
     meaning: str
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True)
+class Update:
+    """What arrivals change in the current generation of one view.
+
+    Attributes:
+        generation: Its number, and
+        entry: how far it had come, when the change was worked out.
+        keys: Keys, unique, in any order.
+        values: Their new values; null forgets the key.
+        instant_us: Reads before it will be refused.
+        progress: Takes the place of what it had.
+    """
+
+    view: ViewKey
+    generation: int
+    entry: int
+    keys: pa.BinaryArray
+    values: pa.BinaryArray
+    instant_us: int
+    progress: Progress
 
 
 @dataclass(frozen=True)
@@ -60,7 +104,15 @@ class GenerationWriter(Protocol):
         """Write pairs; a null value is skipped. Keys must be unique within the generation, in any order."""
         ...
 
-    def commit(self, instant_us: int, written_at_us: int, meaning: str) -> Generation:
+    def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Return what was put of these keys so far, keys in order."""
+        ...
+
+    def replace(self, keys: pa.BinaryArray, values: pa.BinaryArray) -> None:
+        """Write pairs over those that were put; keys are unique within the call, a null value forgets its key."""
+        ...
+
+    def commit(self, instant_us: int, written_at_us: int, meaning: str, progress: Progress | None = None) -> Generation:
         """Switch the generation in atomically and free the one it replaces.
 
         Raises:
@@ -88,6 +140,31 @@ class OnlineStore(Protocol):
 
     def read(self, requests: Sequence[tuple[ViewKey, Sequence[bytes | None]]]) -> list[ViewRead]:
         """Return the values of all requests as of one instant of the store, keys in order; a None key has no value."""
+        ...
+
+    def exclusive(self, project: str, source: str) -> AbstractContextManager[None]:
+        """Wait until nobody else, in any process, holds this, and hold it within the block, or until the process dies.
+
+        Whoever takes arrivals of a source in, or switches in a generation of a view over it, holds it.
+
+        Raises:
+            StoreError: somebody held it for too long.
+        """
+        ...
+
+    def announce(self, views: Sequence[ViewKey], at_us: int) -> None:
+        """Note in the progress of these views that arrivals are on their way since then.
+
+        Where that is noted already, the earlier moment stays. Views without progress are left out.
+        """
+        ...
+
+    def update(self, updates: Sequence[Update]) -> None:
+        """Write all updates in one step, durably.
+
+        Raises:
+            ConflictError: a view has another generation by now, or has come further; nothing is written.
+        """
         ...
 
     def generations(self, project: str) -> dict[ViewKey, Generation]:

@@ -56,6 +56,8 @@ class ScanRequest:
         event_time_until_us: Leave out rows with an event time after this; None: no bound.
         now_us: The clock, for `max_skew`; None: not checked.
         derived: Columns to add to the source's rows, for keys, columns and predicates to use.
+        until_entry: Of a stream source: read its log up to this entry; None: to its end.
+        only: Of the rows only those with these join keys, a table with a column per key; None: all.
     """
 
     source: SourceSpec
@@ -67,6 +69,8 @@ class ScanRequest:
     event_time_until_us: int | None = None
     now_us: int | None = None
     derived: DerivedSpec | None = None
+    until_entry: int | None = None
+    only: pa.Table | None = None
 
 
 @dataclass

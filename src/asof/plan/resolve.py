@@ -20,9 +20,11 @@ from asof.definitions import (
     FileSource,
     Source,
     StateView,
+    StreamSource,
     Window,
 )
 from asof.definitions.aggregates import COUNTS, LISTS, NUMERIC_INPUT
+from asof.definitions.streams import ARRIVED_AT
 from asof.errors import DefinitionError, SchemaError, did_you_mean
 from asof.plan.batch import batch_spec
 from asof.plan.functions import function_spec
@@ -35,6 +37,7 @@ from asof.plan.specs import (
     Json,
     SelectSpec,
     SourceSpec,
+    StreamSpec,
     TransformSpec,
     ViewSpec,
 )
@@ -126,9 +129,24 @@ def source_spec(source: Source, columns: tuple[Column, ...] = ()) -> SourceSpec:
     if isinstance(source, BatchSource):
         batch = batch_spec(source, tuple(source_spec(one) for one in source.inputs))
         return SourceSpec(kind="batch", format="parquet", batch=batch, **shared)
+    if isinstance(source, StreamSource):
+        return _stream_spec(source, shared)
     if isinstance(source, DeltaSource):
         return SourceSpec(kind="delta", path=str(source.path), table_version=source.version, **shared)
     return SourceSpec(kind="frame", **shared)
+
+
+def _stream_spec(source: StreamSource, shared: dict[str, Any]) -> SourceSpec:
+    stream = StreamSpec(
+        topic=source.topic,
+        format=source.format,
+        history=None if source.history is None else source_spec(source.history),
+        handover_us=source.handover_us,
+        positions=source.positions,
+    )
+    if source.schema is not None and not shared["columns"]:
+        shared["columns"] = tuple(Column(name=name, dtype=dtype) for name, dtype in source.schema.items())
+    return SourceSpec(kind="stream", stream=stream, **{**shared, "available_at": ARRIVED_AT})
 
 
 def resolve_entity(entity: Entity, schemas: Iterable[SourceSchema]) -> EntitySpec:
@@ -256,6 +274,7 @@ def resolve_view(view: FeatureView, entity: EntitySpec, source: SourceSpec, sche
         derived=resolve_derived(view, schema),
         where=view.where,
         ttl_us=ttl_us,
+        freshness_us=view.freshness_us,
         features=features,
         description=view.description,
         owner=view.owner,

@@ -65,21 +65,40 @@ class BatchSpec(Spec, frozen=True, kw_only=True):
     every_us: int
 
 
+class StreamSpec(Spec, frozen=True, kw_only=True):
+    """Where the rows of a stream source come from, before they are in its log.
+
+    Attributes:
+        topic: None where rows are only pushed.
+        format: How messages are written: json, avro or protobuf.
+        history: The rows from before, with all their columns, or None.
+        handover_us: Event times before it are history's, the others the stream's.
+        positions: History's columns of partition and offset.
+    """
+
+    topic: str | None = None
+    format: str = "json"
+    history: SourceSpec | None = None
+    handover_us: int | None = None
+    positions: tuple[str, str] | None = None
+
+
 class SourceSpec(Spec, frozen=True, kw_only=True):
     """A source as it is read: its kind, where it is, and the roles of its columns.
 
     Attributes:
-        kind: "file", "delta", "frame" or "batch".
-        path: Relative to the project's root, absolute, or a URL; "" for a frame, and for a batch, whose rows are where
-            its meaning says.
+        kind: "file", "delta", "frame", "batch" or "stream".
+        path: Relative to the project's root, absolute, or a URL; "" for a frame, for a batch, whose rows are where its
+            meaning says, and for a stream, whose rows are in the log of its name.
         format: Of files: parquet, csv, ndjson.
         table_version: Of a Delta table; None is the newest.
         columns: All columns at the time of resolving, for people and for drift messages; not part of the meaning.
         batch: What makes the rows of a batch source.
+        stream: Where the rows of a stream source come from; `columns` are then those of its log.
     """
 
     name: str
-    kind: Literal["file", "delta", "frame", "batch"]
+    kind: Literal["file", "delta", "frame", "batch", "stream"]
     path: str = ""
     format: str = ""
     table_version: int | None = None
@@ -90,6 +109,7 @@ class SourceSpec(Spec, frozen=True, kw_only=True):
     deleted: str | None = None
     max_skew_us: int | None = None
     batch: BatchSpec | None = None
+    stream: StreamSpec | None = None
     columns: tuple[Column, ...] = ()
     description: str = ""
     owner: str = ""
@@ -166,6 +186,7 @@ class ViewSpec(Spec, frozen=True, kw_only=True):
         version: Number given by the registry; 0 for a view that is not registered.
         kind: "state" or "event".
         derived: Columns that the view adds to its source's.
+        freshness_us: How old values may be before reads say that they are stale; not part of the meaning.
     """
 
     name: str
@@ -176,6 +197,7 @@ class ViewSpec(Spec, frozen=True, kw_only=True):
     derived: DerivedSpec | None = None
     where: str | None = None
     ttl_us: int | None = None
+    freshness_us: int | None = None
     features: tuple[FeatureSpec, ...]
     description: str = ""
     owner: str = ""
@@ -320,7 +342,7 @@ def place_of(source: SourceSpec) -> str:
 
 AnySpec = EntitySpec | SourceSpec | ViewSpec | OnDemandSpec | ServiceSpec
 
-_METADATA = {"description", "owner", "tags", "version", "columns"}
+_METADATA = {"description", "owner", "tags", "version", "columns", "freshness_us"}
 
 
 def column_name(view: str, feature: str, role: Role | None = None) -> str:

@@ -7,15 +7,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import pyarrow.compute as pc
+
 from asof import _native
 from asof.clock import from_us
 from asof.errors import InputError
+from asof.interfaces.log import LogHead
 from asof.interfaces.online import ViewKey
 from asof.interfaces.scanner import AVAILABLE_AT, DELETED, EVENT_TIME, RETRACTED_AT, ScanRequest
 from asof.kernel.programs import compile_events, compile_states, value_error
 from asof.plan.references import parse_object
 from asof.plan.specs import ServiceSpec, meaning_hash
+from asof.services.arrivals import Arrivals
 from asof.services.everything import kernel_keys
+from asof.services.filling import Filling
 from asof.services.history import column, one_batch, optional_column, warn_rejected
 
 if TYPE_CHECKING:
@@ -25,10 +30,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from asof.clock import Clock
-    from asof.interfaces import Executor, OnlineStore, Scanner
+    from asof.interfaces import Executor, OfflineLog, OnlineStore, Scanner
     from asof.interfaces.scanner import ColumnRequest
     from asof.plan.references import ObjectReference
     from asof.plan.specs import ViewSpec
+    from asof.services.arrivals import MakeScanner
     from asof.services.catalog import Catalog
 
     Progress = Callable[[str, int], None]
@@ -58,9 +64,25 @@ class Materialized:
 class Materializer:
     """Writes generations, view by view, within the executor's memory budget."""
 
-    def __init__(self, scanner: Scanner, executor: Executor, store: OnlineStore, *, project: str, clock: Clock) -> None:
-        """Read through `scanner`, write to `store`; `clock` dates the generations and bounds `max_skew`."""
+    def __init__(
+        self,
+        scanner: Scanner,
+        executor: Executor,
+        store: OnlineStore,
+        *,
+        project: str,
+        clock: Clock,
+        log: OfflineLog,
+        arrivals: MakeScanner,
+    ) -> None:
+        """Read through `scanner`, write to `store`; `clock` dates the generations and bounds `max_skew`.
+
+        Of stream sources `log` tells where their logs end, and `arrivals` makes scanners for the rows that arrive in it
+        while a generation is written.
+        """
         self._scanner = scanner
+        self._log = log
+        self._arrivals = arrivals
         self._executor = executor
         self._store = store
         self._project = project
@@ -76,6 +98,9 @@ class Materializer:
         """
         started = time.perf_counter()
         build, columns = self._events(view) if view.kind == "event" else self._states(view)
+        streamed = view.source.kind == "stream"
+        head = self._log.of(view.source.name).head() if streamed else LogHead()
+        instant_us = max(instant_us, head.last_us)
         request = ScanRequest(
             source=view.source,
             derived=view.derived,
@@ -84,6 +109,7 @@ class Materializer:
             where=view.where,
             events=view.kind == "event",
             now_us=self._clock.now_us(),
+            until_entry=head.sequence if streamed else None,
         )
         scan = self._scanner.scan(request)
         keys = [key.name for key in view.entity.join_keys]
@@ -99,12 +125,17 @@ class Materializer:
                 index = _native.KeyIndex(kernel_keys([column(rows, key) for key in keys], rows.num_rows))
                 values = build(rows, index, one_batch(rows.select(lanes)), instant_us)
                 writer.put(index.encoded(), values)
-            generation = writer.commit(instant_us, self._clock.now_us(), meaning_hash(view))
+            if streamed:
+                filling = Filling(writer, view, head, counted.newest_us, self._log, self._store, self._project)
+                arrivals = Arrivals(view, self._arrivals, self._executor.threads)
+                generation = filling.finish(arrivals, instant_us, self._clock)
+            else:
+                generation = writer.commit(instant_us, self._clock.now_us(), meaning_hash(view))
         return Materialized(
             view=view.name,
             version=view.version,
             generation=generation.number,
-            instant=from_us(instant_us),
+            instant=from_us(generation.instant_us),
             keys=generation.keys,
             rows=counted.rows,
             seconds=time.perf_counter() - started,
@@ -182,12 +213,16 @@ class _Counter:
 
     def __init__(self, name: str, progress: Progress | None) -> None:
         self.rows = 0
+        self.newest_us: int | None = None
         self._name = name
         self._progress = progress
 
     def count(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             self.rows += batch.num_rows
+            if batch.num_rows:
+                newest = pc.max(batch.column(EVENT_TIME)).as_py()
+                self.newest_us = newest if self.newest_us is None else max(newest, self.newest_us)
             if self._progress is not None:
                 self._progress(self._name, self.rows)
             yield batch

@@ -14,12 +14,13 @@ from asof.errors import InputError, NotMaterializedError, did_you_mean
 from asof.interfaces.online import Generation, ViewKey, ViewRead
 from asof.kernel.programs import compile_events, compile_states, value_error
 from asof.services.everything import kernel_values
+from asof.services.freshness import exact_instant, is_stale
 from asof.services.online_lookups import compile_lookups, settled
 from asof.services.online_on_demand import OnlineProgram
 from asof.services.request import from_request
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import pyarrow as pa
 
@@ -226,38 +227,50 @@ class OnlineReader:
         elif request:
             from_request(request, {}, None)
         instant, generations, blocks = settled(
-            self._store, lambda read: self._fetch(read, plan, encoded, keys, at_us), steps=plan.lookups is not None
+            self._store, lambda: self._fetching(plan, encoded, keys, at_us), steps=plan.lookups is not None
         )
         if plan.on_demand is not None and given is not None:
             blocks += plan.on_demand.blocks(blocks, given, instant)
         return OnlineFeatures(plan.shape.answer(blocks), plan, generations, instant)
 
-    def _fetch(
-        self, read: Read, plan: ReadPlan, encoded: Sequence[Sequence[bytes | None]], keys: Keys, at_us: int | None
-    ) -> tuple[int, list[Generation], list[_native.Block]] | None:
-        """Return the read's instant and what the store holds; None where that changed while lookups were followed."""
-        reads = read([(v.key, () if v.entity is None else encoded[v.entity]) for v in plan.views])
-        generations = _generations(plan, reads)
-        instant = self._instant(plan, generations, at_us)
-        blocks = [_block(view, found.values, instant) for view, found in zip(plan.views, reads, strict=True)]
-        if plan.lookups is not None:
-            columns = keys if isinstance(keys, dict) else _columns(keys)
-            done = plan.lookups.follow(
-                read,
-                [view.key for view in plan.views],
-                generations,
-                blocks,
-                lambda column, dtype: _normalise(dtype, columns[column]),
-                lambda position, values: _block(plan.views[position], values, instant),
-            )
-            if not done:
-                return None
-        return instant, generations, blocks
+    def _fetching(
+        self, plan: ReadPlan, encoded: Sequence[Sequence[bytes | None]], keys: Keys, at_us: int | None
+    ) -> Callable[[Read], tuple[int, list[Generation], list[_native.Block]] | None]:
+        """Return what fetches the read's instant and what the store holds, or None where lookups came upon changes."""
+        now_us = self._clock.now_us() if at_us is None else at_us  # before the snapshot: see exact_instant
 
-    def _instant(self, plan: ReadPlan, generations: Sequence[Generation], at_us: int | None) -> int:
+        def decoded(position: int, generation: Generation, values: Sequence[bytes | None], instant: int) -> Any:
+            view = plan.views[position]
+            return _block(view, values, instant, stale=is_stale(view.view, generation, now_us))
+
+        def fetch(read: Read) -> tuple[int, list[Generation], list[_native.Block]] | None:
+            reads = read([(v.key, () if v.entity is None else encoded[v.entity]) for v in plan.views])
+            generations = _generations(plan, reads)
+            instant = self._instant(plan, generations, at_us, now_us)
+            blocks = [
+                decoded(n, g, found.values, instant)
+                for n, (g, found) in enumerate(zip(generations, reads, strict=True))
+            ]
+            if plan.lookups is not None:
+                columns = keys if isinstance(keys, dict) else _columns(keys)
+                done = plan.lookups.follow(
+                    read,
+                    [view.key for view in plan.views],
+                    generations,
+                    blocks,
+                    lambda column, dtype: _normalise(dtype, columns[column]),
+                    lambda position, values: decoded(position, generations[position], values, instant),
+                )
+                if not done:
+                    return None
+            return instant, generations, blocks
+
+        return fetch
+
+    def _instant(self, plan: ReadPlan, generations: Sequence[Generation], at_us: int | None, now_us: int) -> int:
         newest = max((generation.instant_us for generation in generations), default=FIRST_US)
         if at_us is None:
-            return max(self._clock.now_us(), newest)
+            return exact_instant(generations, now_us, newest)
         if at_us < newest:
             late = next(v.view for v, g in zip(plan.views, generations, strict=True) if g.instant_us == newest)
             raise NotMaterializedError(
@@ -322,9 +335,10 @@ def _generations(plan: ReadPlan, reads: Sequence[ViewRead]) -> list[Generation]:
     return generations
 
 
-def _block(plan: _ViewPlan, values: Sequence[bytes | None], instant_us: int) -> Any:
+def _block(plan: _ViewPlan, values: Sequence[bytes | None], instant_us: int, *, stale: bool) -> Any:
     try:
-        return plan.read(values, instant_us)
+        block = plan.read(values, instant_us)
+        return block.stale() if stale else block
     except OverflowError as error:
         raise value_error(plan.view, error) from error
 

@@ -116,12 +116,12 @@ def compile_lookups(groups: Sequence[ViewGroup]) -> LookupProgram | None:
     return LookupProgram(places, steps) if places else None
 
 
-def settled(store: OnlineStore, fetch: Callable[[Read], _T | None], *, steps: bool) -> _T:
+def settled(store: OnlineStore, begin: Callable[[], Callable[[Read], _T | None]], *, steps: bool) -> _T:
     """Return what a read of the store finds, all of it as of one instant.
 
     Args:
         store: Several steps are taken in one snapshot where it has snapshots, else until they agree.
-        fetch: The read; None where its steps do not agree.
+        begin: Called before each snapshot; returns the read, which gives None where its steps do not agree.
         steps: Whether there are several.
 
     Raises:
@@ -129,6 +129,7 @@ def settled(store: OnlineStore, fetch: Callable[[Read], _T | None], *, steps: bo
     """
     snapshots = store if steps and isinstance(store, SnapshotStore) else None
     for _ in range(_ATTEMPTS):
+        fetch = begin()
         found = fetch(store.read) if snapshots is None else snapshots.in_snapshot(fetch)
         if found is not None:
             return found

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from asof.interfaces.online import Generation, ViewKey
+from asof.interfaces.online import Generation, Progress, ViewKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lmdb import Transaction
     from lmdb import _Database as Database
 
-FORMAT = b"1"
+FORMAT = b"2"
 META = b"meta"
 FORMAT_KEY = b"format"
 _LAST_NUMBER = b"last"
@@ -35,11 +35,12 @@ class Pointer(msgspec.Struct, frozen=True, kw_only=True):
     keys: int
     written_at_us: int
     meaning: str
+    progress: Progress | None = None
 
     @property
     def generation(self) -> Generation:
         """What the contract shows of it."""
-        return Generation(self.number, self.instant_us, self.keys, self.written_at_us, self.meaning)
+        return Generation(self.number, self.instant_us, self.keys, self.written_at_us, self.meaning, self.progress)
 
     @property
     def view_key(self) -> ViewKey:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import msgspec
+
 from asof.backends.lmdb import layout, sharing
+from asof.backends.lmdb.claims import held
 from asof.backends.lmdb.failures import translated
-from asof.backends.lmdb.writer import LmdbWriter, empty
+from asof.backends.lmdb.writer import LmdbWriter, empty, put_pairs
+from asof.errors import ConflictError
 from asof.interfaces.online import ViewRead
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from lmdb import Transaction
 
-    from asof.interfaces.online import Generation, Read, Requests, ViewKey
+    from asof.interfaces.online import Generation, Read, Requests, Update, ViewKey
 
 _T = TypeVar("_T")
 
@@ -69,6 +75,54 @@ class LmdbStore:
             known = self._decoded[view] = (raw, pointer.database.encode(), pointer.generation)
         return known[1], known[2]
 
+    @contextmanager
+    def exclusive(self, project: str, source: str) -> Iterator[None]:
+        """Hold the lock of a source, which the system releases when the process dies."""
+        with held(self._environment.path / "sources", f"{project}.{source}"):
+            yield
+
+    def announce(self, views: Sequence[ViewKey], at_us: int) -> None:
+        """Note in the progress of these views that arrivals are on their way; an earlier note stays."""
+        environment = self._environment
+
+        def note(txn: Transaction[bytes]) -> None:
+            for view in views:
+                raw = txn.get(layout.pointer_key(view), db=environment.meta)
+                pointer = None if raw is None else layout.decode_pointer(raw)
+                if pointer is not None and pointer.progress is not None and pointer.progress.pending_us is None:
+                    progress = dataclasses.replace(pointer.progress, pending_us=at_us)
+                    changed = msgspec.structs.replace(pointer, progress=progress)
+                    layout.put_pointer(txn, environment.meta, changed)
+
+        with translated(environment.path, "be written"):
+            environment.update(note)
+
+    def update(self, updates: Sequence[Update]) -> None:
+        """Write all updates in one transaction."""
+        environment = self._environment
+
+        def write(txn: Transaction[bytes]) -> None:
+            for change in updates:
+                raw = txn.get(layout.pointer_key(change.view), db=environment.meta)
+                pointer = None if raw is None else layout.decode_pointer(raw)
+                progress = None if pointer is None else pointer.progress
+                if pointer is None or progress is None or pointer.number != change.generation:
+                    raise _replaced(change)
+                if progress.entry != change.entry:
+                    raise _replaced(change)
+                handle = environment.handle(pointer.database.encode())
+                put_pairs(txn, handle, change.keys, change.values)
+                changed = msgspec.structs.replace(
+                    pointer,
+                    progress=change.progress,
+                    instant_us=max(pointer.instant_us, change.instant_us),
+                    keys=txn.stat(handle)["entries"],
+                )
+                layout.put_pointer(txn, environment.meta, changed)
+
+        with translated(environment.path, "be written"):
+            environment.update(write)
+
     def generations(self, project: str) -> dict[ViewKey, Generation]:
         """Return the current generation of every view version of a project."""
         environment = self._environment
@@ -93,3 +147,12 @@ class LmdbStore:
         if not self._closed:
             self._closed = True
             sharing.release(self._environment)
+
+
+def _replaced(change: Update) -> ConflictError:
+    view = change.view
+    return ConflictError(
+        f"View {view.view}@{view.version} changed while arrivals were taken in",
+        why="Somebody else took them in, or switched in another generation",
+        fix="Try again.",
+    )

@@ -14,13 +14,14 @@ from asof.clock import iso
 from asof.errors import AsofError, ConflictError, InputError, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
 
     from lmdb import Transaction
+    from lmdb import _Database as Database
 
     from asof.backends.lmdb.environment import Environment
-    from asof.interfaces.online import Generation, ViewKey
+    from asof.interfaces.online import Generation, Progress, ViewKey
 
 T = TypeVar("T")
 
@@ -85,7 +86,23 @@ class LmdbWriter:
         self._gathered.append((keys, values))
         self._gathered_bytes += keys.nbytes + values.nbytes
 
-    def commit(self, instant_us: int, written_at_us: int, meaning: str) -> Generation:
+    def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Return what was put of these keys so far, keys in order."""
+        self._flush()
+
+        def look_up(txn: Transaction[bytes]) -> list[bytes | None]:
+            handle = self._environment.handle(self._name)
+            return [txn.get(key, None, handle) for key in keys]
+
+        with translated(self._environment.path, "be read"):
+            return self._environment.view(look_up)
+
+    def replace(self, keys: pa.BinaryArray, values: pa.BinaryArray) -> None:
+        """Write pairs over those that were put; keys are unique within the call, a null value forgets its key."""
+        self._flush()
+        self._update(lambda txn: put_pairs(txn, self._environment.handle(self._name), keys, values))
+
+    def commit(self, instant_us: int, written_at_us: int, meaning: str, progress: Progress | None = None) -> Generation:
         """Switch the generation in and empty the one it replaces, durably and in one transaction.
 
         Raises:
@@ -117,6 +134,7 @@ class LmdbWriter:
                 keys=txn.stat(self._environment.handle(self._name))["entries"],
                 written_at_us=written_at_us,
                 meaning=meaning,
+                progress=progress,
             )
             layout.put_pointer(txn, meta, pointer)
             if current is not None:
@@ -187,6 +205,20 @@ class LmdbWriter:
     def _update(self, work: Callable[[Transaction[bytes]], T]) -> T:
         with translated(self._environment.path, "be written"):
             return self._environment.update(work)
+
+
+def put_pairs(txn: Transaction[bytes], handle: Database, keys: pa.BinaryArray, values: pa.BinaryArray) -> None:
+    """Write pairs, in the order of their keys, over those that are there; a null value forgets its key."""
+    if not len(keys):
+        return
+    if values.null_count:
+        for key in keys.filter(values.is_null()).to_pylist():
+            txn.delete(key, db=handle)
+        keys, values = keys.filter(values.is_valid()), values.filter(values.is_valid())
+    order = pc.array_sort_indices(keys)
+    pairs = zip(keys.take(order).to_pylist(), values.take(order).to_pylist(), strict=True)
+    with txn.cursor(db=handle) as cursor:
+        cursor.putmulti(pairs, overwrite=True)
 
 
 def empty(txn: Transaction[bytes], environment: Environment, name: bytes) -> None:

@@ -32,7 +32,7 @@ class Rules:
         event_time: SQL of the event time.
         available_at: SQL of the available-at column, None where the source has none.
         reasons: Reason and SQL condition, the first that holds counts.
-        keyless: SQL condition of the rows without a join key, which are nobody's; only those that the view's `where`
+        keyless: SQL condition of the rows without a join key, which are nobody's (retractions need none); only those that the view's `where`
             lets through are worth a complaint.
         proven: Whether the files' statistics prove that no row is unusable.
     """
@@ -73,11 +73,14 @@ def rules(relation: Relation, request: ScanRequest) -> Rules:
     available = times.get("available at")
     keys = [pick(columns, key.name, source.name).name for key in request.keys]
     required += [("join key", name) for name in keys]
+    keyless = " OR ".join(f"{quoted(name)} IS NULL" for name in keys) or "false"
+    if request.events and source.deleted is not None:  # a retraction names an event, whoever's that is
+        keyless = f"({keyless}) AND NOT coalesce({pick(columns, source.deleted, source.name).sql}, false)"
     return Rules(
         times["event time"][1],
         available and available[1],
         tuple(reasons.items()),
-        " OR ".join(f"{quoted(name)} IS NULL" for name in keys) or "false",
+        keyless,
         _proven(relation, [name for _, name in required], {name for name, _ in times.values()}, request),
     )
 

@@ -12,18 +12,24 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pyarrow as pa
 
+from asof import dtypes
 from asof.backends.local import delta, parquet, text
-from asof.backends.local.columns import SourceColumn, literal, quoted
+from asof.backends.local.columns import SourceColumn, literal, pick, quoted, time_sql, value_sql
 from asof.backends.local.executor import remove_leftovers
 from asof.backends.local.faults import LOSSY, translated
 from asof.backends.local.files import find_files
 from asof.backends.local.frames import to_table
+from asof.backends.local.log import folder
+from asof.backends.local.log import segments as log_segments
 from asof.backends.local.published import published_files
+from asof.definitions.streams import ARRIVED_AT
 from asof.errors import AsofError, SourceError
+from asof.interfaces.log import ENTRY, PARTITION, POSITION
 from asof.plan.specs import place_of
+from asof.plan.streams import declared_types, stream_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from asof.backends.local.files import Files
@@ -51,6 +57,7 @@ class Engine:
         memory_limit_bytes: What DuckDB may hold in memory before it spills.
         threads: How many threads it may use.
         published: Where batch sources publish their rows.
+        logs: Where the logs of stream sources are.
         only: By a source's place the absolute paths of the files to read, where not all that are there are wanted.
     """
 
@@ -58,6 +65,7 @@ class Engine:
     memory_limit_bytes: int
     threads: int
     published: Path
+    logs: Path
     only: Mapping[str, Collection[str]] = field(default_factory=dict)
 
 
@@ -94,7 +102,14 @@ def files_of(engine: Engine, source: SourceSpec) -> Files:
 
 
 @contextmanager
-def opened(engine: Engine, source: SourceSpec, frames: Mapping[str, Any], *, rows: bool = True) -> Iterator[Relation]:
+def opened(
+    engine: Engine,
+    source: SourceSpec,
+    frames: Mapping[str, Any],
+    *,
+    rows: bool = True,
+    until_entry: int | None = None,
+) -> Iterator[Relation]:
     """Open a source, and close it with everything it spilled.
 
     Args:
@@ -102,6 +117,7 @@ def opened(engine: Engine, source: SourceSpec, frames: Mapping[str, Any], *, row
         source: The source.
         frames: Frames in memory by source name.
         rows: False where only the columns are wanted: text files are then not loaded.
+        until_entry: Of a stream source the newest entry of its log to read; None is all.
 
     Raises:
         SourceError: it is not there or cannot be read.
@@ -119,7 +135,10 @@ def opened(engine: Engine, source: SourceSpec, frames: Mapping[str, Any], *, row
             for setting in SETTINGS:
                 con.execute(setting)
             scratch.parent.mkdir(parents=True, exist_ok=True)
-            relation = _open(con, engine, source, frames, rows=rows)
+            if source.kind == "stream":
+                relation = _open_stream(con, engine, source, rows=rows, until_entry=until_entry)
+            else:
+                relation = _open(con, engine, source, frames, rows=rows)
             try:
                 yield relation
             except (duckdb.Error, pa.ArrowException, OSError) as exc:
@@ -146,21 +165,102 @@ def _open(
         declared = {field.name: field.type for field in table.schema}
         con.register("raw", table)
         _lock(con)
-    elif source.kind == "delta":
-        con.register("raw", delta.open_dataset(engine.root, source))
-        _lock(con)
     else:
-        files = files_of(engine, source)
-        con.execute("SET allowed_paths = ?", [list(files.paths)])
-        _lock(con)
-        if source.format == "parquet":
-            footers = parquet.read_footers(source.name, files.paths)
-            declared = {field.name: field.type for field in footers.schema}
-            con.execute(f"CREATE TEMP VIEW raw AS SELECT * FROM {parquet.reader(files, footers)}")
-        else:
-            text.load(con, source, files, rows=rows)
+        files = None if source.kind == "delta" else files_of(engine, source)
+        _lock(con, files.paths if files is not None else ())
+        footers = _load(con, engine, source, files, rows=rows)
+        declared = {field.name: field.type for field in footers.schema} if footers is not None else {}
     _hide_nan(con)
     return Relation(con, _columns(con, declared), footers)
+
+
+def _load(
+    con: duckdb.DuckDBPyConnection, engine: Engine, source: SourceSpec, files: Files | None, *, rows: bool
+) -> Footers | None:
+    """Make `raw` of a Delta table or of files."""
+    if files is None:
+        con.register("raw", delta.open_dataset(engine.root, source))
+    elif source.format == "parquet":
+        footers = parquet.read_footers(source.name, files.paths)
+        con.execute(f"CREATE TEMP VIEW raw AS SELECT * FROM {parquet.reader(files, footers)}")
+        return footers
+    else:
+        text.load(con, source, files, rows=rows)
+    return None
+
+
+def _open_stream(
+    con: duckdb.DuckDBPyConnection, engine: Engine, source: SourceSpec, *, rows: bool, until_entry: int | None
+) -> Relation:
+    """Make `raw` of a stream source: the rows of its history, then those of its log, each as the moment it was known.
+
+    Where both hold a row, one of them gives it: history the event times before the hand-over, or of an archive the
+    positions before the log's first.
+    """
+    stream = stream_of(source)
+    paths = [str(segment.path) for segment in log_segments(folder(engine.logs, source.name))]
+    past = stream.history
+    files = None if past is None or past.kind == "delta" else files_of(engine, past)
+    _lock(con, [*paths, *(files.paths if files is not None else ())])
+    parts = []
+    if past is not None:
+        _load(con, engine, past, files, rows=rows)
+        con.execute("ALTER VIEW raw RENAME TO past" if _is_view(con) else "ALTER TABLE raw RENAME TO past")
+    types = declared_types(source, None if past is None else _described(con, "past"))
+    con.register("shape", pa.schema(list(types.items())).empty_table())
+    log = "SELECT * FROM shape"
+    if paths:
+        listed = ", ".join(literal(path) for path in paths)
+        log += f" UNION ALL BY NAME SELECT * FROM read_parquet([{listed}], union_by_name = true)"
+        if until_entry is not None:
+            log += f" WHERE {ENTRY} <= {until_entry}"
+    con.execute(f"CREATE TEMP VIEW log AS {log}")
+    if past is not None:
+        parts.append(_past_sql(con, source, past, types))
+    kept = "true" if stream.handover_us is None else f"{_event_time_us(con, source, 'log')} >= {stream.handover_us}"
+    names = ", ".join(quoted(name) for name in types)
+    parts.append(f"SELECT {names} FROM log WHERE {kept}")
+    con.execute(f"CREATE TEMP VIEW raw AS {' UNION ALL '.join(parts)}")
+    _hide_nan(con)
+    return Relation(con, _columns(con, types))
+
+
+def _past_sql(
+    con: duckdb.DuckDBPyConnection, source: SourceSpec, past: SourceSpec, types: dict[str, pa.DataType]
+) -> str:
+    columns = _columns(con, {}, "past")
+    stream = stream_of(source)
+    us = time_sql(pick(columns, past.event_time, past.name), past.name, "event_time").us
+    known = f"{us} + {past.delay_us}"
+    if past.available_at is not None:
+        known = time_sql(pick(columns, past.available_at, past.name), past.name, "available_at").us
+    fields = [
+        f"{value_sql(pick(columns, name, past.name), dtypes.from_arrow(arrow) or '', past.name)} AS {quoted(name)}"
+        for name, arrow in types.items()
+        if name != ARRIVED_AT
+    ]
+    fields.append(f"make_timestamptz({known}) AS {quoted(ARRIVED_AT)}")
+    if stream.positions is None:
+        kept = f"{us} < {stream.handover_us}"
+    else:
+        partition, position = (pick(columns, name, past.name).sql for name in stream.positions)
+        con.execute(
+            f"CREATE TEMP TABLE began AS SELECT {PARTITION} AS part, min({POSITION}) AS first FROM log GROUP BY 1"
+        )
+        kept = f"coalesce({position} < (SELECT first FROM began WHERE part = CAST({partition} AS VARCHAR)), true)"
+    return f"SELECT {', '.join(fields)} FROM past WHERE {kept}"
+
+
+def _event_time_us(con: duckdb.DuckDBPyConnection, source: SourceSpec, table: str) -> str:
+    return time_sql(pick(_columns(con, {}, table), source.event_time, source.name), source.name, "event_time").us
+
+
+def _described(con: duckdb.DuckDBPyConnection, table: str) -> pa.Schema:
+    return pa.schema([(column.name, column.arrow) for column in _columns(con, {}, table).values()])
+
+
+def _is_view(con: duckdb.DuckDBPyConnection) -> bool:
+    return bool(con.execute("SELECT 1 FROM duckdb_views() WHERE view_name = 'raw'").fetchall())
 
 
 def _hide_nan(con: duckdb.DuckDBPyConnection) -> None:
@@ -177,15 +277,19 @@ def _read_alone(relation: Relation, source: SourceSpec) -> None:
             relation.con.execute(f"SELECT max(hash(one)) FROM read_parquet([{literal(path)}]) AS one").fetchall()
 
 
-def _lock(con: duckdb.DuckDBPyConnection) -> None:
+def _lock(con: duckdb.DuckDBPyConnection, paths: Sequence[str] = ()) -> None:
+    if paths:
+        con.execute("SET allowed_paths = ?", [list(paths)])
     for setting in LOCKS:
         con.execute(setting)
 
 
-def _columns(con: duckdb.DuckDBPyConnection, declared: Mapping[str, pa.DataType]) -> dict[str, SourceColumn]:
-    described = con.execute("DESCRIBE src").fetchall()
+def _columns(
+    con: duckdb.DuckDBPyConnection, declared: Mapping[str, pa.DataType], table: str = "src"
+) -> dict[str, SourceColumn]:
+    described = con.execute(f"DESCRIBE {table}").fetchall()
     names = ", ".join(quoted(row[0]) for row in described)
-    read = con.sql(f"SELECT {names} FROM src LIMIT 0").to_arrow_table().schema
+    read = con.sql(f"SELECT {names} FROM {table} LIMIT 0").to_arrow_table().schema
     return {
         name: SourceColumn(name, declared.get(name, read.field(i).type), duck)
         for i, (name, duck, *_) in enumerate(described)

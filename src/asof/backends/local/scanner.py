@@ -9,17 +9,19 @@ import pyarrow as pa
 
 from asof import dtypes
 from asof.backends.local import delta, predicates, published, quarantine
-from asof.backends.local.columns import bound_sql, pick, value_sql
+from asof.backends.local.columns import bound_sql, pick, quoted, value_sql
 from asof.backends.local.dedupe import ORDER, fold
 from asof.backends.local.derived import add_columns, derive_schema
 from asof.backends.local.expressions import check_expression
 from asof.backends.local.faults import translated
 from asof.backends.local.frames import to_table
+from asof.backends.local.log import folder, segments
 from asof.backends.local.queries import input_schema, query_schema
 from asof.backends.local.relation import Engine, Relation, files_of, opened
 from asof.backends.local.tracing import trace_sql
 from asof.errors import DefinitionError
 from asof.interfaces.scanner import AVAILABLE_AT, DELETED, EVENT_TIME, RETRACTED_AT, Rejected, Scan
+from asof.plan.streams import stream_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -64,6 +66,7 @@ class LocalScanner:
             memory_limit_bytes,
             threads,
             quarantine.absolute().with_name("batch"),
+            quarantine.absolute().with_name("log"),
             {place: {str(root.absolute() / file) for file in files} for place, files in (only or {}).items()},
         )
 
@@ -135,6 +138,10 @@ class LocalScanner:
                 )
             if source.kind == "delta":
                 return delta.size_bytes(self._engine.root, source)
+            if source.kind == "stream":
+                past = stream_of(source).history
+                logged = sum(one.path.stat().st_size for one in segments(folder(self._engine.logs, source.name)))
+                return logged + (self.size_bytes(past) if past is not None else 0)
             if source.kind == "batch" and not published.starts(self._engine.published, source):
                 return 0
             return files_of(self._engine, source).size_bytes
@@ -189,7 +196,7 @@ class LocalScanner:
         return predicates.columns_of(source.name, [column.name for column in source.columns], predicate)
 
     def _batches(self, request: ScanRequest, schema: pa.Schema, rejected: Rejected) -> Iterator[pa.RecordBatch]:
-        with opened(self._engine, request.source, self._frames) as relation:
+        with opened(self._engine, request.source, self._frames, until_entry=request.until_entry) as relation:
             relation = add_columns(relation, request.source, request.derived, self._load)
             sql = self._sql(relation, request, rejected)
             reader = relation.con.sql(sql).to_arrow_reader(_READ_ROWS)
@@ -212,8 +219,21 @@ class LocalScanner:
         if request.where is not None:
             keep.append(predicates.condition(request.where))
         keep += fields.bounds()
+        if request.only is not None:
+            keep.append(_only(relation, request, request.only))
         listed = ", ".join(f"{retracted_at if sql == RETRACTED_AT else sql} AS c{i}" for i, sql in enumerate(picked))
         return f"SELECT {listed} FROM {table} WHERE {' AND '.join(k for k in keep if k != 'true') or 'true'}{order}"
+
+
+def _only(relation: Relation, request: ScanRequest, keys: pa.Table) -> str:
+    """Return the SQL condition of the rows that have some of these join keys."""
+    relation.con.register("asof_wanted", keys)
+    if not request.keys:
+        return "true"
+    source = request.source.name
+    values = [value_sql(pick(relation.columns, key.name, source), key.dtype, source) for key in request.keys]
+    same = " AND ".join(f"wanted.{quoted(k.name)} = {v}" for k, v in zip(request.keys, values, strict=True))
+    return f"EXISTS (SELECT 1 FROM asof_wanted AS wanted WHERE {same})"
 
 
 def _no_functions(spec: FunctionSpec, used_by: str) -> Callable[..., object]:

@@ -1,0 +1,256 @@
+"""The offline log in a directory: a Parquet file per append, joined into larger ones later, never changed."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from asof.backends.local.parquet import read_footers
+from asof.backends.local.tables import disk_error
+from asof.backends.local.temporary import replacing
+from asof.errors import ConflictError, CorruptDataError, StoreError
+from asof.interfaces.log import ENTRY, LogHead
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+_SUFFIX = ".parquet"
+_META = b"asof.log"
+_JOIN_FILES = 64
+_JOIN_BYTES = 128 * 2**20
+_READ_BYTES = 64 * 2**20
+_GRACE_S = 600.0
+
+
+class _Meta(msgspec.Struct, frozen=True):
+    positions: dict[str, int]
+    last_us: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A file of a log, with the entries that it holds."""
+
+    path: Path
+    first: int
+    last: int
+
+
+class LocalLog:
+    """An `OfflineLog` below a directory, a folder per source."""
+
+    def __init__(self, directory: Path) -> None:
+        """Keep logs below `directory`."""
+        self._directory = directory
+
+    def of(self, source: str) -> LocalSourceLog:
+        """Return the log of a source; one that nothing was appended to is empty."""
+        return LocalSourceLog(folder(self._directory, source), source)
+
+
+class LocalSourceLog:
+    """A `SourceLog` in a folder. Safe with several processes: of two appends after one end, one is refused."""
+
+    def __init__(self, directory: Path, source: str) -> None:
+        """Keep the log in `directory`, which the first append makes."""
+        self._directory = directory
+        self._source = source
+        self._head = LogHead()
+        self._path: Path | None = None
+
+    def head(self) -> LogHead:
+        """Return where the log ends now."""
+        if self._path is not None and self._path.exists():  # then only what follows has to be looked for
+            known = self._head.sequence
+            while (path := self._file(known + 1, known + 1)).exists():
+                known += 1
+                self._path = path
+            if known > self._head.sequence:
+                self._head = self._read_head(Segment(self._path, known, known))
+            return self._head
+        found = segments(self._directory)
+        if not found:
+            return LogHead()
+        self._head, self._path = self._read_head(found[-1]), found[-1].path
+        return self._head
+
+    def append(self, after: LogHead, rows: pa.Table, positions: Mapping[str, int], at_us: int) -> LogHead:
+        """Add rows, durably and in one step, and return the new end."""
+        number = after.sequence + 1
+        head = LogHead(number, {**after.positions, **positions}, at_us, after.rows + rows.num_rows)
+        meta = _Meta(dict(head.positions), head.last_us, head.rows)
+        rows = rows.append_column(ENTRY, pa.repeat(pa.scalar(number, pa.int64()), rows.num_rows))
+        table = rows.replace_schema_metadata({_META: msgspec.json.encode(meta)})
+        target = self._file(number, number)
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            with replacing(target, leftovers=number % _JOIN_FILES == 1) as temporary:
+                pq.write_table(table, temporary, compression="lz4", use_dictionary=False)
+                _sync(temporary)
+                os.link(temporary, target)  # which, unlike a rename, fails where somebody was faster
+            _sync(self._directory)
+        except FileExistsError as error:
+            raise self._lost(number) from error
+        except OSError as error:
+            raise disk_error(target, error) from error
+        self._head, self._path = head, target
+        return head
+
+    def read(self, after: int, until: int) -> Iterator[tuple[int, pa.Table]]:
+        """Yield the rows of the entries after one sequence number and up to another, a few entries at a time."""
+        held: list[Segment] = []
+        size = 0
+        for segment in segments(self._directory):
+            if segment.last <= after or segment.first > until:
+                continue
+            held.append(segment)
+            size += segment.path.stat().st_size
+            if size >= _READ_BYTES:
+                yield min(held[-1].last, until), self._tables(held, after, until)
+                held, size = [], 0
+        if held:
+            yield min(held[-1].last, until), self._tables(held, after, until)
+
+    def compact(self) -> int:
+        """Join many small entries into few large ones, and return how many files that took away."""
+        gone = self._remove_joined()
+        run: list[Segment] = []
+        size = 0
+        for segment in segments(self._directory):
+            bytes_ = segment.path.stat().st_size
+            if run and size + bytes_ > _JOIN_BYTES:
+                self._join(run)
+                run, size = [], 0
+            run.append(segment)
+            size += bytes_
+        if len(run) >= _JOIN_FILES:
+            self._join(run)
+        return gone
+
+    def _join(self, run: list[Segment]) -> None:
+        if len(run) < 2:
+            return
+        target = self._file(run[0].first, run[-1].last)
+        last = pq.read_schema(run[-1].path).metadata[_META]
+        footers = read_footers(self._source, [str(segment.path) for segment in run])
+        schema = footers.schema.with_metadata({_META: last})
+        try:
+            with replacing(target) as temporary:
+                with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+                    for segment in run:
+                        writer.write_table(conform(pq.read_table(segment.path), schema))
+                _sync(temporary)
+            _sync(self._directory)
+        except OSError as error:
+            raise disk_error(target, error) from error
+
+    def _remove_joined(self) -> int:
+        """Delete files whose rows are in a larger one, once nobody can be reading them any more."""
+        kept = {segment.path for segment in segments(self._directory)}
+        gone = 0
+        for path in self._directory.glob(f"*{_SUFFIX}"):
+            cover = next((k for k in kept if path not in kept and _covers(k, path)), None)
+            if cover is not None and time.time() - cover.stat().st_mtime > _GRACE_S:
+                path.unlink(missing_ok=True)
+                gone += 1
+        return gone
+
+    def _tables(self, held: list[Segment], after: int, until: int) -> pa.Table:
+        wanted = (pc.field(ENTRY) > after) & (pc.field(ENTRY) <= until)
+        try:
+            tables = [pq.read_table(segment.path, filters=wanted) for segment in held]
+        except FileNotFoundError as error:
+            raise StoreError(
+                f"File {error.filename} of the log of {self._source!r} is gone",
+                why="It was joined into a larger one meanwhile, or somebody deleted it",
+                fix="Try again.",
+            ) from error
+        schema = read_footers(self._source, [str(segment.path) for segment in held]).schema
+        return pa.concat_tables([conform(table, schema) for table in tables])
+
+    def _read_head(self, segment: Segment) -> LogHead:
+        try:
+            found = pq.read_schema(segment.path).metadata or {}
+            meta = msgspec.json.decode(found[_META], type=_Meta)
+        except (pa.ArrowInvalid, KeyError, msgspec.MsgspecError) as error:
+            raise CorruptDataError(
+                f"File {segment.path} is not a file of a log",
+                why=str(error),
+                fix="Restore it from a backup; rows after it cannot be read without it.",
+            ) from error
+        return LogHead(segment.last, meta.positions, meta.last_us, meta.rows)
+
+    def _file(self, first: int, last: int) -> Path:
+        return self._directory / f"{first:012d}-{last:012d}{_SUFFIX}"
+
+    def _lost(self, number: int) -> ConflictError:
+        return ConflictError(
+            f"Entry {number} of the log of {self._source!r} was written by somebody else",
+            why="Another process appends to the same log",
+            fix="Try again.",
+        )
+
+
+def folder(directory: Path, source: str) -> Path:
+    """Return where the log of a source is."""
+    return directory / source
+
+
+def segments(directory: Path) -> list[Segment]:
+    """Return the files that hold a log, in order, each entry in one of them.
+
+    Raises:
+        CorruptDataError: a file is missing between two.
+    """
+    found = sorted((_segment(path) for path in directory.glob(f"[0-9]*{_SUFFIX}")), key=lambda s: (s.first, -s.last))
+    kept: list[Segment] = []
+    for segment in found:
+        end = kept[-1].last if kept else 0
+        if segment.last <= end:
+            continue  # its rows are in a larger one
+        if segment.first != end + 1:
+            raise CorruptDataError(
+                f"The log in {directory} lacks its entries {end + 1} to {segment.first - 1}",
+                why="A file of it was deleted",
+                fix="Restore it from a backup.",
+            )
+        kept.append(segment)
+    return kept
+
+
+def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return a table with the columns of a schema, which are as wide or wider; those that it lacks are null."""
+    columns = [
+        table.column(field.name).cast(field.type)
+        if field.name in table.column_names
+        else pa.nulls(table.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _segment(path: Path) -> Segment:
+    first, _, last = path.name.removesuffix(_SUFFIX).partition("-")
+    return Segment(path, int(first), int(last))
+
+
+def _covers(one: Path, other: Path) -> bool:
+    large, small = _segment(one), _segment(other)
+    return large.first <= small.first and small.last <= large.last
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,241 @@
+"""What rows that arrive change in the stored values of a view: the same scan, the same kernel as for all of history."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from asof import _native, dtypes
+from asof.definitions.streams import ARRIVED_AT
+from asof.interfaces.scanner import AVAILABLE_AT, DELETED, EVENT_TIME, RETRACTED_AT, ColumnRequest, ScanRequest
+from asof.kernel.programs import compile_events, compile_states, value_error
+from asof.plan.specs import Column
+from asof.services.everything import kernel_keys
+from asof.services.history import column, one_batch, optional_column
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from asof.interfaces import Scanner
+    from asof.plan.specs import SourceSpec, ViewSpec
+
+    Get = Callable[[Sequence[bytes]], Sequence[bytes | None]]
+    MakeScanner = Callable[[Mapping[str, Any]], Scanner]
+
+EVENT, RETRACTION = b"e", b"r"
+"""What is known of an event id: that its event arrived, its retraction, or, as both letters, both."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Keys and what is to be stored of them; a null value forgets its key."""
+
+    keys: pa.BinaryArray
+    values: pa.BinaryArray
+
+
+@dataclass(frozen=True)
+class Sorted:
+    """Rows of an event source by what they mean for the windows.
+
+    Attributes:
+        fresh: The rows that are counted as they are: the first with their id, of events that nothing takes back.
+        touched: Ids whose events have to be counted anew from the log; None where there are none.
+        marks: What is now known of the ids.
+    """
+
+    fresh: pa.Table
+    touched: pa.Array | None
+    marks: Pairs
+
+
+class Arrivals:
+    """Takes arrivals in, for one view version. The order of rows is the order of arrival."""
+
+    def __init__(self, view: ViewSpec, scanner: MakeScanner, threads: int) -> None:
+        """Compile a view; `scanner` makes one that reads frames by the name of their source."""
+        self._view = view
+        self._scanner = scanner
+        self._threads = threads
+        self._events = compile_events(view, view.features) if view.kind == "event" else None
+        self._states = compile_states(view, view.features) if view.kind == "state" else None
+        self._columns = (self._events or self._states).columns  # type: ignore[union-attr] # one of them is there
+        self._keys = [key.name for key in view.entity.join_keys]
+        roles: dict[str, Any] = {"event_id": None, "deleted": None} if view.kind == "event" else {}
+        self._frame = msgspec.structs.replace(view.source, kind="frame", stream=None, max_skew_us=None, **roles)
+
+    def take_in(self, rows: pa.Table, get: Get, instant_us: int) -> Pairs:
+        """Return what is to be stored of the entities of these rows, known at `instant_us`.
+
+        Args:
+            rows: The columns of the source, and when each row arrived; of an event source with ids the fresh ones.
+            get: Gives what is stored of keys now.
+            instant_us: The present.
+        """
+        return self._fold(self._scan(rows), get, instant_us)
+
+    def _scan(self, rows: pa.Table) -> pa.Table:
+        request = ScanRequest(
+            source=self._frame,
+            derived=self._view.derived,
+            keys=self._view.entity.join_keys,
+            columns=self._columns,
+            where=self._view.where,
+            events=self._events is not None,
+        )
+        scan = self._scanner({self._frame.name: rows}).scan(request)
+        return pa.Table.from_batches(list(scan.batches), schema=scan.schema)
+
+    def _fold(self, rows: pa.Table, get: Get, instant_us: int) -> Pairs:
+        index = self._index(rows)
+        keys = index.encoded()
+        old = get(keys.to_pylist())
+        lanes = one_batch(rows.select([c.name for c in self._columns]))
+        times = column(rows, EVENT_TIME)
+        if self._events is not None:
+            try:
+                plan = self._events.plan
+                return Pairs(keys, plan.update_states(old, index.codes, times, lanes, instant_us, self._threads))
+            except OverflowError as error:
+                raise value_error(self._view, error) from error
+        return Pairs(keys, self._merged(rows, index, lanes, old, instant_us))
+
+    def _merged(
+        self, rows: pa.Table, index: _native.KeyIndex, lanes: pa.RecordBatch, old: Sequence[bytes | None], instant: int
+    ) -> pa.BinaryArray:
+        plan = self._states.plan  # type: ignore[union-attr] # a view has one of both
+        times, known = column(rows, EVENT_TIME), optional_column(rows, AVAILABLE_AT)
+        new = plan.build(index.codes, times, known, optional_column(rows, DELETED), lanes, len(index), instant)
+        return plan.merge(old, new.to_pylist(), instant)
+
+    def _index(self, rows: pa.Table) -> _native.KeyIndex:
+        return _native.KeyIndex(kernel_keys([column(rows, key) for key in self._keys], rows.num_rows))
+
+    def recount(self, ids: pa.Array, until_entry: int, instant_us: int) -> Pairs:
+        """Return what is to be stored of all entities that have events with these ids, counted anew from the log."""
+        scanner = self._scanner({})
+        source = self._view.source
+        id_type = next(c.dtype for c in source.columns if c.name == source.event_id)
+        found = scanner.scan(
+            ScanRequest(
+                source=msgspec.structs.replace(source, deleted=None),
+                derived=self._view.derived,
+                keys=(Column(name=source.event_id or "", dtype=dtypes.key_type(id_type) or id_type),),
+                columns=tuple(
+                    ColumnRequest(f"key{i}", key.name, key.dtype) for i, key in enumerate(self._view.entity.join_keys)
+                ),
+                until_entry=until_entry,
+                only=pa.table({source.event_id or "": ids}),
+            )
+        )
+        named = [f"key{i}" for i in range(len(self._keys))]
+        owners = pa.Table.from_batches(list(found.batches), schema=found.schema).select(named)
+        owners = owners.rename_columns(self._keys).group_by(self._keys).aggregate([]) if self._keys else None
+        return self._from_log(scanner, owners, until_entry, instant_us)
+
+    def _from_log(self, scanner: Scanner, owners: pa.Table | None, until_entry: int, instant_us: int) -> Pairs:
+        program = self._events
+        if program is None or (owners is not None and not owners.num_rows):
+            return none()
+        request = ScanRequest(
+            source=self._view.source,
+            derived=self._view.derived,
+            keys=self._view.entity.join_keys,
+            columns=self._columns,
+            where=self._view.where,
+            events=True,
+            until_entry=until_entry,
+            only=owners,
+        )
+        scan = scanner.scan(request)
+        rows = pa.Table.from_batches(list(scan.batches), schema=scan.schema)
+        index = self._index(rows)
+        codes = index.codes
+        if owners is not None:  # entities whose last event was taken back have no row any more
+            index.extend([column(owners.drop_null(), key) for key in self._keys])
+        values = program.plan.build_states(
+            codes,
+            column(rows, EVENT_TIME),
+            optional_column(rows, AVAILABLE_AT),
+            optional_column(rows, RETRACTED_AT),
+            one_batch(rows.select([c.name for c in self._columns])),
+            len(index),
+            instant_us,
+            self._threads,
+        )
+        return Pairs(index.encoded(), values)
+
+
+def none() -> Pairs:
+    """Return no pairs."""
+    empty = pa.array([], pa.binary())
+    return Pairs(empty, empty)
+
+
+def over(first: Pairs, second: Pairs) -> Pairs:
+    """Return the pairs of both, of a key in both those of the second."""
+    if not len(second.keys):
+        return first
+    kept = pc.invert(pc.is_in(first.keys, second.keys))
+    keys = pa.concat_arrays([first.keys.filter(kept), second.keys])
+    return Pairs(keys, pa.concat_arrays([first.values.filter(kept), second.values]))
+
+
+def sort_by_id(source: SourceSpec, rows: pa.Table, get: Get) -> Sorted:
+    """Return which rows of an event source with ids count as they are, by what is known of their ids.
+
+    Args:
+        source: It names the columns of the id and of deletion.
+        rows: In the order of arrival, no id null.
+        get: Gives what is known of ids: None, or `EVENT`, `RETRACTION` or both.
+    """
+    ids = column(rows, source.event_id or "")
+    index = _native.KeyIndex([_comparable(ids)])
+    codes = np.asarray(index.codes)
+    keys = index.encoded()
+    known = get(keys.to_pylist())
+    gone = np.zeros(len(codes), bool)
+    if source.deleted is not None:
+        gone = np.asarray(column(rows, source.deleted).fill_null(False))
+    had_event = np.array([mark is not None and EVENT in mark for mark in known], bool)
+    retracted = np.array([mark is not None and RETRACTION in mark for mark in known], bool)
+    fresh_retraction = np.zeros(len(keys), bool)
+    fresh_retraction[codes[gone]] = True
+    retracted |= fresh_retraction
+    events = np.flatnonzero(~gone)
+    first = np.zeros(len(codes), bool)
+    first[events[np.unique(codes[events], return_index=True)[1]]] = True
+    counted = first & ~had_event[codes] & ~retracted[codes]
+    moved = np.zeros(len(keys), bool)
+    moved[codes[first & ~had_event[codes]]] = True
+    touched = retracted & (moved | fresh_retraction)
+    marks = [
+        (EVENT if e else b"") + (RETRACTION if r else b"")
+        for e, r in zip(had_event | np.isin(np.arange(len(keys)), codes[events]), retracted, strict=True)
+    ]
+    touched_ids = None
+    if touched.any():
+        touched_ids = pc.unique(ids.filter(pa.array(touched[codes])))
+    return Sorted(rows.filter(pa.array(counted)), touched_ids, Pairs(keys, pa.array(marks, pa.binary())))
+
+
+def _comparable(ids: pa.Array) -> pa.Array:
+    dtype = dtypes.from_arrow(ids.type) or ""
+    return ids.cast(dtypes.to_arrow(dtypes.key_type(dtype) or dtype))
+
+
+def newest_us(rows: pa.Table, source: SourceSpec) -> int | None:
+    """Return the newest event time of some rows, in microseconds; None of none."""
+    times = rows.column(source.event_time).cast(pa.timestamp("us", "UTC")).cast(pa.int64())
+    newest: int | None = pc.max(times).as_py()
+    return newest
+
+
+def arrived_us(rows: pa.Table) -> int:
+    """Return when the last of some rows arrived, in microseconds; 0 of none."""
+    return pc.max(rows.column(ARRIVED_AT).cast(pa.int64())).as_py() or 0

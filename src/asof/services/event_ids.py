@@ -1,0 +1,77 @@
+"""What is known of the event ids of a stream source: kept beside the views, so that an id counts once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from asof import _native, dtypes
+from asof.interfaces.online import Progress
+from asof.interfaces.scanner import DELETED, EVENT_TIME, ScanRequest
+from asof.plan.specs import Column, meaning_hash
+from asof.services.arrivals import EVENT, RETRACTION, sort_by_id
+from asof.services.history import column, optional_column
+from asof.services.ingest import ids_key
+
+if TYPE_CHECKING:
+    from asof.clock import Clock
+    from asof.interfaces import Scanner
+    from asof.interfaces.log import OfflineLog
+    from asof.interfaces.online import OnlineStore
+    from asof.plan.specs import SourceSpec
+
+
+def fill_ids(
+    source: SourceSpec, *, scanner: Scanner, log: OfflineLog, store: OnlineStore, project: str, clock: Clock
+) -> bool:
+    """Write what is known of all ids so far, unless the store has it; return whether it was written.
+
+    Raises:
+        StoreError, StoreFullError: nothing was switched in.
+    """
+    key = ids_key(project, source)
+    if source.event_id is None or key in store.generations(project):
+        return False
+    head = log.of(source.name).head()
+    dtype = next(c.dtype for c in source.columns if c.name == source.event_id)
+    request = ScanRequest(
+        source=msgspec.structs.replace(source, max_skew_us=None),
+        keys=(Column(name=source.event_id, dtype=dtypes.key_type(dtype) or dtype),),
+        columns=(),
+        until_entry=head.sequence,
+    )
+    with store.write(key) as writer:
+        scan = scanner.scan(request)
+        index: _native.KeyIndex | None = None
+        marks = np.zeros(0, np.uint8)
+        newest = None
+        for batch in scan.batches:
+            rows = pa.Table.from_batches([batch])
+            ids = [column(rows, source.event_id)]
+            if index is None:
+                index = _native.KeyIndex(ids)
+                codes = np.asarray(index.codes)
+            else:
+                codes = np.asarray(index.extend(ids))
+            marks = np.concatenate([marks, np.zeros(len(index) - len(marks), np.uint8)])
+            gone = optional_column(rows, DELETED)
+            flags = np.zeros(len(codes), bool) if gone is None else np.asarray(gone)
+            np.bitwise_or.at(marks, codes[codes >= 0], np.where(flags, 2, 1)[codes >= 0].astype(np.uint8))
+            if rows.num_rows:
+                latest = int(np.max(np.asarray(column(rows, EVENT_TIME))))
+                newest = latest if newest is None else max(newest, latest)
+        if index is not None:
+            texts = pa.array([b"", EVENT, RETRACTION, EVENT + RETRACTION], pa.binary())
+            writer.put(index.encoded(), texts.take(pa.array(marks)))
+        with store.exclusive(project, source.name):
+            now = log.of(source.name).head()
+            for _, rows in log.of(source.name).read(head.sequence, now.sequence):
+                found = sort_by_id(source, rows, writer.get).marks
+                writer.replace(found.keys, found.values)
+            now_us = clock.now_us()
+            progress = Progress(now.sequence, now_us, now_us, newest)
+            writer.commit(max(now.last_us, 0), now_us, meaning_hash(source), progress)
+    return True
