@@ -42,14 +42,14 @@ docs: $(DEV) ## The documentation, into docs/_build/html
 	.venv/bin/sphinx-build -q -W --keep-going -b html docs docs/_build/html
 
 clean: ## Remove what make made
-	rm -rf .venv docs/_build native/target flights-demo dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .servers docs/_build native/target flights-demo dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	rm -f src/asof/_native*.so
 
 .venv/.demo: pyproject.toml
 	@tools/setup.sh demo
 	@touch $@ .venv/.native
 
-.venv/.dev: pyproject.toml
+.venv/.dev: pyproject.toml tests/servers/pom.xml
 	@tools/setup.sh dev
 	@touch $@ .venv/.native
 

@@ -2,7 +2,7 @@
 # Sets up .venv: finds the toolchain, installs this package with one set of dependencies, builds the native kernel.
 #
 #   tools/setup.sh demo     the package and what the demonstration needs
-#   tools/setup.sh dev      the package and what tests, checks and documentation need
+#   tools/setup.sh dev      the package and what tests, checks and documentation need, and the servers of the tests
 #   tools/setup.sh native   rebuild the native kernel only
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -84,7 +84,10 @@ create_environment
 export PATH="$PWD/.venv/bin:$PATH"
 case "${1:-}" in
 demo) echo "asof: installing the package with the demonstration's dependencies" && build --editable '.[demo]' ;;
-dev) echo "asof: installing the package with the development dependencies" && build --editable . --group dev ;;
+dev)
+    echo "asof: installing the package with the development dependencies" && build --editable . --group dev
+    tools/servers.sh
+    ;;
 native) echo "asof: building the native kernel" && build --no-deps --editable . ;;
 *) echo "usage: tools/setup.sh demo|dev|native" >&2 && exit 2 ;;
 esac

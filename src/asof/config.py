@@ -38,6 +38,8 @@ class Config:
         registry: URL of the registry.
         online: URL of the online store.
         offline: Directory of what the project writes for training.
+        stream: URL of the broker that topics of stream sources are on; "" where there is none.
+        schema_registry: URL of the registry of their messages' schemas; "" where there is none.
         executor: Where history is computed: local.
         memory_budget_bytes: What one computation may hold in memory before it spills to disk.
     """
@@ -48,6 +50,8 @@ class Config:
     registry: str
     online: str
     offline: str
+    stream: str
+    schema_registry: str
     executor: str
     memory_budget_bytes: int
 
@@ -58,6 +62,8 @@ class _Settings(msgspec.Struct, frozen=True, kw_only=True):
     registry: str = "sqlite:///.asof/registry.db"
     online: str = "lmdb:///.asof/online"
     offline: str = ".asof/offline"
+    stream: str = ""
+    schema_registry: str = ""
     executor: str = "local"
     memory_budget: str | int = "25%"
 
@@ -117,6 +123,8 @@ def load_config(root: Path, env: Mapping[str, str]) -> Config:
         registry=settings.registry,
         online=settings.online,
         offline=settings.offline,
+        stream=settings.stream,
+        schema_registry=settings.schema_registry,
         executor=_executor(settings.executor, origin["executor"]),
         memory_budget_bytes=_budget(settings.memory_budget, f"memory_budget in {origin['memory_budget']}"),
     )
@@ -168,7 +176,7 @@ def _read_file(file: Path) -> dict[str, Any]:
 
 
 def _refuse_passwords(file: Path, found: Mapping[str, Any]) -> None:
-    for key in ("registry", "online", "offline"):
+    for key in ("registry", "online", "offline", "stream", "schema_registry"):
         if isinstance(found.get(key), str) and _URL_PASSWORD.search(found[key]):
             raise ConfigError(
                 f"{key} in {file} holds a password",

@@ -127,6 +127,20 @@ class StreamError(AsofError, OSError):
     retryable = True
 
 
+class StreamRefusedError(StreamError):
+    """A stream's broker refuses the topic, the user or the request, and will refuse it again."""
+
+    code = "stream_refused"
+    retryable = False
+
+
+class StreamDataLossError(StreamError):
+    """Messages that were not read yet are gone from the stream, or cannot be told from such; nothing was skipped."""
+
+    code = "stream_data_lost"
+    retryable = False
+
+
 class StoreError(AsofError, OSError):
     """A store refused or failed; what was stored before is still there."""
 

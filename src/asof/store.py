@@ -11,7 +11,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from asof.backends.loading import open_online_store, open_registry
+from asof.backends.formats import open_decoder
+from asof.backends.loading import open_online_store, open_registry, open_stream
 from asof.backends.local.executor import LocalExecutor
 from asof.backends.local.expressions import LocalExpressions
 from asof.backends.local.folders import LocalFolders
@@ -24,6 +25,7 @@ from asof.clock import Clock, SystemClock, parse_instant, to_us
 from asof.config import FILE_NAME, find_root, load_config, parse_size
 from asof.definitions.collection import Definitions
 from asof.errors import AsofError, InputError
+from asof.plan.streams import row_schema, stream_of
 from asof.services import unregistered
 from asof.services.apply import apply_plan, plan_changes
 from asof.services.backfill import Backfiller
@@ -42,6 +44,7 @@ from asof.services.project import collect_definitions
 from asof.services.prune import plan_prune, prune
 from asof.services.request import require_defaults
 from asof.services.spine import make_spine
+from asof.services.stream import open_feeds, run_feeds
 from asof.services.training_sets import Recipe, TrainingSets
 from asof.services.writer import open_writer
 
@@ -70,6 +73,7 @@ if TYPE_CHECKING:
     from asof.services.prune import PrunePlan
     from asof.services.request import Request
     from asof.services.results import HistoricalFeatures
+    from asof.services.stream import StreamProgress
     from asof.services.training_set import TrainingSet
     from asof.services.writer import SourceWriter
 
@@ -219,15 +223,25 @@ class FeatureStore:
     def plan_prune(self, services: Sequence[str] = ()) -> PrunePlan:
         """Return what a prune would delete: removed objects, and old versions that no service version pins.
 
+        With them goes their online storage, and rows of batch sources that nothing reads then; except those that a
+        stored training set was made of.
+
         Args:
             services: Old versions of services that no model reads any more, as "fraud@1"; they go too, and with them
                 the view versions that only they pin.
         """
         catalog = Catalog(self.registry.snapshot())
-        return plan_prune(catalog, self.online, project=self.config.project, services=services)
+        return plan_prune(
+            catalog,
+            self.online,
+            self._published(),
+            self._training_sets(),
+            project=self.config.project,
+            services=services,
+        )
 
     def prune(self, plan: PrunePlan | None = None, *, who: str | None = None) -> Revision | None:
-        """Delete for good what a plan lists, online storage included.
+        """Delete for good what a plan lists, online storage and rows of batch sources included.
 
         Args:
             plan: Default: what `plan_prune()` returns now.
@@ -239,9 +253,14 @@ class FeatureStore:
         Raises:
             ConflictError: someone applied since the plan was made; nothing is deleted.
         """
-        done = prune(self.registry, self.online, plan or self.plan_prune(), clock=self.clock, who=who)
+        done = prune(
+            self.registry, self.online, self._published(), plan or self.plan_prune(), clock=self.clock, who=who
+        )
         self._forget()
         return done
+
+    def _published(self) -> LocalFolders:
+        return LocalFolders(self.config.root / self.config.offline / "batch")
 
     def _forget(self) -> None:
         with self._lock:
@@ -375,9 +394,17 @@ class FeatureStore:
         """
         return self._training_sets().get(name)
 
-    def training_sets(self) -> Sequence[TrainingSet]:
-        """Return all stored training sets, by name."""
-        return self._training_sets().all()
+    def training_sets(self, damaged: Callable[[str, AsofError], None] | None = None) -> Sequence[TrainingSet]:
+        """Return all stored training sets, by name.
+
+        Args:
+            damaged: Called with the name and the error of one that cannot be opened, which is then left out. Default:
+                the error is raised.
+
+        Raises:
+            CorruptDataError: a manifest cannot be read.
+        """
+        return self._training_sets().all(damaged or _raise_named)
 
     def rebuild_training_set(self, name: str) -> TrainingSet:
         """Make a training set's data again, from its spine, pinned versions and recorded inputs: the same rows.
@@ -477,7 +504,7 @@ class FeatureStore:
         """Run every interval of every batch source that is due and not done, then materialize the views over them.
 
         Inputs come before what reads them. A source continues from its first interval on; one that was never run
-        starts with its newest interval, older ones are a backfill's.
+        starts with its newest interval, or as far back as what reads it needs; older ones are a backfill's.
 
         Args:
             workers: Intervals that run at once. Default: the machine's cores.
@@ -569,11 +596,15 @@ class FeatureStore:
         """
         return self.ingestor(source).push(rows)
 
-    def ingestor(self, source: str) -> SourceWriter:
+    def ingestor(self, source: str, *, with_history: bool = False) -> SourceWriter:
         """Return what takes rows of a stream source in, as of the newest revision; for servers and workers.
 
         Views over a source without history that were never materialized are begun; of one with history they wait for
         the first `materialize`.
+
+        Args:
+            source: Its name.
+            with_history: Begin views over a source with history, too, which reads all of that.
 
         Raises:
             NotFoundError: no such source.
@@ -583,10 +614,52 @@ class FeatureStore:
         with self._lock:
             found = self._writers.get(source)
             if found is None or found[0] is not catalog:
-                found = self._writers[source] = catalog, self._open_writer(catalog, source)
+                writer = self._open_writer(catalog, source, with_history=with_history)
+                found = self._writers[source] = catalog, writer
             return found[1]
 
-    def _open_writer(self, catalog: Catalog, source: str) -> SourceWriter:
+    def stream(
+        self,
+        sources: str | Sequence[str] | None = None,
+        *,
+        until_caught_up: bool = False,
+        stop: threading.Event | None = None,
+        progress: Callable[[StreamProgress], None] | None = None,
+    ) -> Sequence[StreamProgress]:
+        """Read topics into the log and into every view over them, each message once, until told to stop.
+
+        Views that were never materialized are first. Any number of processes may do this: the partitions of a topic are
+        shared among them.
+
+        Args:
+            sources: Names of stream sources. Default: all that have a topic.
+            until_caught_up: Stop when everything is taken in that was there when reading began.
+            stop: Set it, from another thread or a signal handler, to stop when the batch at hand is taken in.
+            progress: Called after each batch, and about once a second.
+
+        Returns:
+            What was done, per source.
+
+        Raises:
+            NotFoundError: no such source.
+            ConfigError: there is no setting `stream`, or a source has no topic.
+            StreamError: the broker cannot be reached or read, and another try would not help.
+        """
+        feeds = open_feeds(
+            self.catalog(),
+            sources,
+            url=self.config.stream,
+            backend=lambda: open_stream(self.config.stream, self.config.root),
+            decoder=lambda spec: open_decoder(
+                stream_of(spec).format, row_schema(spec), registry=self.config.schema_registry
+            ),
+            writer=lambda name: self.ingestor(name, with_history=True),
+            project=self.config.project,
+            clock=self.clock,
+        )
+        return run_feeds(feeds, until_caught_up=until_caught_up, stop=stop or threading.Event(), progress=progress)
+
+    def _open_writer(self, catalog: Catalog, source: str, *, with_history: bool) -> SourceWriter:
         executor = LocalExecutor(self._state_dir("tmp"), self.config.memory_budget_bytes)
         scanner = self._scanner({}, self.config.memory_budget_bytes, executor.threads)
         return open_writer(
@@ -600,6 +673,7 @@ class FeatureStore:
             arrivals=self._arrivals,
             materializer=self._materializer(scanner, executor),
             threads=executor.threads,
+            with_history=with_history,
         )
 
     def _arrivals(self, frames: Mapping[str, Any]) -> LocalScanner:
@@ -699,6 +773,10 @@ class FeatureStore:
 
 
 def _raise(error: AsofError) -> None:
+    raise error
+
+
+def _raise_named(_name: str, error: AsofError) -> None:
     raise error
 
 

@@ -57,6 +57,22 @@ def test_the_plan_lists_what_to_backfill_in_order(batch: Project) -> None:
     assert batch.run("plan").out == (GOLDEN / "plan_batch.txt").read_text(encoding="utf-8")
 
 
+def test_the_plan_says_what_does_not_fit_a_schedule(batch: Project) -> None:
+    """Cron expressions are shown as they are written."""
+    batch.edit('schedule="1d"', 'schedule="0 6 * * *"')
+    batch.edit('delay="2h"', 'delay="4h"')
+    out = batch.run("plan").out
+    assert "  daily, at 0 6 * * * UTC: asof backfill daily --start … --end …\n" in out
+    assert (
+        "To look at:\n"
+        "  Batch source 'best' runs at 0 6 * * * UTC over 'daily', which publishes 4h after an interval's end: its "
+        "runs, due 3h after it, do not see the interval that ends with theirs.\n"
+    ) in out
+    batch.run("apply")
+    assert "batch over orders, at 0 6 * * * UTC" in steady(batch.run("list", "sources").out)
+    assert "schedule 0 6 * * *" in steady(batch.run("describe", "daily").out)
+
+
 def test_a_changed_query_is_a_new_version_said_in_words(batch: Project) -> None:
     batch.run("apply")
     batch.edit("sum(amount)", "max(amount)")
@@ -112,3 +128,22 @@ def test_a_batch_source_is_described_by_what_it_runs(batch: Project) -> None:
     text = steady(batch.run("describe", "best").out)
     assert "inputs daily" in text
     assert "SELECT customer_id, max(total) AS most FROM daily GROUP BY 1" in text
+
+
+def test_prune_lists_rows_that_nothing_reads_and_what_a_training_set_keeps(batch: Project) -> None:
+    batch.write("features.py", FEATURES + BATCH + 'hot = FeatureService("hot", features=[record])\n')
+    batch.run("apply")
+    for name in ("daily", "best"):
+        assert batch.run("backfill", name, "--start", "2026-01-01", "--workers", "1").code == 0
+    batch.write("spine.csv", "customer_id,event_timestamp\n7,2026-01-04T10:00:00Z\n")
+    made = batch.run("training-set", "create", "one", "--service", "hot", "--spine", str(batch.root / "spine.csv"))
+    assert made.code == 0, made.err
+    batch.write("features.py", FEATURES)
+    batch.run("apply")
+    done = batch.run("prune", "--yes")
+    assert done.code == 0, done.err
+    shown = re.sub(r"[0-9a-f]{16}", "MEANING", re.sub(r"[\d.]+ k?B", "SIZE", done.out))
+    assert "Kept: batch rows best@MEANING, 3 intervals, SIZE, because training set one was made of it." in shown
+    assert "  - batch rows daily@MEANING, 3 intervals, SIZE  nothing in the registry reads it" in shown
+    kept = (batch.root / ".asof/offline/batch").iterdir()
+    assert [path.name.partition("@")[0] for path in kept] == ["best"]

@@ -96,3 +96,21 @@ def test_splits_are_written_as_text(applied: Project) -> None:
         assert (manifest["split"]["kind"], manifest["split"]["seed"]) == (text.partition(":")[0], 4)
         assert sum(manifest["splits"].values()) == 3
         applied.run("training-set", "delete", "march", "--yes")
+
+
+def test_a_damaged_training_set_is_listed_with_the_reason(applied: Project) -> None:
+    """The others are listed as ever."""
+    assert applied.run(*create(applied)).code == 0
+    damaged = applied.root / ".asof/offline/training_sets/april"
+    damaged.mkdir()
+    (damaged / "manifest.json").write_text("{", encoding="utf-8")
+    done = applied.run("training-set", "list")
+    assert done.code == 0
+    assert done.out.splitlines()[1].split()[0] == "march"
+    assert "april is damaged. The manifest of training set 'april' cannot be read: Input data was truncated" in done.out
+    listed = json.loads(applied.run("training-set", "list", "--json").out)
+    assert [one["name"] for one in listed] == ["march", "april"]
+    assert "cannot be read" in listed[1]["damaged"]
+    applied.run("training-set", "delete", "march", "--yes")
+    assert applied.run("training-set", "list").out.startswith("april is damaged.")
+    assert applied.run("training-set", "delete", "april", "--yes").out == "Deleted april.\n"

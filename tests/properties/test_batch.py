@@ -59,7 +59,7 @@ def in_python(inputs: dict[str, pa.Table], start: Any, end: Any) -> pa.Table:
     )
 
 
-def ran(rows: Sequence[Row], k: int, start: int, known: int) -> tuple[int, int] | None:
+def ran(rows: Sequence[Row], k: int, start: int, known: int, lookback: int | None = 0) -> tuple[int, int] | None:
     """Return the total and count of one key in the run of one interval, or None where it gives no row of the key."""
     values = []
     for event in {row.id for row in rows}:
@@ -67,16 +67,19 @@ def ran(rows: Sequence[Row], k: int, start: int, known: int) -> tuple[int, int] 
         taken_back = any(row.known <= known for row in rows if row.id == event and row.gone)
         if arrivals and min(arrivals)[0] <= known and not taken_back:
             row = rows[min(arrivals)[1]]
-            if row.k == k and start <= row.ts < start + EVERY_US:
+            first = start - lookback if lookback is not None else row.ts
+            if row.k == k and first <= row.ts and (lookback is None or row.ts < start + EVERY_US):
                 values.append(row.v)
     return (sum(values), len(values)) if values else None
 
 
-def expected(rows: Sequence[Row], k: int, t: int, delay: int) -> tuple[int | None, int | None]:
+def expected(
+    rows: Sequence[Row], k: int, t: int, delay: int, lookback: int | None = 0
+) -> tuple[int | None, int | None]:
     """Return what the newest run that was published by t gave of a key."""
     for start in (6, 3, 0):
         published = start + EVERY_US + delay
-        if published <= t and (found := ran(rows, k, start, published)) is not None:
+        if published <= t and (found := ran(rows, k, start, published, lookback)) is not None:
             return found
     return None, None
 
@@ -109,6 +112,39 @@ def test_history_of_a_batch_view_is_what_its_runs_published(
             table = found.to_arrow()
     answers = list(zip(table["daily__total"].to_pylist(), table["daily__n"].to_pylist(), strict=True))
     assert answers == [expected(rows, k, t, delay) for k, t in spine]
+
+
+@given(rows=ROWS, spine=SPINE, delay=st.integers(0, 3), lookback=st.none() | st.integers(0, 7))
+@example([Row(1, 0, 0, 0, False, 1)], [(1, 7)], 0, 3)
+@example([Row(1, 0, 0, 0, False, 1)], [(1, 7)], 0, 2)
+@example([Row(1, 3, 3, 0, False, 1)], [(1, 4)], 1, 0)
+@example([Row(1, 3, 3, 0, False, 1)], [(1, 4)], 1, None)
+def test_a_run_sees_the_rows_of_its_lookback_and_no_others(
+    rows: list[Row], spine: list[tuple[int, int]], delay: int, lookback: int | None
+) -> None:
+    """A query without a predicate sums what is there: `[start - lookback, end)`, and all that is known without one."""
+    with FeatureStore.temporary(clock=FixedClock(ORIGIN_US + 100)) as store:
+        write(store.config.root / "rows.parquet", rows)
+        source = FileSource(
+            "rows", path="rows.parquet", event_time="ts", available_at="known", event_id="id", deleted="gone"
+        )
+        view = BatchView(
+            "daily",
+            entity=Entity("entity", join_key="k"),
+            inputs=[source],
+            schedule=timedelta(microseconds=EVERY_US),
+            delay=timedelta(microseconds=delay),
+            lookback=None if lookback is None else timedelta(microseconds=lookback),
+            features=["total", "n"],
+            sql="SELECT k, sum(v) AS total, count(*) AS n FROM rows GROUP BY k",
+        )
+        store.backfill(view, from_us(ORIGIN_US + 6), from_us(ORIGIN_US + 9), workers=1)  # its own span is loaded
+        store.backfill(view, from_us(ORIGIN_US), from_us(ORIGIN_US + 6), workers=2)
+        asked = {"k": [k for k, _ in spine], "event_timestamp": [from_us(ORIGIN_US + t) for _, t in spine]}
+        with store.get_historical_features(view, asked) as found:
+            table = found.to_arrow()
+    answers = list(zip(table["daily__total"].to_pylist(), table["daily__n"].to_pylist(), strict=True))
+    assert answers == [expected(rows, k, t, delay, lookback) for k, t in spine]
 
 
 def write(path: Path, rows: Sequence[Row]) -> None:

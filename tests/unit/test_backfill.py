@@ -28,7 +28,7 @@ from asof.services.batches import resolve_batch
 from asof.services.functions import FunctionLoader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from asof.plan.batch import Interval
 
@@ -102,12 +102,12 @@ class Breaks:
 
         real = transformer.LocalInputs.publish
 
-        def publish(inputs: transformer.LocalInputs, interval: Interval) -> int:
+        def publish(inputs: transformer.LocalInputs, interval: Interval, record: Callable[[int], None]) -> None:
             number = (interval.start_us - parse_instant(START)) // DAY_US
             self.tries[number] += 1
             if number == at and self.tries[number] <= times:
                 raise error
-            return real(inputs, interval)
+            real(inputs, interval, record)
 
         monkeypatch.setattr(transformer.LocalInputs, "publish", publish)
 
@@ -205,7 +205,7 @@ def test_ctrl_c_while_others_run_leaves_whole_intervals_only(store: FeatureStore
         store.backfill(daily, START, workers=2, progress=interrupt)
     before = files(store)
     assert all(name.endswith("Z.parquet") for name in before)
-    assert len(store.runs()) == 2
+    assert sum(not one.error for one in store.runs()) == len(before)
     store.backfill(daily, START)
     assert {name: files(store)[name] for name in before} == before
     assert len(files(store)) == 5
@@ -238,6 +238,36 @@ def test_every_run_is_in_the_ledger_with_the_versions_of_its_inputs(store: Featu
     ((name, version),) = found[0].inputs
     assert name == "orders"
     assert version.startswith("1 file ")
+
+
+def test_a_run_is_in_the_ledger_before_its_rows_are_there(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that whoever is killed at any moment leaves no rows without a record."""
+    real, recorded = Path.replace, []
+
+    def replace(path: Path, target: Path) -> Path:
+        if target.suffix == ".parquet":
+            recorded.append((len(files(store)) - 1, len(store.runs())))  # one file is the temporary one
+        return real(path, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    store.backfill(daily, START, workers=1)
+    assert recorded == [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5)]
+
+
+def test_a_run_that_cannot_be_recorded_publishes_nothing(
+    store: FeatureStore, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is tried again, then the error of the ledger ends the backfill."""
+
+    def refuse(_runs: object) -> None:
+        raise StoreError("The registry is busy")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store.registry, "record_runs", refuse)
+        pauses: list[float] = []
+        with pytest.raises(StoreError, match="The registry is busy"):
+            run(store, clock, pauses)
+    assert (pauses, files(store), list(store.runs())) == ([0.5, 1.0], {}, [])
 
 
 def test_a_delta_input_is_recorded_with_its_version(store: FeatureStore) -> None:

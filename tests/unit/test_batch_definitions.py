@@ -58,7 +58,10 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"sql": None, "function": one_of_many}, "without columns"),
     ({"columns": {"x": "int64"}}, "has a query and columns"),
     ({"sql": None, "function": one_of_many, "columns": {"event_time": "timestamp"}}, "declares a column"),
-    ({"schedule": "0 2 * * *"}, "cron text.*intervals of one length"),
+    ({"schedule": "0 25 * * *"}, "is not a cron expression.*hour"),
+    ({"schedule": "0 6 * *"}, "4 fields instead of five"),
+    ({"schedule": "0 0 31 2 *"}, "is not a cron expression"),
+    ({"lookback": "-1d"}, "lookback"),
     ({"schedule": "daily"}, "not a duration"),
 ]
 

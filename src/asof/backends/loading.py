@@ -10,7 +10,7 @@ from asof.errors import ConfigError, did_you_mean
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from asof.interfaces import OnlineStore, Registry
+    from asof.interfaces import OnlineStore, Registry, StreamBackend
 
 
 def open_registry(url: str, root: Path) -> Registry:
@@ -31,6 +31,16 @@ def open_online_store(url: str, root: Path) -> OnlineStore:
     """
     store: OnlineStore = _find("asof.online_stores", "online store", url)(url, root)
     return store
+
+
+def open_stream(url: str, root: Path) -> StreamBackend:
+    """Open the stream at `url`, as `kafka://host:9092`; relative paths are below the project's `root`.
+
+    Raises:
+        ConfigError: no installed package serves that scheme, or its client library is not installed.
+    """
+    stream: StreamBackend = _find("asof.streams", "stream", url)(url, root)
+    return stream
 
 
 def _find(group: str, role: str, url: str) -> Any:

@@ -30,6 +30,7 @@ from asof.cli import (
     runs,
     serve,
     status,
+    stream,
     training_set,
 )
 from asof.cli.session import Session
@@ -83,6 +84,7 @@ for command in (
     describe.command,
     status.command,
     serve.command,
+    stream.command,
     revisions.command,
     prune.command,
     demo.command,

@@ -11,6 +11,7 @@ from asof.cli.session import Session, json_option, pass_session
 from asof.definitions.on_demand import INSTANT
 from asof.durations import format_duration
 from asof.plan.registered import NOUNS, VERSIONED
+from asof.plan.schedule import schedule_text
 from asof.plan.specs import (
     AggregateSpec,
     BatchSpec,
@@ -124,7 +125,8 @@ def _facts(one: Description) -> Sequence[tuple[str, str]]:
 def _batch(batch: BatchSpec) -> list[tuple[str, str]]:
     return [
         ("inputs", ", ".join(one.name for one in batch.inputs)),
-        ("every", format_duration(batch.every_us)),
+        ("schedule", schedule_text(batch)),
+        ("lookback", "" if batch.lookback_us is None else format_duration(batch.lookback_us)),
         ("sql", batch.sql or ""),
         ("function", batch.function.path if batch.function else ""),
     ]

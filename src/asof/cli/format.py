@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from asof.clock import iso
-from asof.durations import DAY_US, HOUR_US, MINUTE_US, SECOND_US, format_duration
+from asof.durations import DAY_US, HOUR_US, MINUTE_US, SECOND_US
 from asof.plan.registered import NOUNS
 
 if TYPE_CHECKING:
@@ -78,12 +78,16 @@ def plan_lines(plan: Plan) -> Iterator[tuple[str, str]]:
     if unchanged:
         yield f"    {unchanged} unchanged", "dim"
     yield from _touched_lines(plan)
+    if plan.notices:
+        yield "", ""
+        yield "To look at:", "bold"
+        for notice in plan.notices:
+            yield f"  {notice}", "yellow"
     if plan.batches:
         yield "", ""
         yield "To backfill afterwards, in this order:", "bold"
         for batch in plan.batches:
-            every = format_duration(batch.every_us)
-            yield f"  {batch.source}, every {every}: asof backfill {batch.source} --start … --end …", ""
+            yield f"  {batch.source}, {batch.cadence}: asof backfill {batch.source} --start … --end …", ""
     if plan.backfills:
         yield "", ""
         yield "To materialize afterwards:", "bold"

@@ -33,7 +33,7 @@ def command(
     """Join features to examples, each as it was known then.
 
     FEATURES are one service, or views and features. The output has the spine's rows in its order, its columns first;
-    its format is that of the path's ending: .parquet, .csv, .arrow or .delta.
+    its format is that of the path's ending: .parquet, .csv, .arrow, .delta or .tfrecord.
 
     \b
         asof get-historical-features fraud --spine labels.parquet --out training.parquet

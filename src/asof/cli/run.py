@@ -25,10 +25,10 @@ _LONGEST_WAIT_S = 60.0
 def command(session: Session, once: bool, workers: int | None) -> None:
     """Run what is due, and wait for the next.
 
-    Every interval of a batch source that has ended, whose delay has passed, and that is not done: inputs first, then
-    what reads them, then the views over them are materialized. Without --once it stays and does so for ever; what
-    fails does not keep the others, and is tried again at the next pass. Each step is also a command: asof backfill,
-    asof materialize.
+    Every interval of a batch source that has ended, whose delay has passed, and that is not done: inputs first, as
+    far back as what reads them needs, then what reads them; then the views over them are materialized. Without --once
+    it stays and does so for ever; what fails does not keep the others, and is tried again at the next pass. Each step
+    is also a command: asof backfill, asof materialize.
 
     \b
         asof run --once

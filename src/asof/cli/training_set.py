@@ -98,14 +98,18 @@ def create(
 @json_option
 @pass_session
 def list_(session: Session) -> None:
-    """List all training sets."""
-    found = session.store.training_sets()
-    session.emit([_summary(one) for one in found])
-    if not found:
+    """List all training sets, with those that are damaged and why."""
+    damaged: dict[str, str] = {}
+    found = session.store.training_sets(lambda name, error: damaged.update({name: f"{error.what}: {error.why}"}))
+    session.emit([*map(_summary, found), *({"name": name, "damaged": why} for name, why in damaged.items())])
+    if not found and not damaged:
         session.say("There is no training set. Make one with `asof training-set create`.")
         return
     headings = ["name", "service", "rows", "immature", "splits", "size", "created"]
-    session.table(headings, [list(_summary(one, text=True).values()) for one in found])
+    if found:
+        session.table(headings, [list(_summary(one, text=True).values()) for one in found])
+    for name, why in damaged.items():
+        session.say(f"{name} is damaged. {why}", "red")
 
 
 @command.command("describe")

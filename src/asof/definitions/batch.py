@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from asof.cron import check_cron, is_cron
 from asof.definitions.sources import FrameSource, Source
 from asof.definitions.views import StateView
 from asof.durations import Duration, parse_duration
@@ -32,7 +33,9 @@ class BatchSource(Source):
         sql: One SELECT over them; `$start` and `$end` are the interval's bounds.
         function: Instead of a query: called with a dict of Arrow tables by name, start and end (datetimes, UTC).
         outputs: Names and dtypes of the columns that the function returns.
-        every_us: Length of an interval; intervals lie on the grid of that length from the epoch, UTC.
+        every_us: Length of an interval; intervals lie on the grid of that length from the epoch, UTC. 0 with `cron`.
+        cron: Five fields: intervals are from one time of this expression to the next, UTC. None with a length.
+        lookback_us: How far before its interval a run sees rows of its inputs; None: all.
     """
 
     inputs: tuple[Source, ...]
@@ -40,6 +43,8 @@ class BatchSource(Source):
     function: Callable[..., Any] | None
     outputs: tuple[tuple[str, str], ...]
     every_us: int
+    cron: str | None
+    lookback_us: int | None
 
     def __init__(
         self,
@@ -51,6 +56,7 @@ class BatchSource(Source):
         function: Callable[..., Any] | None = None,
         columns: Mapping[str, str] | None = None,
         delay: Duration | None = None,
+        lookback: Duration | None = None,
         description: str = "",
         owner: str = "",
         tags: Iterable[str] = (),
@@ -60,17 +66,23 @@ class BatchSource(Source):
         Args:
             name: A letter, then letters, digits and underscores.
             inputs: Sources and batch views.
-            schedule: How long an interval is, as "1d".
+            schedule: How long an interval is, as "1d"; or a cron expression, as ``"0 6 * * *"``, which needs the extra
+                `cron`: intervals are then from one of its times to the next, in UTC.
             sql: A query; it may not depend on the moment, or on anything but its inputs and the bounds.
             function: A function at the top of a module, instead of a query.
             columns: With a function: what it returns, as {"customer_id": "int64", "total": "float64"}.
             delay: How long after its interval's end a run's rows are there to be read. Default: 0.
+            lookback: A run of `[start, end)` sees only rows of its inputs with an event time in
+                `[start - lookback, end)`, and older ones are not loaded; of batch inputs, the intervals that end in
+                `(start - lookback, end]`. Default: all rows.
             description: For people.
             owner: Who answers for it.
             tags: Free labels.
 
         Raises:
-            DefinitionError: a wrong name, no inputs, both or neither of query and function, or a wrong duration.
+            DefinitionError: a wrong name, no inputs, both or neither of query and function, or a wrong duration or
+                cron expression.
+            UnsupportedOperationError: a cron expression without the extra `cron`.
         """
         Source.__init__(
             self,
@@ -83,12 +95,17 @@ class BatchSource(Source):
         )
         chosen = _inputs(name, inputs)
         _check_body(name, sql, function, columns)
+        cron = check_cron(str(schedule), _schedule_of(name)) if is_cron(schedule) else None
         for field, value in {
             "inputs": chosen,
             "sql": sql,
             "function": function,
             "outputs": tuple((columns or {}).items()),
-            "every_us": _every(name, schedule),
+            "every_us": 0 if cron else parse_duration(schedule, _schedule_of(name)),
+            "cron": cron,
+            "lookback_us": None
+            if lookback is None
+            else parse_duration(lookback, f"The lookback of batch source {name!r}", zero=True),
         }.items():
             object.__setattr__(self, field, value)
 
@@ -138,14 +155,8 @@ def _check_body(name: str, sql: object, function: object, columns: Mapping[str, 
         )
 
 
-def _every(name: str, schedule: Duration) -> int:
-    if isinstance(schedule, str) and len(schedule.split()) == 5:
-        raise DefinitionError(
-            f"The schedule of batch source {name!r} is cron text: {schedule!r}",
-            why="Schedules are intervals of one length, on a grid from the epoch, UTC",
-            fix='Write the length, as "15m", "1h" or "1d", and use delay= for the time of day.',
-        )
-    return parse_duration(schedule, f"The schedule of batch source {name!r}")
+def _schedule_of(name: str) -> str:
+    return f"The schedule of batch source {name!r}"
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -164,6 +175,7 @@ class BatchView(StateView):
         function: Callable[..., Any] | None = None,
         columns: Mapping[str, str] | None = None,
         delay: Duration | None = None,
+        lookback: Duration | None = None,
         ttl: Duration | None = None,
         where: str | None = None,
         description: str = "",
@@ -183,6 +195,7 @@ class BatchView(StateView):
             function=function,
             columns=columns,
             delay=delay,
+            lookback=lookback,
             description=description,
             owner=owner,
             tags=tags,

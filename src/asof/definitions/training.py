@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime
 from itertools import pairwise
@@ -13,7 +14,7 @@ from asof.durations import Duration, parse_duration
 from asof.errors import DefinitionError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 LabelAggregate = Literal["exists", "count", "sum", "mean", "min", "max", "first", "last"]
 LABEL_AGGREGATES: tuple[str, ...] = get_args(LabelAggregate)
@@ -137,10 +138,13 @@ class Label:
         where: SQL predicate; rows where it is not true do not count.
         maturity: How long after the window's end the outcome is known for sure. Default: at once.
         name: The output column.
-        keys: Join keys to match on. Default: those of the service's entity, if it has but one.
+        keys: Join keys to match on, or each one with the spine's column that holds it, as a role has it:
+            {"airport": "dest"}. Default: those of the service's entity, if it has but one, found where the service's
+            views find them; where that is in several roles, say which.
+        columns: The spine's columns that hold `keys`, if they were given.
 
     Raises:
-        DefinitionError: an unknown aggregate, a missing or needless column, or a wrong duration.
+        DefinitionError: an unknown aggregate, a missing or needless column, a key in no column, or a wrong duration.
     """
 
     source: str
@@ -151,7 +155,8 @@ class Label:
     where: str | None = None
     maturity: Duration | None = None
     name: str = "label"
-    keys: Sequence[str] = ()
+    keys: Sequence[str] | Mapping[str, str] = ()
+    columns: tuple[str, ...] = field(init=False, default=())
     window_us: int = field(init=False, default=0)
     maturity_us: int = field(init=False, default=0)
 
@@ -172,6 +177,12 @@ class Label:
                 fix='Drop the column; to ask for rows with a value, write where="column IS NOT NULL".',
             )
         object.__setattr__(self, "aggregate", chosen)
+        if isinstance(self.keys, Mapping):
+            object.__setattr__(self, "columns", tuple(self.keys.values()))
+            if not all(isinstance(column, str) and column for column in self.columns):
+                raise DefinitionError(
+                    f"The label {self.name!r} finds a key in no column", fix='Name it: keys={"airport": "dest"}.'
+                )
         object.__setattr__(self, "keys", (self.keys,) if isinstance(self.keys, str) else tuple(self.keys))
         object.__setattr__(self, "window_us", parse_duration(self.window, "Label window"))
         if self.maturity is not None:

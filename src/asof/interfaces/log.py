@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from asof.clock import FIRST_US
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -23,13 +25,13 @@ class LogHead:
     Attributes:
         sequence: Number of its newest entry; 0 where it has none. Rises by one with every append.
         positions: Per partition the next position to read: what is before it is in the log, or was set apart.
-        last_us: When the newest entry arrived; 0 where there is none.
+        last_us: When the newest entry arrived; the earliest time of all where there is none.
         rows: How many rows it holds.
     """
 
     sequence: int = 0
     positions: Mapping[str, int] = field(default_factory=dict)
-    last_us: int = 0
+    last_us: int = FIRST_US
     rows: int = 0
 
 

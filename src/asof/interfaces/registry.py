@@ -130,7 +130,7 @@ class Registry(Protocol):
         ...
 
     def record_runs(self, runs: Sequence[Run]) -> None:
-        """Append runs to the run ledger, in one transaction."""
+        """Append runs to the run ledger, in one transaction; whatever kills this process afterwards, they stay."""
         ...
 
     def runs(self, source: str | None, limit: int) -> list[Run]:

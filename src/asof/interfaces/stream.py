@@ -19,7 +19,7 @@ class Messages:
     Attributes:
         partition: string.
         position: int64, unique and rising within a partition; gaps are allowed.
-        sent_at_us: int64, when the broker took the message; null where it does not say.
+        sent_at_us: int64, when the message was sent, or taken, whichever the broker keeps; null where it does not.
         value: binary; null for a message without one.
     """
 
@@ -40,7 +40,10 @@ class StreamConsumer(Protocol):
     """
 
     def poll(self, *, max_messages: int, max_bytes: int, timeout_s: float) -> Messages:
-        """Return what has come, at most so much; empty after `timeout_s` without a message.
+        """Return what has come, at most so much; empty after `timeout_s`, or sooner, without a message.
+
+        A message of more than `max_bytes` comes alone. An error is raised before anything beyond it is returned, and
+        again by the next call if it is still there.
 
         Partitions are taken and given up within this call only, so what an earlier poll returned is finished with.
         """
@@ -55,7 +58,11 @@ class StreamConsumer(Protocol):
         ...
 
     def end_positions(self) -> Mapping[str, int]:
-        """Return, of every assigned partition, the position after its newest message."""
+        """Return, of every assigned partition, the position after its newest message.
+
+        Where no message follows this member's own position it is that, or 0 if it has none; so whoever has processed
+        all that came is caught up where its positions are at least these.
+        """
         ...
 
     def close(self) -> None:
@@ -76,7 +83,7 @@ class StreamConsumer(Protocol):
 class Positions(Protocol):
     """Tells a consumer where to go on."""
 
-    def __call__(self, partitions: frozenset[str]) -> Mapping[str, int]:
+    def __call__(self, partitions: frozenset[str], /) -> Mapping[str, int]:
         """Return the next position to read of each partition that has one; others begin at their oldest message."""
         ...
 

@@ -29,13 +29,16 @@ class BatchInputs(Protocol):
         """The rows of each input that cannot be used."""
         ...
 
-    def publish(self, interval: Interval) -> int:
+    def publish(self, interval: Interval, record: Callable[[int], None]) -> None:
         """Run one interval over the rows that could be known at its end + delay, and replace what it published before.
 
-        The rows are there whole or not at all. Equal inputs give equal bytes.
+        With a lookback it sees of these only the ones that `plan.batch.seen` tells. The rows are there whole or not at
+        all. Equal inputs give equal bytes.
 
-        Returns:
-            How many rows were published.
+        Args:
+            interval: Lies within the span that the inputs were opened for.
+            record: Called with the number of rows when they are written, just before they are there to be read; what
+                it raises is raised, and nothing is published.
 
         Raises:
             DefinitionError: the function failed.
@@ -57,6 +60,14 @@ class Transformer(Protocol):
         """Return the starts of the intervals that are published with this meaning, sorted, in microseconds."""
         ...
 
-    def open(self, source: SourceSpec, function: Function | None) -> AbstractContextManager[BatchInputs]:
-        """Read the inputs of a batch source; `function` is what its spec refers to, if it does."""
+    def open(
+        self, source: SourceSpec, function: Function | None, within: Interval
+    ) -> AbstractContextManager[BatchInputs]:
+        """Read what runs of intervals within a span can see of the inputs of a batch source.
+
+        Args:
+            source: The batch source.
+            function: What its spec refers to, if it does.
+            within: From the start of the first interval to the end of the last.
+        """
         ...

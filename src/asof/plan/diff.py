@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from asof.plan.alignment import misalignments
 from asof.plan.batch import batch_of, in_order
 from asof.plan.graph import dependencies, downstream
 from asof.plan.lookups import pin
 from asof.plan.registered import KINDS, VERSIONED, kind_of
+from asof.plan.schedule import cadence
 from asof.plan.specs import AnySpec, SourceSpec, ViewSpec, meaning_hash
 from asof.plan.wording import describe_change
 
@@ -67,11 +69,11 @@ class BatchBackfill:
     """A batch source of which no interval has been run with its present meaning.
 
     Attributes:
-        every_us: How long an interval is.
+        cadence: When it runs, as "every 1d".
     """
 
     source: str
-    every_us: int
+    cadence: str
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,7 @@ class Plan:
         touched: Edges (used, user) of the dependency graph below everything whose meaning changes.
         backfills: What to materialize afterwards.
         batches: What to backfill before that, inputs before what reads them.
+        notices: Sentences about schedules, windows and ttls of what is new or changed that do not fit each other.
     """
 
     expected_revision: int
@@ -92,6 +95,7 @@ class Plan:
     touched: tuple[Edge, ...]
     backfills: tuple[Backfill, ...]
     batches: tuple[BatchBackfill, ...] = ()
+    notices: tuple[str, ...] = ()
 
     def effective(self) -> tuple[PlannedChange, ...]:
         """Return the changes that do something."""
@@ -126,6 +130,7 @@ def make_plan(registered: Registered, resolved: Resolved, source_bytes: Mapping[
     changes += _removals(registered, {(change.kind, change.name) for change in changes})
     changes.sort(key=lambda change: (KINDS.index(change.kind), change.name))
     new_meaning = [change for change in changes if change.action in ("create", "new_version")]
+    changed = {(change.kind, change.name) for change in new_meaning}
     return Plan(
         expected_revision=registered.revision,
         changes=tuple(changes),
@@ -138,13 +143,14 @@ def make_plan(registered: Registered, resolved: Resolved, source_bytes: Mapping[
             for spec in (change.spec for change in new_meaning)
             if isinstance(spec, ViewSpec)
         ),
-        batches=_batches(resolved.sources, {change.name for change in new_meaning if change.kind == "source"}),
+        batches=_batches(resolved.sources, {name for kind, name in changed if kind == "source"}),
+        notices=tuple(text for spec in specs if (kind_of(spec), spec.name) in changed for text in misalignments(spec)),
     )
 
 
 def _batches(sources: Iterable[SourceSpec], changed: set[str]) -> tuple[BatchBackfill, ...]:
     return tuple(
-        BatchBackfill(source.name, batch_of(source).every_us) for source in in_order(sources) if source.name in changed
+        BatchBackfill(source.name, cadence(batch_of(source))) for source in in_order(sources) if source.name in changed
     )
 
 

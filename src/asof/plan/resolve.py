@@ -284,7 +284,12 @@ def resolve_view(view: FeatureView, entity: EntitySpec, source: SourceSpec, sche
 
 def _window_feature(view: EventView, a: Aggregate, window: Window, schema: SourceSchema) -> FeatureSpec:
     name = a.feature_name(window)
-    dtype = result_dtype(a.function, a.column and schema.dtype(a.column, f"{view.name}:{name}"), f"{view.name}:{name}")
+    column = a.column and schema.dtype(a.column, f"{view.name}:{name}")
+    try:
+        dtype = result_dtype(a.function, column, f"{view.name}:{name}")
+    except SchemaError as error:
+        why = f"Column {a.column!r} of source {schema.source!r} is {column}" if a.column else ""
+        raise SchemaError(error.what, why=why, fix=error.fix) from None
     spec = AggregateSpec(
         function=a.function,
         column=a.column,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from asof.definitions.roles import Role
     from asof.plan.on_demand import OnDemandRead
     from asof.plan.selected import Selected
-    from asof.plan.specs import EntitySpec, FeatureSpec, OnDemandSpec, PinnedFeature, ServiceSpec, ViewSpec
+    from asof.plan.specs import FeatureSpec, OnDemandSpec, PinnedFeature, ServiceSpec, ViewSpec
 
 
 @dataclass(frozen=True)
@@ -94,10 +94,6 @@ class Selection:
     def key_types(self) -> dict[str, str]:
         """Return the columns that hold join keys and their types; of one that two views read differently, the last."""
         return {column: dtype for group in self.groups() for column, dtype in group.asked_keys().values()}
-
-    def asked_entities(self) -> tuple[EntitySpec, ...]:
-        """Return the entity of each group whose join keys are in spines and requests, none of them looked up."""
-        return tuple(group.view.entity for group in self.groups() if not group.lookups)
 
 
 def select_items(

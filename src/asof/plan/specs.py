@@ -55,14 +55,18 @@ class BatchSpec(Spec, frozen=True, kw_only=True):
         sql: A query; None where a function runs.
         function: Given a dict of tables, start and end.
         outputs: What the function returns; empty for a query.
-        every_us: Length of an interval.
+        every_us: Length of an interval; 0 where `cron` says when they end.
+        cron: Five fields, UTC: an interval is from one time to the next.
+        lookback_us: How far before its interval a run sees the rows of its inputs; None is all of them.
     """
 
     inputs: tuple[SourceSpec, ...]
     sql: str | None = None
     function: FunctionSpec | None = None
     outputs: tuple[Column, ...] = ()
-    every_us: int
+    every_us: int = 0
+    cron: str | None = None
+    lookback_us: int | None = None
 
 
 class StreamSpec(Spec, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ import msgspec
 
 from asof.durations import format_duration
 from asof.plan.lookups import with_lookups
+from asof.plan.schedule import schedule_text
 from asof.plan.specs import (
     AnySpec,
     Column,
@@ -75,7 +76,8 @@ def _batch(old: BatchSpec | None, new: BatchSpec | None) -> Words:
     if old.function and new.function and old.function.path == new.function.path and old.function != new.function:
         words.append(f"function {new.function.path} has another body")
     words += _changed("columns", _columns_text(old.outputs), _columns_text(new.outputs))
-    words += _changed("schedule", _duration(old.every_us), _duration(new.every_us))
+    words += _changed("schedule", schedule_text(old), schedule_text(new))
+    words += _changed("lookback", _duration(old.lookback_us), _duration(new.lookback_us))
     before, after = ({one.name: one for one in batch.inputs} for batch in (old, new))
     return words + _members(
         "input",

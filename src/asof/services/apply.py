@@ -7,11 +7,12 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from asof.definitions import FrameSource
-from asof.errors import DefinitionError
+from asof.errors import DefinitionError, SchemaError
 from asof.interfaces.registry import Change, Revision
 from asof.plan.diff import make_plan
 from asof.plan.registered import NOUNS, encode_spec
 from asof.plan.specs import meaning_hash
+from asof.services.changed_columns import with_changed_columns
 from asof.services.resolve import resolve_definitions
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ def plan_changes(definitions: Definitions, catalog: Catalog, scanner: Scanner) -
 
     Raises:
         DefinitionError: a source is a frame in memory, or a predicate or default cannot be used.
-        SourceError, SchemaError: a source cannot be read, or does not fit.
+        SourceError, SchemaError: a source cannot be read, or does not fit. Where columns are not as they were at the
+            last apply, the error says which.
     """
     for source in definitions.sources:
         if isinstance(source, FrameSource):
@@ -45,7 +47,10 @@ def plan_changes(definitions: Definitions, catalog: Catalog, scanner: Scanner) -
                 fix="Write it to a file and use FileSource; or pass the views themselves to "
                 "get_historical_features, which takes frames.",
             )
-    resolved = resolve_definitions(definitions, scanner)
+    try:
+        resolved = resolve_definitions(definitions, scanner)
+    except (SchemaError, DefinitionError) as error:
+        raise with_changed_columns(error, definitions, catalog, scanner) from error
     sizes = {source.name: scanner.size_bytes(source) for source in resolved.sources}
     return make_plan(catalog.registered(), resolved, sizes)
 

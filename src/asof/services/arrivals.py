@@ -19,7 +19,7 @@ from asof.services.everything import kernel_keys
 from asof.services.history import column, one_batch, optional_column
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from asof.interfaces import Scanner
     from asof.plan.specs import SourceSpec, ViewSpec
@@ -27,8 +27,11 @@ if TYPE_CHECKING:
     Get = Callable[[Sequence[bytes]], Sequence[bytes | None]]
     MakeScanner = Callable[[Mapping[str, Any]], Scanner]
 
-EVENT, RETRACTION = b"e", b"r"
-"""What is known of an event id: that its event arrived, its retraction, or, as both letters, both."""
+EVENT, RETRACTION, KEYLESS = b"e", b"r", b"k"
+"""What is known of an event id, a letter each: its event arrived; its retraction; an event of it without a join key.
+
+An event without a join key of a view is set apart there, so another one with its id may be the first that counts.
+"""
 
 
 @dataclass(frozen=True)
@@ -186,47 +189,62 @@ def over(first: Pairs, second: Pairs) -> Pairs:
     return Pairs(keys, pa.concat_arrays([first.values.filter(kept), second.values]))
 
 
-def sort_by_id(source: SourceSpec, rows: pa.Table, get: Get) -> Sorted:
+def sort_by_id(source: SourceSpec, rows: pa.Table, get: Get, keys: Iterable[str]) -> Sorted:
     """Return which rows of an event source with ids count as they are, by what is known of their ids.
 
     Args:
         source: It names the columns of the id and of deletion.
         rows: In the order of arrival, no id null.
-        get: Gives what is known of ids: None, or `EVENT`, `RETRACTION` or both.
+        get: Gives what is known of ids: None, or some of `EVENT`, `RETRACTION` and `KEYLESS`.
+        keys: The columns of the source that are join keys of some view.
     """
     ids = column(rows, source.event_id or "")
     index = _native.KeyIndex([_comparable(ids)])
     codes = np.asarray(index.codes)
-    keys = index.encoded()
-    known = get(keys.to_pylist())
-    gone = np.zeros(len(codes), bool)
+    encoded = index.encoded()
+    known = get(encoded.to_pylist())
+
+    def had(mark: bytes) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        return np.array([marks is not None and mark in marks for marks in known], bool)
+
+    def some(rows: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        found = np.zeros(len(encoded), bool)
+        found[codes[rows]] = True
+        return found
+
+    gone, keyless = np.zeros(len(codes), bool), np.zeros(len(codes), bool)
     if source.deleted is not None:
         gone = np.asarray(column(rows, source.deleted).fill_null(False))
-    had_event = np.array([mark is not None and EVENT in mark for mark in known], bool)
-    retracted = np.array([mark is not None and RETRACTION in mark for mark in known], bool)
-    fresh_retraction = np.zeros(len(keys), bool)
-    fresh_retraction[codes[gone]] = True
-    retracted |= fresh_retraction
-    events = np.flatnonzero(~gone)
+    for key in keys:
+        keyless |= np.asarray(column(rows, key).is_null())
+    arrived, taken_back = some(~gone), some(gone)
     first = np.zeros(len(codes), bool)
+    events = np.flatnonzero(~gone)
     first[events[np.unique(codes[events], return_index=True)[1]]] = True
-    counted = first & ~had_event[codes] & ~retracted[codes]
-    moved = np.zeros(len(keys), bool)
-    moved[codes[first & ~had_event[codes]]] = True
-    touched = retracted & (moved | fresh_retraction)
-    marks = [
-        (EVENT if e else b"") + (RETRACTION if r else b"")
-        for e, r in zip(had_event | np.isin(np.arange(len(keys)), codes[events]), retracted, strict=True)
-    ]
-    touched_ids = None
-    if touched.any():
-        touched_ids = pc.unique(ids.filter(pa.array(touched[codes])))
-    return Sorted(rows.filter(pa.array(counted)), touched_ids, Pairs(keys, pa.array(marks, pa.binary())))
+    event, retraction = had(EVENT), had(RETRACTION) | taken_back
+    without_key = had(KEYLESS) | some(~gone & keyless)
+    counted = first & ~(event | retraction | without_key)[codes]
+    touched = taken_back | (arrived & (without_key | (retraction & ~event)))
+    marks = pa.array(
+        [
+            EVENT * bool(e) + RETRACTION * bool(r) + KEYLESS * bool(k)
+            for e, r, k in zip(event | arrived, retraction, without_key, strict=True)
+        ],
+        pa.binary(),
+    )
+    ids_touched = pc.unique(ids.filter(pa.array(touched[codes]))) if touched.any() else None
+    return Sorted(rows.filter(pa.array(counted)), ids_touched, Pairs(encoded, marks))
 
 
 def _comparable(ids: pa.Array) -> pa.Array:
     dtype = dtypes.from_arrow(ids.type) or ""
     return ids.cast(dtypes.to_arrow(dtypes.key_type(dtype) or dtype))
+
+
+def key_columns(source: SourceSpec, views: Iterable[ViewSpec]) -> list[str]:
+    """Return the columns of a source that are join keys of some of these views."""
+    own = {one.name for one in source.columns}
+    return sorted({key.name for view in views for key in view.entity.join_keys} & own)
 
 
 def newest_us(rows: pa.Table, source: SourceSpec) -> int | None:
@@ -236,6 +254,7 @@ def newest_us(rows: pa.Table, source: SourceSpec) -> int | None:
     return newest
 
 
-def arrived_us(rows: pa.Table) -> int:
-    """Return when the last of some rows arrived, in microseconds; 0 of none."""
-    return pc.max(rows.column(ARRIVED_AT).cast(pa.int64())).as_py() or 0
+def arrived_us(rows: pa.Table) -> int | None:
+    """Return when the last of some rows arrived, in microseconds; None of none."""
+    newest: int | None = pc.max(rows.column(ARRIVED_AT).cast(pa.int64())).as_py()
+    return newest

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 from asof.clock import iso
 from asof.errors import AsofError, InputError, NotBackfilledError
 from asof.interfaces.registry import Run
-from asof.plan.batch import batch_of, due_until_us, intervals
+from asof.plan.batch import Interval, batch_of, due_until_us, intervals, needed
 from asof.plan.specs import meaning_hash
 from asof.services.history import warn_rejected
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from asof.clock import Clock
     from asof.interfaces import Registry
     from asof.interfaces.transformer import BatchInputs, Transformer
-    from asof.plan.batch import Interval
     from asof.plan.specs import SourceSpec
     from asof.services.functions import FunctionLoader
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 3
 _FIRST_PAUSE_S = 0.5
-_RECORD_EVERY = 64
 
 
 @dataclass(frozen=True)
@@ -69,6 +68,7 @@ class Backfiller:
         self._functions = functions
         self._clock = clock
         self._pause = pause
+        self._recording = threading.Lock()  # or SQLite would let the writers wait for each other in long steps
 
     def run(
         self,
@@ -114,11 +114,11 @@ class Backfiller:
             function = None
             if batch.function is not None:
                 function = self._functions.load(batch.function, f"Batch source {source.name!r}")
-            with self._transformer.open(source, function) as inputs, self._ledger() as ledger:
+            within = Interval(todo[0].start_us, todo[-1].end_us)
+            with self._transformer.open(source, function, within) as inputs:
                 for name, rejected in inputs.rejected.items():
                     warn_rejected(name, rejected)
                 for count, run in enumerate(self._each(source, inputs, todo, workers), 1):
-                    ledger.add(run)
                     rows += run.rows
                     if progress is not None:
                         progress(source.name, count, len(todo))
@@ -130,16 +130,14 @@ class Backfiller:
                 continue
             done = set(self._transformer.published(one))
             for interval in todo:
-                every_us, end_us = one.batch.every_us, due_until_us(one, interval.end_us + source.delay_us)
-                first_us = min(interval.start_us // every_us * every_us, end_us - every_us)
-                lacking = [us for us in range(first_us, end_us, every_us) if us not in done]
+                lacking = [found for found in needed(source, interval, one) if found.start_us not in done]
                 if lacking:
-                    last_us = lacking[-1] + every_us
+                    until = iso(lacking[-1].end_us)
                     raise NotBackfilledError(
                         f"Batch source {source.name!r} reads {one.name!r}, which lacks the interval that ends at "
-                        f"{iso(last_us)}",
+                        f"{until}",
                         why=f"The run of {iso(interval.start_us)} would have found it there",
-                        fix=f"Run `asof backfill {one.name} --start {iso(lacking[0])} --end {iso(last_us)}` first.",
+                        fix=f"Run `asof backfill {one.name} --start {iso(lacking[0].start_us)} --end {until}` first.",
                     )
 
     def _each(self, source: SourceSpec, inputs: BatchInputs, todo: Sequence[Interval], workers: int) -> Iterator[Run]:
@@ -173,57 +171,46 @@ class Backfiller:
             raise failure
 
     def _run(self, source: SourceSpec, inputs: BatchInputs, interval: Interval) -> tuple[Run, BaseException | None]:
+        """Run one interval; its record is in the ledger before its rows are there to be read."""
         started_us, began = self._clock.now_us(), time.perf_counter()
-        rows, failure = 0, None
-        try:
-            rows = self._attempt(inputs, interval)
-        except (AsofError, KeyboardInterrupt) as error:
-            failure = error
-        run = Run(
-            source=source.name,
-            meaning=meaning_hash(source),
-            start_us=interval.start_us,
-            end_us=interval.end_us,
-            started_us=started_us,
-            seconds=time.perf_counter() - began,
-            rows=rows,
-            error="" if failure is None else str(failure) or type(failure).__name__,
-            inputs=tuple(inputs.versions.items()),
-        )
-        return run, failure
 
-    def _attempt(self, inputs: BatchInputs, interval: Interval) -> int:
+        def ran(rows: int, error: str = "") -> Run:
+            return Run(
+                source=source.name,
+                meaning=meaning_hash(source),
+                start_us=interval.start_us,
+                end_us=interval.end_us,
+                started_us=started_us,
+                seconds=time.perf_counter() - began,
+                rows=rows,
+                error=error,
+                inputs=tuple(inputs.versions.items()),
+            )
+
+        def record(rows: int) -> None:
+            runs.append(ran(rows))
+            self._record(runs[-1])
+
+        runs: list[Run] = []
+        try:
+            self._attempt(inputs, interval, record)
+        except (AsofError, KeyboardInterrupt) as failure:
+            failed = ran(0, str(failure) or type(failure).__name__)
+            with suppress(AsofError):  # the first failure tells more than one of the ledger after it
+                self._record(failed)
+            return failed, failure
+        return runs[-1], None
+
+    def _record(self, run: Run) -> None:
+        with self._recording:
+            self._registry.record_runs([run])
+
+    def _attempt(self, inputs: BatchInputs, interval: Interval, record: Callable[[int], None]) -> None:
         for attempt in range(ATTEMPTS - 1):
             try:
-                return inputs.publish(interval)
+                return inputs.publish(interval, record)
             except AsofError as error:
                 if not error.retryable:
                     raise
             self._pause(_FIRST_PAUSE_S * 2**attempt)
-        return inputs.publish(interval)
-
-    @contextmanager
-    def _ledger(self) -> Iterator[_Ledger]:
-        ledger = _Ledger(self._registry)
-        try:
-            yield ledger
-        finally:
-            ledger.flush()
-
-
-class _Ledger:
-    """Writes runs to the registry a few at a time, and what is left at the end, also after an error."""
-
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
-        self._held: list[Run] = []
-
-    def add(self, run: Run) -> None:
-        self._held.append(run)
-        if len(self._held) >= _RECORD_EVERY:
-            self.flush()
-
-    def flush(self) -> None:
-        if self._held:
-            self._registry.record_runs(self._held)
-            self._held = []
+        return inputs.publish(interval, record)

@@ -9,7 +9,7 @@ from asof.definitions.batch import BatchSource
 from asof.definitions.collection import Definitions
 from asof.definitions.views import FeatureView
 from asof.errors import AsofError, InputError, NotFoundError
-from asof.plan.batch import batch_of, due_until_us, in_order
+from asof.plan.batch import batch_of, due_next_us, due_until_us, in_order, intervals, needed, newest_due
 from asof.plan.functions import function_spec
 from asof.plan.references import parse_object
 from asof.plan.specs import meaning_hash
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from asof.interfaces import Scanner
     from asof.interfaces.transformer import Transformer
+    from asof.plan.batch import Interval
     from asof.plan.specs import FunctionSpec, SourceSpec
     from asof.services.backfill import Backfilled, Backfiller
     from asof.services.catalog import Catalog
@@ -101,15 +102,23 @@ def run_due(
 ) -> list[Backfilled]:
     """Run every interval that is due and not done, from each source's first published one on, in the given order.
 
-    A source of which nothing is published runs its newest interval. `failed` is told the error of a source that could
-    not run all; if it returns, the others go on.
+    A source of which nothing is published runs its newest interval. Earlier ones run too where a run of what reads the
+    source expects them to be there. `failed` is told the error of a source that could not run all; if it returns, the
+    others go on.
+
+    Args:
+        sources: Batch sources, inputs before what reads them.
+        transformer: Knows what is published.
+        backfiller: Runs intervals.
+        now_us: The present, in microseconds since the epoch.
+        workers: Intervals that run at once.
+        failed: Told every error.
     """
     done = []
+    starts = _starts(sources, transformer, now_us)
     for source in sources:
-        end_us = due_until_us(source, now_us)
-        published = transformer.published(source)
-        start_us = published[0] if published else end_us - batch_of(source).every_us
-        if len(published) < (end_us - start_us) // batch_of(source).every_us:
+        start_us, end_us = starts[meaning_hash(source)], due_until_us(source, now_us)
+        if _lacking(source, transformer, start_us, now_us):
             try:
                 done.append(backfiller.run(source, start_us, end_us, workers=workers))
             except AsofError as error:
@@ -117,12 +126,29 @@ def run_due(
     return done
 
 
+def _starts(sources: Sequence[SourceSpec], transformer: Transformer, now_us: int) -> dict[str, int]:
+    """Return per meaning from where on its intervals are to be there, so that what reads the source can run too."""
+    starts: dict[str, int] = {}
+    for source in reversed(sources):
+        published = transformer.published(source)
+        own_us = published[0] if published else newest_due(source, now_us).start_us
+        start_us = starts[meaning_hash(source)] = min(own_us, starts.get(meaning_hash(source), own_us))
+        lacking = _lacking(source, transformer, start_us, now_us)
+        for one in batch_of(source).inputs if lacking else ():
+            if one.batch is not None and (expected := needed(source, lacking[0], one)):
+                starts[meaning_hash(one)] = min(expected[0].start_us, starts.get(meaning_hash(one), now_us))
+    return starts
+
+
+def _lacking(source: SourceSpec, transformer: Transformer, start_us: int, now_us: int) -> list[Interval]:
+    published = set(transformer.published(source))
+    wanted = intervals(batch_of(source), start_us, due_until_us(source, now_us))
+    return [one for one in wanted if one.start_us not in published]
+
+
 def next_due_us(sources: Sequence[SourceSpec], now_us: int) -> int | None:
     """Return the next instant after now at which an interval becomes due; None without batch sources."""
-    return min(
-        (due_until_us(one, now_us) + batch_of(one).every_us + one.delay_us for one in sources),
-        default=None,
-    )
+    return min((due_next_us(one, now_us) for one in sources), default=None)
 
 
 def views_over(catalog: Catalog, done: Sequence[Backfilled]) -> list[str]:

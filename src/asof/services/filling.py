@@ -57,7 +57,7 @@ class Filling:
         for entry, rows in self.log.of(source.name).read(self.head.sequence, until.sequence):
             if not rows.num_rows:
                 continue
-            at_us = max(instant_us, arrived_us(rows))
+            at_us = max(instant_us, arrived_us(rows) or instant_us)
             if self.view.kind == "event" and source.event_id is not None:
                 # What is known of their ids belongs to a later moment by now, so their entities are counted anew.
                 pairs = arrivals.recount(pc.unique(rows.column(source.event_id).combine_chunks()), entry, at_us)

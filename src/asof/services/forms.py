@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from asof.errors import InputError
+from asof.services.handoff import Handoff
 
 if TYPE_CHECKING:
     import os
@@ -21,14 +22,10 @@ if TYPE_CHECKING:
 BATCH_ROWS = 131_072
 
 
-class Rows(ABC):
+class Rows(Handoff):
     """Rows in a fixed order, which can be read any number of times."""
 
-    schema: pa.Schema
     _writer: TableWriter
-
-    @abstractmethod
-    def __len__(self) -> int: ...
 
     @abstractmethod
     def to_batches(self, rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
@@ -61,8 +58,10 @@ class Rows(ABC):
         """Write to a file or table; it is there whole or, if anything fails, as it was before.
 
         Args:
-            path: Ending in .parquet, .csv or .arrow; for a Delta table a directory ending in .delta, or say `format`.
-            format: parquet, csv, arrow or delta. Default: from the ending. A Delta table gets a new version.
+            path: Ending in .parquet, .csv, .arrow or .tfrecord; for a Delta table a directory ending in .delta, or say
+                `format`.
+            format: parquet, csv, arrow, delta or tfrecord. Default: from the ending. A Delta table gets a new version.
+                TFRecord needs TensorFlow, and has 32-bit floats only.
             progress: Called with rows written and rows in all.
 
         Returns:
@@ -70,6 +69,8 @@ class Rows(ABC):
 
         Raises:
             InputError: no such format.
+            ConfigError: TensorFlow is not installed.
+            UnsupportedOperationError: the format cannot hold a column's type.
             StoreFullError: no room on the disk.
         """
         target = Path(path)

@@ -12,7 +12,7 @@ from asof.definitions.streams import ARRIVED_AT
 from asof.errors import AsofError
 from asof.interfaces.log import PARTITION, POSITION
 from asof.interfaces.online import Progress, Update, ViewKey
-from asof.services.arrivals import Arrivals, Pairs, arrived_us, newest_us, none, over, sort_by_id
+from asof.services.arrivals import Arrivals, Pairs, arrived_us, key_columns, newest_us, none, over, sort_by_id
 from asof.services.door import admit
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class Ingestor:
             if not moved and not admitted.rows.num_rows:
                 return Ingested(0, left_out, refused, head.sequence, head.last_us, behind)
             self._store.announce(list(self._current()), start_us)
-            at_us = max(self._clock.now_us(), start_us)
+            at_us = max(self._clock.now_us(), start_us) + 1  # later than any read that saw no announcement
             rows = _logged(admitted.rows, fresh, admitted.index, head, at_us)
             after = self._log.append(head, rows, moved, at_us)
             behind = {**behind, **self._apply(rows, head.sequence, after.sequence, at_us)}
@@ -189,7 +189,9 @@ class Ingestor:
                 break
             after = min(late.values())
             for until, rows in self._log.read(after, head.sequence):
-                behind |= self._apply(rows, after, until, arrived_us(rows) or head.last_us)
+                behind |= self._apply(
+                    rows, after, until, head.last_us if (at_us := arrived_us(rows)) is None else at_us
+                )
                 after = until
         return behind
 
@@ -201,7 +203,8 @@ class Ingestor:
         failed: dict[str, AsofError] = {}
         counted, touched = rows, None
         if self._ids in ready:
-            found = sort_by_id(self.source, rows, self._get(self._ids))
+            keys = key_columns(self.source, self._views.values())
+            found = sort_by_id(self.source, rows, self._get(self._ids), keys)
             counted, touched = found.fresh, found.touched
             updates.append(self._update(self._ids, ready.pop(self._ids), until, found.marks, rows, at_us))
         for key, generation in ready.items():

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from asof.definitions import Label
     from asof.interfaces import Scanner
-    from asof.plan.specs import Column, EntitySpec, SourceSpec
+    from asof.plan.selection import ViewGroup
+    from asof.plan.specs import Column, SourceSpec
     from asof.services.spine import Spine
 
     Integers = np.ndarray[tuple[int], np.dtype[np.int64]]
@@ -40,13 +41,13 @@ class LabelReader:
     Attributes:
         label: What is asked.
         source: The source that it names.
-        entities: The entities of the service, which give the join keys their types.
+        groups: The views of the service, which give the join keys their types and, by their roles, their columns.
         now_us: Of the source's rows those that were known by then count.
     """
 
     label: Label
     source: SourceSpec
-    entities: Sequence[EntitySpec]
+    groups: Sequence[ViewGroup]
     now_us: int
 
     def mature(self, spine: Spine) -> Bools:
@@ -64,16 +65,21 @@ class LabelReader:
         """
         keys = self._keys()
         dtype = self._dtype()
-        arrays = [key_array(spine.table, key.name, key.dtype, "the label's") for key in keys]
+        columns = self.label.columns or tuple(self._column(key.name) for key in keys)
+        arrays = [
+            key_array(spine.table, column, key.dtype, "the label's") for key, column in zip(keys, columns, strict=True)
+        ]
         index = _native.KeyIndex(kernel_keys(arrays, len(spine.instants)))
         rows = self._rows(spine, scanner, keys, dtype, index)
         first, last = _bounds(rows, index, spine.instants.to_numpy(), self.label.window_us)
         return self._aggregate(rows[2], first, last)
 
     def _keys(self) -> tuple[Column, ...]:
-        known = {key.name: key for entity in self.entities for key in entity.join_keys}
-        sets = {tuple(key.name for key in entity.join_keys) for entity in self.entities if entity.join_keys}
-        if not self.entities:
+        # Keys that are looked up are in no spine, unless the label says that this one holds them.
+        entities = [group.view.entity for group in self.groups if self.label.keys or not group.lookups]
+        known = {key.name: key for entity in entities for key in entity.join_keys}
+        sets = {tuple(key.name for key in entity.join_keys) for entity in entities if entity.join_keys}
+        if not entities:
             raise InputError(
                 f"The label {self.label.name!r} has nothing to be joined on",
                 why="The service reads no view, so it has no join keys",
@@ -94,6 +100,19 @@ class LabelReader:
                     fix=f"Its join keys are {', '.join(known)}.",
                 )
         return tuple(known[name] for name in names)
+
+    def _column(self, key: str) -> str:
+        """Return the spine's column that holds a join key: its own where a view is read without a role."""
+        columns = {asked[key][0] for group in self.groups if key in (asked := group.asked_keys())}
+        if key in columns or not columns:
+            return key
+        if len(columns) > 1:
+            raise InputError(
+                f"The label {self.label.name!r} does not say where its key {key!r} is found",
+                why=f"The service reads it, under its roles, from {' and '.join(sorted(columns))}",
+                fix=f'Say it: Label(…, keys={{"{key}": "{min(columns)}"}}).',
+            )
+        return columns.pop()
 
     def _dtype(self) -> str:
         if self.label.column is None:

@@ -62,6 +62,7 @@ class LabelRecord(_Record, frozen=True, kw_only=True):
     maturity: str
     name: str
     keys: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
 
 
 class Manifest(_Record, frozen=True, kw_only=True):
@@ -176,6 +177,7 @@ def record_label(label: Label, source: SourceSpec) -> LabelRecord:
         maturity=format_duration(label.maturity_us),
         name=label.name,
         keys=tuple(label.keys),
+        columns=label.columns,
     )
 
 
@@ -189,5 +191,5 @@ def restore_label(record: LabelRecord) -> Label:
         where=record.where,
         maturity=record.maturity,
         name=record.name,
-        keys=record.keys,
+        keys=dict(zip(record.keys, record.columns, strict=True)) if record.columns else record.keys,
     )

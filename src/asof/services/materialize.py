@@ -100,7 +100,7 @@ class Materializer:
         build, columns = self._events(view) if view.kind == "event" else self._states(view)
         streamed = view.source.kind == "stream"
         head = self._log.of(view.source.name).head() if streamed else LogHead()
-        instant_us = max(instant_us, head.last_us)
+        instant_us = max(instant_us, head.last_us) if streamed else instant_us
         request = ScanRequest(
             source=view.source,
             derived=view.derived,

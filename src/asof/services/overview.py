@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from asof.durations import format_duration
 from asof.errors import NotFoundError, did_you_mean
 from asof.interfaces.online import ViewKey
 from asof.plan.lookups import with_lookups
 from asof.plan.references import parse_object
 from asof.plan.registered import KINDS, VERSIONED
+from asof.plan.schedule import cadence
 from asof.plan.specs import AnySpec, OnDemandSpec, ServiceSpec, SourceSpec, ViewSpec
 from asof.services.materialize import choose_views
 
@@ -203,7 +203,7 @@ def _about(spec: AnySpec) -> str:
     if isinstance(spec, SourceSpec):
         if spec.batch is not None:
             inputs = ", ".join(one.name for one in spec.batch.inputs)
-            return f"batch over {inputs}, every {format_duration(spec.batch.every_us)}"
+            return f"batch over {inputs}, {cadence(spec.batch)}"
         return f"{spec.format or spec.kind} {spec.path}"
     return ", ".join(f"{key.name} {key.dtype}" for key in spec.join_keys) or "no join keys"
 

@@ -5,21 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from asof.errors import InputError
+from asof.errors import ConflictError, InputError
 from asof.interfaces.registry import Change, Revision
 from asof.plan.references import parse_object
 from asof.plan.registered import NOUNS
-from asof.plan.specs import ServiceSpec
+from asof.plan.specs import ServiceSpec, SourceSpec, ViewSpec
 from asof.services.apply import operating_system_user
+from asof.services.prune_batches import PublishedRows, unused_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from asof.clock import Clock
     from asof.interfaces import OnlineStore, Registry
+    from asof.interfaces.folders import FolderShelf
     from asof.interfaces.online import ViewKey
     from asof.interfaces.registry import Kind
     from asof.services.catalog import Catalog, Entry
+    from asof.services.training_sets import TrainingSets
 
 
 @dataclass(frozen=True)
@@ -40,18 +43,30 @@ class PrunePlan:
         expected_revision: A prune is refused when the registry is no longer there.
         items: Versions of objects, by kind, name and version.
         storage: Views in the online store that nothing refers to then.
+        batches: Published rows of batch sources that nothing reads then.
+        kept: Published rows that nothing in the registry reads, and that stay for a training set.
     """
 
     expected_revision: int
     items: tuple[Prunable, ...]
     storage: tuple[ViewKey, ...]
+    batches: tuple[PublishedRows, ...] = ()
+    kept: tuple[PublishedRows, ...] = ()
 
     def __bool__(self) -> bool:
         """Whether there is anything to delete."""
-        return bool(self.items or self.storage)
+        return bool(self.items or self.storage or self.batches)
 
 
-def plan_prune(catalog: Catalog, online: OnlineStore, *, project: str, services: Sequence[str] = ()) -> PrunePlan:
+def plan_prune(
+    catalog: Catalog,
+    online: OnlineStore,
+    published: FolderShelf,
+    training_sets: TrainingSets,
+    *,
+    project: str,
+    services: Sequence[str] = (),
+) -> PrunePlan:
     """Return what can go: removed objects, and old versions that no remaining service version pins.
 
     An old version of a service stays, because a model may read it, and with it the view versions that it pins;
@@ -60,6 +75,8 @@ def plan_prune(catalog: Catalog, online: OnlineStore, *, project: str, services:
     Args:
         catalog: The registry.
         online: The online store.
+        published: Holds the rows of batch sources.
+        training_sets: What they were made of stays.
         project: The project's name in the online store.
         services: Old versions of services that no model reads any more, as "fraud@1".
 
@@ -85,11 +102,27 @@ def plan_prune(catalog: Catalog, online: OnlineStore, *, project: str, services:
     deleted = {(item.name, item.version) for item in items if item.kind == "view"}
     kept = {(e.name, e.version) for e in entries if e.kind == "view"} - deleted
     storage = [key for key in online.generations(project) if (key.view, key.version) not in kept]
-    return PrunePlan(catalog.revision, tuple(items), tuple(sorted(storage, key=lambda k: (k.view, k.version))))
+    gone_items = {(item.kind, item.name, item.version) for item in items}
+    gone_rows, kept_rows = unused_rows(
+        published, _sources(e for e in entries if (e.kind, e.name, e.version) not in gone_items), training_sets
+    )
+    return PrunePlan(
+        catalog.revision,
+        tuple(items),
+        tuple(sorted(storage, key=lambda k: (k.view, k.version))),
+        tuple(gone_rows),
+        tuple(kept_rows),
+    )
 
 
 def prune(
-    registry: Registry, online: OnlineStore, plan: PrunePlan, *, clock: Clock, who: str | None = None
+    registry: Registry,
+    online: OnlineStore,
+    published: FolderShelf,
+    plan: PrunePlan,
+    *,
+    clock: Clock,
+    who: str | None = None,
 ) -> Revision | None:
     """Delete what a plan lists, for good; return the new revision, or None where only storage was left to delete.
 
@@ -107,9 +140,25 @@ def prune(
             at_us=clock.now_us(),
             summary=f"pruned {_names(plan.items)}",
         )
+    elif plan.batches and registry.revision() != plan.expected_revision:
+        raise ConflictError(
+            f"The registry is no longer at revision {plan.expected_revision}",
+            why="Someone applied in between, and may read what was to be deleted; nothing was",
+            fix="Run `asof prune` again.",
+        )
     for key in plan.storage:
         online.drop(key)
+    held = set(published.names())
+    for rows in plan.batches:
+        if rows.folder in held:  # or another prune was faster
+            published.remove(rows.folder)
     return revision
+
+
+def _sources(kept: Iterable[Entry]) -> list[SourceSpec]:
+    specs = [entry.spec for entry in kept]
+    read = [spec.source for spec in specs if isinstance(spec, ViewSpec)]
+    return [*read, *(spec for spec in specs if isinstance(spec, SourceSpec))]
 
 
 def _why(

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from asof.errors import InputError
 from asof.services.forms import BATCH_ROWS, Rows
+from asof.services.history import STATUS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from asof.interfaces import Executor, TableWriter
     from asof.services.history import ViewColumns
@@ -46,14 +48,44 @@ class HistoricalFeatures(Rows):
 
     def to_batches(self, rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
         """Yield record batches of at most `rows` rows, in spine order."""
-        total = len(self)
-        for start in range(0, total, rows):
-            stop = min(start + rows, total)
-            parts = {key: view.slice(start, stop) for key, view in self._views.items()}
-            arrays = list(self._spine.table.slice(start, stop - start).columns)
-            arrays += [parts[key].column(column) for _, key, column in self._columns]
-            table = pa.Table.from_arrays(arrays, schema=self.schema).combine_chunks()
-            yield from table.to_batches()
+        for start in range(0, len(self), rows):
+            yield from self._slice(start, rows, self.schema.names).to_batches()
+
+    def group_count(self) -> int:
+        """Return how many groups of 131,072 rows there are."""
+        return -(-len(self) // BATCH_ROWS)
+
+    def read_groups(self, order: Sequence[int], columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """Yield groups of rows by their numbers, one at a time, with these columns or all."""
+        for group in order:
+            yield self._slice(group * BATCH_ROWS, BATCH_ROWS, columns or self.schema.names)
+
+    def learned(self) -> tuple[list[str], str | None]:
+        """Return the names of all features, without statuses, and of the spine's column `label` if it has one."""
+        label = "label" if "label" in self._spine.table.column_names else None
+        names = [name for name, _, _ in self._columns]
+        statuses = {name + STATUS for name in names}
+        return [name for name in names if name not in statuses], label
+
+    def _slice(self, start: int, rows: int, names: Sequence[str]) -> pa.Table:
+        """Return some columns of rows as a table of one batch; only views of which a column is asked are read."""
+        stop = min(start + rows, len(self))
+        places = {name: (key, column) for name, key, column in self._columns}
+        parts = {key: self._views[key].slice(start, stop) for key in {places[n][0] for n in names if n in places}}
+        spine = self._spine.table.slice(start, stop - start)
+        arrays = []
+        for name in names:
+            key, column = places.get(name, ("", name))
+            arrays.append(parts[key].column(column) if name in places else spine.column(name))
+        schema = pa.schema([self.schema.field(name) for name in names])
+        return pa.Table.from_arrays(arrays, schema=schema).combine_chunks()
+
+    def __getstate__(self) -> object:
+        raise InputError(
+            "A join's rows cannot be sent to another process",
+            why="They are in this one's memory and temporary files",
+            fix="Use to_torch(), store a training set, or read without workers.",
+        )
 
     def close(self) -> None:
         """Free memory and temporary files; the object cannot be read afterwards."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -15,17 +14,18 @@ from asof.kernel.model_transforms import apply_table
 from asof.services.forms import BATCH_ROWS, Rows
 from asof.services.manifest import decode
 from asof.services.splits import SPLIT
+from asof.services.transformed import TransformedRows
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from asof.frameworks.columns import Array
     from asof.interfaces import TableWriter
     from asof.services.forms import Progress
     from asof.services.manifest import Manifest
 
-    Array = np.ndarray[Any, np.dtype[Any]]
 
 DATA = "data.parquet"
 SPINE = "spine.arrow"
@@ -53,6 +53,12 @@ class TrainingSet:
         except FileNotFoundError as error:
             raise NotFoundError(
                 f"There is no training set {name!r}", why=f"{path} holds no {MANIFEST}", fix="Create it again."
+            ) from error
+        except OSError as error:
+            raise CorruptDataError(
+                f"The manifest of training set {name!r} cannot be read",
+                why=str(error),
+                fix="Make it readable, or bring it back from a backup.",
             ) from error
         self.name = name
         self.path = path
@@ -160,89 +166,45 @@ class TrainingRows(Rows):
                 if kept.num_rows:
                     yield kept
 
-    def shuffled(self, seed: int, rows: int = 1024, *, worker: int = 0, workers: int = 1) -> Iterator[pa.RecordBatch]:
-        """Yield record batches in random order, streaming: for one epoch of one worker.
+    def transformed(self) -> TransformedRows:
+        """Return the rows as the model takes them, transformed as they stream; see `TrainingSet.transform`.
 
-        Row groups come in random order and rows in random order within their group, so at most one group is in memory.
-
-        Args:
-            seed: The same seed gives the same order; give each epoch its own.
-            rows: Most rows per batch.
-            worker: The number of this worker, from 0; each row comes to exactly one worker.
-            workers: How many workers there are.
-
-        Raises:
-            InputError: the worker's number does not fit.
+        Frameworks can be handed texts so, once they are encoded.
         """
-        if not 0 <= worker < workers or rows < 1:
-            raise InputError(f"There is no worker {worker} of {workers}", fix="Count workers from 0, and rows from 1.")
+        return TransformedRows(self, self._whole.manifest.transforms, self._writer)
+
+    def group_count(self) -> int:
+        """Return how many Parquet row groups there are."""
         with self._opened() as file:
-            groups = np.random.default_rng(seed).permutation(file.num_row_groups)
-            for group in groups[worker::workers].tolist():
-                table = file.read_row_group(group).combine_chunks()
-                for batch in table.to_batches()[:1]:
-                    kept = self._kept(batch)
-                    order = np.random.default_rng((seed, group)).permutation(kept.num_rows)
-                    for start in range(0, len(order), rows):
-                        yield kept.take(pa.array(order[start : start + rows]))
+            return int(file.num_row_groups)
 
-    def to_numpy(self) -> dict[str, Array]:
-        """Return a NumPy array per column.
+    def read_groups(self, order: Sequence[int], columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """Yield Parquet row groups by their numbers, one at a time, with these columns or all, of the split alone."""
+        wanted = list(columns or self.schema.names)
+        read = [*wanted, SPLIT] if self._split is not None and SPLIT not in wanted else wanted
+        with self._opened() as file:
+            for group in order:
+                yield self._kept(file.read_row_group(group, columns=read)).select(wanted)
 
-        Numbers and bools with nulls become float64 with NaN; timestamps become datetime64 (UTC), their nulls NaT; what
-        NumPy has no type for becomes objects, their nulls None.
-        """
-        table = self.to_arrow()
-        return {name: _numpy(table.column(name)) for name in table.column_names}
+    def null_columns(self, columns: Sequence[str]) -> set[str]:
+        """Return which of the columns hold a null in any split, so that all splits are encoded alike."""
+        with self._opened() as file:
+            footer = file.metadata
+            places = {footer.schema.column(place).path: place for place in range(footer.num_columns)}
+            return {name for name in columns if _any_null(footer, places[name])}
 
-    def to_xy(self, label: str | None = None, features: Sequence[str] | None = None) -> tuple[Array, Array]:
-        """Return what scikit-learn and its like take: a float64 matrix of features, and the labels.
-
-        Args:
-            label: The label's column. Default: the training set's label, else the column `label`.
-            features: The matrix's columns, in order: numbers and bools. Default: all features.
-
-        Returns:
-            The matrix, one row per example and NaN for null, and an array of labels.
-
-        Raises:
-            NotFoundError: no such column.
-            InputError: a feature is neither number nor bool.
-        """
+    def learned(self) -> tuple[list[str], str | None]:
+        """Return the names of all features, and of the label: the training set's, else a column `label`."""
         manifest = self._whole.manifest
-        target = label or (manifest.label.name if manifest.label else "label")
-        chosen = list(manifest.features if features is None else features)
-        for name in [*chosen, target]:
-            if name not in self.schema.names:
-                raise NotFoundError(
-                    f"Training set {self._whole.name!r} has no column {name!r}",
-                    why=did_you_mean(name, self.schema.names),
-                    fix=f"Its columns are {', '.join(self.schema.names)}.",
-                )
-        other = [f"{name} ({self.schema.field(name).type})" for name in chosen if not self._numeric(name)]
-        if other:
-            raise InputError(
-                f"A matrix cannot hold {', '.join(other)}",
-                fix="Name the numeric features in features=, or encode the others yourself from to_arrow().",
-            )
-        with self._opened() as file:
-            table = file.read(columns=list({*chosen, target, *([SPLIT] if self._split else [])}))
-        if self._split is not None:
-            table = table.filter(pc.equal(table.column(SPLIT), self._split))
-        matrix = np.empty((len(self), len(chosen)), dtype=np.float64)
-        for place, name in enumerate(chosen):
-            matrix[:, place] = _floats(table.column(name))
-        return matrix, _numpy(table.column(target))
+        if manifest.label is not None:
+            return list(manifest.features), manifest.label.name
+        return list(manifest.features), "label" if "label" in self.schema.names else None
 
-    def _numeric(self, name: str) -> bool:
-        type_ = self.schema.field(name).type
-        tests = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_boolean)
-        return any(test(type_) for test in tests)
-
-    def _kept(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+    def _kept(self, rows: Any) -> Any:
+        """Return the split's rows of a batch or a table."""
         if self._split is not None:
-            batch = batch.filter(pc.equal(batch.column(SPLIT), self._split))
-        return batch.replace_schema_metadata(None)
+            rows = rows.filter(pc.equal(rows.column(SPLIT), self._split))
+        return rows.replace_schema_metadata(None)
 
     @contextmanager
     def _opened(self) -> Iterator[pq.ParquetFile]:
@@ -257,15 +219,7 @@ class TrainingRows(Rows):
             ) from error
 
 
-def _floats(values: pa.ChunkedArray) -> Array:
-    floats = values.cast(pa.uint8()) if pa.types.is_boolean(values.type) else values
-    return np.asarray(floats.cast(pa.float64(), safe=False).to_numpy(), dtype=np.float64)
-
-
-def _numpy(values: pa.ChunkedArray) -> Array:
-    type_ = values.type
-    if values.null_count and (pa.types.is_integer(type_) or pa.types.is_boolean(type_)):
-        return _floats(values)
-    if pa.types.is_timestamp(type_):
-        values = values.cast(pa.timestamp(type_.unit))
-    return np.asarray(values.to_numpy())
+def _any_null(footer: pq.FileMetaData, place: int) -> bool:
+    """Return whether a column holds a null, or does not say."""
+    found = (footer.row_group(group).column(place).statistics for group in range(footer.num_row_groups))
+    return any(one is None or not one.has_null_count or one.null_count for one in found)

@@ -28,12 +28,13 @@ from asof.services.storable import storable
 from asof.services.training_set import DATA, MANIFEST, SPINE, TrainingSet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from asof.definitions import Label
     from asof.definitions.model_transforms import ModelTransform
     from asof.definitions.training import Split
+    from asof.errors import AsofError
     from asof.interfaces import (
         Executor,
         ExpressionEngine,
@@ -166,9 +167,16 @@ class TrainingSets:
         """
         return TrainingSet(name, self._folder(name), self._writer)
 
-    def all(self) -> list[TrainingSet]:
-        """Return all of them, by name."""
-        return [self.get(name) for name in self._shelf.names()]
+    def all(self, damaged: Callable[[str, AsofError], None]) -> list[TrainingSet]:
+        """Return all of them, by name; `damaged` is told the names and errors of those that cannot be opened."""
+        found = []
+        for name in self._shelf.names():
+            try:
+                found.append(self.get(name))
+            except (CorruptDataError, NotFoundError) as error:
+                if self._shelf.path(name).exists():  # or it was deleted meanwhile
+                    damaged(name, error)
+        return found
 
     def delete(self, name: str) -> None:
         """Delete one, data and manifest, also where it is damaged.
@@ -280,9 +288,7 @@ class TrainingSets:
             extra[splits.SPLIT] = splits.assign(recipe.split, spine)
         if recipe.label is not None:
             label, source = recipe.label
-            # Keys that are looked up are in no spine, unless the label says that this one holds them.
-            entities = [v.entity for v in selection.views()] if label.keys else list(selection.asked_entities())
-            reader = LabelReader(label, _at_version(source, inputs), entities, recipe.now_us)
+            reader = LabelReader(label, _at_version(source, inputs), selection.groups(), recipe.now_us)
             kept = pa.array(reader.mature(spine))
             spine = type(spine)(spine.table.filter(kept), spine.instants.filter(kept), spine.event_time)
             extra = {name: values.filter(kept) for name, values in extra.items()}

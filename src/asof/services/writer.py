@@ -70,17 +70,18 @@ def open_writer(
     """
     spec = catalog.source(source)
     stream = stream_of(spec)
-    fill_ids(spec, scanner=scanner, log=log, store=store, project=project, clock=clock)
+    every = [entry.spec for entry in catalog.entries("view") if isinstance(entry.spec, ViewSpec)]
+    views = views_over(every, source)
+    fill_ids(spec, views, scanner=scanner, log=log, store=store, project=project, clock=clock)
     begun = []
     if with_history or stream.history is None:
         there = store.generations(project)
         for view in views_over(choose_views(catalog, None), source):
             if ViewKey(project, view.name, view.version) not in there:
                 begun.append(materializer.run(view, clock.now_us()))
-    views = [entry.spec for entry in catalog.entries("view") if isinstance(entry.spec, ViewSpec)]
     ingestor = Ingestor(
         spec,
-        views_over(views, source),
+        views,
         log=log,
         store=store,
         project=project,

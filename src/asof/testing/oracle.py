@@ -231,8 +231,15 @@ def usable(source: Source, rows: Sequence[Row], now_us: int | None = None) -> li
 
 
 def with_keys(view: FeatureView, facts: Sequence[Fact]) -> list[Fact]:
-    """Return the rows that are not quarantined for want of a key; their ids do not count as arrived."""
-    return [fact for fact in facts if all(fact.values[name] is not None for name, _ in view.entity.join_keys)]
+    """Return the rows that are not quarantined for want of a key; their ids do not count as arrived.
+
+    A retraction needs no key: it names an event, whoever's that is.
+    """
+    names = [name for name, _ in view.entity.join_keys]
+    retracting = isinstance(view, EventView)
+    return [
+        fact for fact in facts if (retracting and fact.deleted) or all(fact.values[name] is not None for name in names)
+    ]
 
 
 def inputs(spec: Aggregate, inside: Sequence[Fact], predicates: Predicates) -> list[Any]:

@@ -12,7 +12,7 @@ from asof.backends.local import delta
 from asof.backends.local.files import Files, find_files
 from asof.clock import from_us, iso, to_us
 from asof.errors import MissingIntervalsWarning, NotBackfilledError
-from asof.plan.batch import batch_of
+from asof.plan.batch import batch_of, intervals
 from asof.plan.specs import meaning_hash
 
 if TYPE_CHECKING:
@@ -57,14 +57,14 @@ def published_files(root: Path, source: SourceSpec, only: Collection[str] | None
             why="No interval was run with its present definition",
             fix=f"Run `asof backfill {source.name} --start … --end …`.",
         )
-    every_us = batch_of(source).every_us
-    gone = sorted(set(range(done[0], done[-1], every_us)) - set(done))
+    known = set(done)
+    gone = [one for one in intervals(batch_of(source), done[0], done[-1]) if one.start_us not in known]
     if gone:
-        shown = ", ".join(iso(us) for us in gone[:_SHOWN]) + (", …" if len(gone) > _SHOWN else "")
-        end = iso(gone[-1] + every_us)
+        shown = ", ".join(iso(one.start_us) for one in gone[:_SHOWN]) + (", …" if len(gone) > _SHOWN else "")
+        end = iso(gone[-1].end_us)
         warnings.warn(
             f"Batch source {source.name!r} lacks {len(gone)} intervals between those that were run: {shown}. "
-            f"Run `asof backfill {source.name} --start {iso(gone[0])} --end {end}`.",
+            f"Run `asof backfill {source.name} --start {iso(gone[0].start_us)} --end {end}`.",
             MissingIntervalsWarning,
             stacklevel=2,
         )

@@ -32,8 +32,8 @@ class Rules:
         event_time: SQL of the event time.
         available_at: SQL of the available-at column, None where the source has none.
         reasons: Reason and SQL condition, the first that holds counts.
-        keyless: SQL condition of the rows without a join key, which are nobody's (retractions need none); only those that the view's `where`
-            lets through are worth a complaint.
+        keyless: SQL condition of the rows without a join key, which are nobody's (retractions need none); only those
+            that the view's `where` lets through are worth a complaint.
         proven: Whether the files' statistics prove that no row is unusable.
     """
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from asof.backends.local.temporary import replacing
 from asof.errors import InputError, NotFoundError, SourceError, StoreError, StoreFullError
+from asof.frameworks.library import load
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -20,11 +21,11 @@ _EXACT = 2.0**53  # from here on a float64 may stand for several integers
 
 
 class LocalTableWriter:
-    """Writes Parquet, CSV, Arrow IPC files and Delta tables."""
+    """Writes Parquet, CSV, Arrow IPC files, Delta tables and, where TensorFlow is installed, TFRecord files."""
 
     def formats(self) -> tuple[str, ...]:
         """Return the names of the formats it can write."""
-        return ("parquet", "csv", "arrow", "delta")
+        return ("parquet", "csv", "arrow", "delta", "tfrecord")
 
     def write(self, target: Path, chosen: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
         """Replace `target` by the batches, atomically and durably."""
@@ -32,6 +33,8 @@ class LocalTableWriter:
             target.parent.mkdir(parents=True, exist_ok=True)
             if chosen == "delta":
                 _write_delta(target, schema, batches)
+            elif chosen == "tfrecord":
+                _write_records(target, schema, batches)
             else:
                 _write_file(target, chosen, schema, batches)
         except StoreError:
@@ -118,6 +121,14 @@ def _open_writer(sink: Any, chosen: str, schema: pa.Schema) -> Any:
 
         return pa_csv.CSVWriter(sink, schema)
     return pa.ipc.new_file(sink, schema)
+
+
+def _write_records(target: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
+    records = load("tfrecord")
+    with replacing(target) as temporary:
+        records.write(temporary, schema, batches)
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
 
 
 def _write_delta(target: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:

@@ -25,10 +25,10 @@ from asof.backends.local.temporary import remove_leftovers, replacing
 from asof.clock import from_us, iso
 from asof.errors import AsofError, DefinitionError, SchemaError, StoreError, StoreFullError
 from asof.interfaces.scanner import AVAILABLE_AT, EVENT_TIME, RETRACTED_AT, ColumnRequest, ScanRequest
-from asof.plan.batch import batch_of
+from asof.plan.batch import batch_of, seen
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from asof.backends.local.relation import Engine
@@ -56,8 +56,10 @@ class LocalTransformer:
         return published.starts(self._engine.published, source)
 
     @contextmanager
-    def open(self, source: SourceSpec, function: Function | None) -> Iterator[LocalInputs]:
+    def open(self, source: SourceSpec, function: Function | None, within: Interval) -> Iterator[LocalInputs]:
         """Read the inputs of a batch source into an engine of its own, which spills beyond its memory limit.
+
+        Of sources with a lookback, only rows that the intervals within a span can see are loaded.
 
         Raises:
             NotBackfilledError: an input is a batch source of which nothing is published.
@@ -74,12 +76,14 @@ class LocalTransformer:
         try:
             with duckdb.connect(":memory:", config=config) as con:
                 with translated(source.name):
-                    inputs = self._inputs(con, source, function)
+                    inputs = self._inputs(con, source, function, within)
                 yield inputs
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
-    def _inputs(self, con: duckdb.DuckDBPyConnection, source: SourceSpec, function: Function | None) -> LocalInputs:
+    def _inputs(
+        self, con: duckdb.DuckDBPyConnection, source: SourceSpec, function: Function | None, within: Interval
+    ) -> LocalInputs:
         for setting in SETTINGS:
             con.execute(setting)
         columns: dict[str, list[str]] = {}
@@ -87,7 +91,7 @@ class LocalTransformer:
         versions: dict[str, str] = {}
         for one in batch_of(source).inputs:
             versions[one.name] = published.version(self._engine.root, self._engine.published, one)
-            columns[one.name], rejected[one.name] = self._load(con, one)
+            columns[one.name], rejected[one.name] = self._load(con, one, seen(source, within, one))
         for setting in ("SET threads = 1", *LOCKS):
             con.execute(setting)
         return LocalInputs(con, self._engine, source, self._schema(source), function, columns, rejected, versions)
@@ -97,8 +101,10 @@ class LocalTransformer:
             return pa.schema([(column.name, dtypes.to_arrow(column.dtype)) for column in source.columns])
         return self.scanner.schema(source)
 
-    def _load(self, con: duckdb.DuckDBPyConnection, source: SourceSpec) -> tuple[list[str], Rejected]:
-        """Make a table of an input's usable rows with the microseconds from which, and until which, they are known."""
+    def _load(
+        self, con: duckdb.DuckDBPyConnection, source: SourceSpec, limits: Interval | None
+    ) -> tuple[list[str], Rejected]:
+        """Make a table of an input's usable rows: their event time, from when and until when they are known."""
         schema = input_schema(self.scanner.schema(source))
         request = ScanRequest(
             source=source,
@@ -107,15 +113,18 @@ class LocalTransformer:
                 ColumnRequest(field.name, field.name, dtypes.from_arrow(field.type) or "") for field in schema
             ),
             events=source.event_id is not None,
+            event_time_from_us=None if limits is None else limits.start_us,
+            event_time_until_us=None if limits is None else limits.end_us - 1,
         )
         scan = self.scanner.scan(request)
         con.register("incoming", pa.RecordBatchReader.from_batches(scan.schema, scan.batches))
         known = AVAILABLE_AT if AVAILABLE_AT in scan.schema.names else EVENT_TIME
         until = RETRACTED_AT if RETRACTED_AT in scan.schema.names else "CAST(NULL AS BIGINT)"
         listed = ", ".join(quoted(name) for name in schema.names)
+        at = "" if limits is None else f"{EVENT_TIME} AS __at, "
         con.execute(
             f"CREATE TABLE {_table(source.name)} AS "
-            f"SELECT {listed}, {known} AS __known, {until} AS __until FROM incoming"
+            f"SELECT {listed}, {at}{known} AS __known, {until} AS __until FROM incoming"
         )
         con.unregister("incoming")
         return schema.names, scan.rejected
@@ -144,20 +153,21 @@ class LocalInputs:
         self._function = function
         self._columns = columns
         self._batch = batch_of(source)
+        self._inputs = {one.name: one for one in self._batch.inputs}
         # A dictionary of numbers that hardly repeat costs more than it saves.
         self._texts = [field.name for field in schema if not pa.types.is_primitive(field.type)]
         self._bounds = () if self._batch.sql is None else bounds(con, source.name, self._batch.sql, columns)
         self._running: set[duckdb.DuckDBPyConnection] = set()
         self._lock = threading.Lock()
 
-    def publish(self, interval: Interval) -> int:
+    def publish(self, interval: Interval, record: Callable[[int], None]) -> None:
         """Run one interval and replace its file; see `BatchInputs`."""
         with self._cursor() as con, translated(self._source.name):
-            self._show(con, interval.end_us + self._source.delay_us)
+            self._show(con, interval)
             found = self._query(con, interval) if self._batch.sql is not None else self._call(con, interval)
             table = self._fitted(found, interval)
-        self._write(table, published.interval_file(self._engine.published, self._source, interval.start_us))
-        return int(table.num_rows)
+        target = published.interval_file(self._engine.published, self._source, interval.start_us)
+        self._write(table, target, record)
 
     def cancel(self) -> None:
         """Interrupt the queries that run in other threads."""
@@ -165,11 +175,14 @@ class LocalInputs:
             for con in self._running:
                 con.interrupt()
 
-    def _write(self, table: pa.Table, target: Path) -> None:
+    def _write(self, table: pa.Table, target: Path, record: Callable[[int], None]) -> None:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             with replacing(target, leftovers=False) as temporary:
                 pq.write_table(table, temporary, use_dictionary=self._texts)
+                record(int(table.num_rows))
+        except AsofError:
+            raise
         except OSError as error:
             kind = StoreFullError if error.errno in (errno.ENOSPC, errno.EDQUOT) else StoreError
             raise kind(
@@ -190,11 +203,14 @@ class LocalInputs:
                 self._running.discard(con)
             con.close()
 
-    def _show(self, con: duckdb.DuckDBPyConnection, known_us: int) -> None:
+    def _show(self, con: duckdb.DuckDBPyConnection, interval: Interval) -> None:
+        known_us = interval.end_us + self._source.delay_us
         for name, columns in self._columns.items():
+            limits = seen(self._source, interval, self._inputs[name])
+            within = "" if limits is None else f" AND __at >= {limits.start_us} AND __at < {limits.end_us}"
             con.execute(
                 f"CREATE TEMP VIEW {quoted(name)} AS SELECT {', '.join(map(quoted, columns))} FROM {_table(name)} "
-                f"WHERE __known <= {known_us} AND (__until IS NULL OR __until > {known_us})"
+                f"WHERE __known <= {known_us} AND (__until IS NULL OR __until > {known_us}){within}"
             )
 
     def _query(self, con: duckdb.DuckDBPyConnection, interval: Interval) -> pa.Table:

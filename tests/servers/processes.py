@@ -1,0 +1,72 @@
+"""Starts a real server for a test run on a free loopback port, waits until it answers, and stops it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NoReturn
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+STARTED: dict[str, float] = {}
+"""Seconds that each server of this run took to answer."""
+
+_START_S = 90.0
+_STOP_S = 20.0
+
+
+def absent(server: str, missing: str) -> NoReturn:
+    """Skip the test because a server is not installed; under CI, where all of them must be, fail it."""
+    message = f"{server} is not there: {missing}. Run tools/servers.sh, which says what is missing."
+    if os.environ.get("CI", "").lower() in ("1", "true"):
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports of the loopback interface that nobody listens on."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()
+
+
+@contextmanager
+def running(
+    server: str, command: Sequence[str], log: Path, answers: Callable[[], bool]
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a server until the block ends.
+
+    Args:
+        server: Its name, for messages.
+        command: What starts it in the foreground.
+        log: A file for what it prints.
+        answers: Whether it does; it may block for a moment, and is called until it says yes.
+    """
+    begun = time.perf_counter()
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        while not answers():
+            if process.poll() is not None or time.perf_counter() - begun > _START_S:
+                pytest.fail(f"{server} did not start:\n{log.read_text(errors='replace')[-4000:]}")
+        STARTED.setdefault(server, time.perf_counter() - begun)
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
