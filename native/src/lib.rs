@@ -6,6 +6,7 @@ pub mod as_of;
 pub mod block;
 pub mod defaults;
 pub mod error;
+mod finalize;
 pub mod history;
 pub mod keys;
 pub mod output;

@@ -6,11 +6,11 @@ use arrow_array::builder::{
     BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Float64Builder, Int64Builder,
     TimestampMicrosecondBuilder,
 };
-use arrow_array::{Array, ArrayRef, ListArray, StringArray};
+use arrow_array::{Array, ArrayRef, ListArray, MapArray, StringArray, StructArray};
 use arrow_buffer::{NullBufferBuilder, OffsetBuffer};
-use arrow_schema::{DataType, Field};
+use arrow_schema::{DataType, Field, Fields};
 
-use crate::aggregates::value::{LaneType, ValueRef};
+use crate::aggregates::value::{LaneType, Value, ValueRef};
 use crate::error::{KernelError, Result};
 
 /// The type of a feature's values.
@@ -18,6 +18,7 @@ use crate::error::{KernelError, Result};
 pub enum OutputType {
     Scalar(LaneType),
     List(LaneType),
+    Map { key: LaneType, value: LaneType },
 }
 
 impl OutputType {
@@ -25,12 +26,21 @@ impl OutputType {
         match self {
             Self::Scalar(lane) => lane.to_arrow(),
             Self::List(lane) => DataType::List(Arc::new(item_field(lane))),
+            Self::Map { key, value } => DataType::Map(Arc::new(entries_field(key, value)), false),
         }
     }
 }
 
 fn item_field(lane: LaneType) -> Field {
     Field::new("item", lane.to_arrow(), true)
+}
+
+fn entry_fields(key: LaneType, value: LaneType) -> Fields {
+    Fields::from(vec![Field::new("key", key.to_arrow(), false), Field::new("value", value.to_arrow(), true)])
+}
+
+fn entries_field(key: LaneType, value: LaneType) -> Field {
+    Field::new("entries", DataType::Struct(entry_fields(key, value)), false)
 }
 
 /// Takes the values of one feature, each finalized from a state.
@@ -44,6 +54,46 @@ pub trait Sink {
     /// # Errors
     /// `Overflow` if the sink holds more than 2^31 items.
     fn push_list<'v>(&mut self, items: impl Iterator<Item = ValueRef<'v>>) -> Result<()>;
+
+    /// Takes a map as its entries, ascending by key.
+    ///
+    /// # Errors
+    /// `Overflow` if the sink holds more than 2^31 entries or bytes of text.
+    fn push_map(&mut self, entries: &[(ValueRef<'_>, Option<Value>)]) -> Result<()>;
+}
+
+/// Takes one value without nesting and keeps it: what an entry of a map holds.
+#[derive(Debug, Default)]
+pub struct OneValue(pub Option<Value>);
+
+impl Sink for OneValue {
+    fn push_null(&mut self) {
+        self.0 = None;
+    }
+
+    fn push_float(&mut self, value: Option<f64>) {
+        self.0 = value.map(Value::Float);
+    }
+
+    fn push_int(&mut self, value: i64) {
+        self.0 = Some(Value::Int(value));
+    }
+
+    fn push_decimal(&mut self, value: i128) {
+        self.0 = Some(Value::Decimal(value));
+    }
+
+    fn push_value(&mut self, value: Option<ValueRef<'_>>) {
+        self.0 = value.map(ValueRef::to_owned);
+    }
+
+    fn push_list<'v>(&mut self, _: impl Iterator<Item = ValueRef<'v>>) -> Result<()> {
+        unreachable!("an entry of a map is a single value")
+    }
+
+    fn push_map(&mut self, _: &[(ValueRef<'_>, Option<Value>)]) -> Result<()> {
+        unreachable!("an entry of a map is a single value")
+    }
 }
 
 /// Grows one result column.
@@ -51,6 +101,20 @@ pub trait Sink {
 pub enum OutputColumn {
     Scalar(ScalarColumn),
     List { item: LaneType, offsets: Vec<i32>, valid: NullBufferBuilder, values: ScalarColumn },
+    Map(Box<MapColumn>),
+}
+
+/// Grows a column of maps.
+#[derive(Debug)]
+pub struct MapColumn {
+    key: LaneType,
+    value: LaneType,
+    offsets: Vec<i32>,
+    valid: NullBufferBuilder,
+    keys: ScalarColumn,
+    values: ScalarColumn,
+    /// Of the keys' and values' texts together: each column of them holds less than 2^31.
+    bytes: usize,
 }
 
 impl OutputColumn {
@@ -67,6 +131,15 @@ impl OutputColumn {
                     values: ScalarColumn::new(item, capacity),
                 }
             }
+            OutputType::Map { key, value } => Self::Map(Box::new(MapColumn {
+                key,
+                value,
+                offsets: vec![0],
+                valid: NullBufferBuilder::new(capacity),
+                keys: ScalarColumn::new(key, capacity),
+                values: ScalarColumn::new(value, capacity),
+                bytes: 0,
+            })),
         }
     }
 
@@ -80,6 +153,7 @@ impl OutputColumn {
                 let list = ListArray::try_new(Arc::new(item_field(item)), offsets, values.finish()?, valid.finish())?;
                 Ok(Arc::new(list))
             }
+            Self::Map(map) => map.finish(),
         }
     }
 }
@@ -91,6 +165,10 @@ impl Sink for OutputColumn {
             Self::List { offsets, valid, .. } => {
                 offsets.push(offsets[offsets.len() - 1]);
                 valid.append_null();
+            }
+            Self::Map(map) => {
+                map.offsets.push(map.offsets[map.offsets.len() - 1]);
+                map.valid.append_null();
             }
         }
     }
@@ -132,14 +210,54 @@ impl Sink for OutputColumn {
         let mut end = offsets[offsets.len() - 1];
         for item in items {
             values.push(item);
-            end = end.checked_add(1).ok_or_else(|| {
-                KernelError::Overflow("A list column holds more than 2^31 items. Ask for fewer rows at a time.".into())
-            })?;
+            end = end.checked_add(1).ok_or_else(too_many)?;
         }
         offsets.push(end);
         valid.append_non_null();
         Ok(())
     }
+
+    fn push_map(&mut self, entries: &[(ValueRef<'_>, Option<Value>)]) -> Result<()> {
+        let Self::Map(map) = self else { unreachable!("map for a column of another kind") };
+        let end = map.offsets[map.offsets.len() - 1];
+        let more = i32::try_from(entries.len()).map_err(|_| too_many())?;
+        let length = |value: Option<ValueRef<'_>>| match value {
+            Some(ValueRef::Bytes(bytes)) => bytes.len(),
+            _ => 0,
+        };
+        let lengths = entries.iter().map(|(k, v)| length(Some(*k)) + length(v.as_ref().map(Value::as_ref)));
+        map.bytes += lengths.sum::<usize>();
+        if map.bytes > i32::MAX as usize {
+            return Err(too_many());
+        }
+        for (key, value) in entries {
+            map.keys.push(*key);
+            match value {
+                Some(value) => map.values.push(value.as_ref()),
+                None => map.values.push_null(),
+            }
+        }
+        map.offsets.push(end.checked_add(more).ok_or_else(too_many)?);
+        map.valid.append_non_null();
+        Ok(())
+    }
+}
+
+impl MapColumn {
+    fn finish(mut self) -> Result<ArrayRef> {
+        let columns = vec![self.keys.finish()?, self.values.finish()?];
+        let entries = StructArray::try_new(entry_fields(self.key, self.value), columns, None)?;
+        let field = Arc::new(entries_field(self.key, self.value));
+        let offsets = OffsetBuffer::new(self.offsets.into());
+        Ok(Arc::new(MapArray::try_new(field, offsets, entries, self.valid.finish(), false)?))
+    }
+}
+
+#[cold]
+fn too_many() -> KernelError {
+    KernelError::Overflow(
+        "A column holds more than 2^31 items or bytes of lists or maps. Ask for fewer rows at a time.".into(),
+    )
 }
 
 /// Grows one column without nesting.

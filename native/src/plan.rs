@@ -6,12 +6,12 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use arrow_schema::{Field, Schema};
 
-use crate::aggregates::moments::Moments;
+use crate::aggregates::grouped::Grouped;
 use crate::aggregates::value::LaneType;
 use crate::aggregates::{Accumulator, Kind, unit_of};
 use crate::error::{KernelError, Result};
 use crate::history::grouping::same_length;
-use crate::output::{OutputType, Sink};
+use crate::output::OutputType;
 
 /// One feature as the caller declares it.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +25,8 @@ pub struct FeatureSpec {
     pub hop_us: Option<i64>,
     pub n: Option<usize>,
     pub quantile: Option<f64>,
+    /// Index of the column to group by; `None` gives one value for all events.
+    pub by: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -74,10 +76,12 @@ impl Window {
     }
 }
 
-/// A partial state that some features share: one per (lane, kind), whatever the window.
+/// A partial state that some features share: one per (lane, secondary key, kind), whatever the window.
 #[derive(Clone, Debug)]
 pub struct Slot {
     pub lane: Option<usize>,
+    /// The lane of the secondary key, where there is one state of `kind` per value of it.
+    pub by: Option<usize>,
     pub kind: Kind,
 }
 
@@ -87,13 +91,17 @@ pub struct Feature {
     pub name: String,
     pub function: Function,
     pub lane: Option<usize>,
+    /// The lane of the secondary key.
+    pub by: Option<usize>,
     /// Index into the plan's windows.
     pub window: usize,
     /// Index into the plan's slots.
     pub slot: usize,
     pub output: OutputType,
+    /// The type that the function gives: that of the output, or of a value in it where it is a map.
+    pub given: OutputType,
     /// The unscaled value of one, for decimals.
-    unit: f64,
+    pub unit: f64,
 }
 
 /// Features of one event view, compiled. Slots and windows are in first-use order, each once.
@@ -157,7 +165,11 @@ impl WindowPlan {
 
     /// An empty state for a slot.
     pub fn state(&self, slot: &Slot) -> Accumulator {
-        Accumulator::new(&slot.kind, self.lane_type(slot.lane))
+        let lane = self.lane_type(slot.lane);
+        match self.lane_type(slot.by) {
+            None => Accumulator::new(&slot.kind, lane),
+            Some(key) => Accumulator::Grouped(Grouped::new(&slot.kind, lane, key)),
+        }
     }
 
     fn add(&mut self, spec: &FeatureSpec) -> Result<()> {
@@ -172,25 +184,42 @@ impl WindowPlan {
                 invalid(spec, &format!("input column {i} does not exist; there are {}", self.lanes.len()))
             })?),
         };
-        let output = function.output(spec, lane)?;
+        let given = function.output(spec, lane)?;
+        let output = self.output(spec, given)?;
         let unit = unit_of(lane.map_or(0, |l| l.lane_type.scale()));
         let window = position(&mut self.windows, spec.window()?);
-        let slot = self.slot(spec.lane, function.kind());
-        self.features.push(Feature { name: spec.name.clone(), function, lane: spec.lane, window, slot, output, unit });
+        let slot = self.slot(spec.lane, spec.by, function.kind());
+        let (name, lane, by) = (spec.name.clone(), spec.lane, spec.by);
+        self.features.push(Feature { name, function, lane, by, window, slot, output, given, unit });
         Ok(())
     }
 
+    /// The type of a feature whose function gives `given`.
+    fn output(&self, spec: &FeatureSpec, given: OutputType) -> Result<OutputType> {
+        let Some(by) = spec.by else { return Ok(given) };
+        let missing = || invalid(spec, &format!("column {by} to group by does not exist"));
+        let key = self.lanes.get(by).ok_or_else(missing)?.lane_type;
+        if matches!(key, LaneType::Float64 | LaneType::Decimal { .. }) {
+            return Err(invalid(spec, "it groups by a column of floats or decimals, which are no keys"));
+        }
+        match given {
+            OutputType::Scalar(value) if spec.function()?.groups() => Ok(OutputType::Map { key, value }),
+            _ => Err(invalid(spec, "this function cannot be grouped")),
+        }
+    }
+
     /// The slot that serves `kind` on `lane`, widened where an existing one holds too little.
-    fn slot(&mut self, lane: Option<usize>, kind: Kind) -> usize {
+    fn slot(&mut self, lane: Option<usize>, by: Option<usize>, kind: Kind) -> usize {
         for (i, slot) in self.slots.iter_mut().enumerate() {
             if slot.lane == lane
+                && slot.by == by
                 && let Some(both) = slot.kind.covering(&kind)
             {
                 slot.kind = both;
                 return i;
             }
         }
-        self.slots.push(Slot { lane, kind });
+        self.slots.push(Slot { lane, by, kind });
         self.slots.len() - 1
     }
 }
@@ -261,6 +290,22 @@ impl FeatureSpec {
 }
 
 impl Function {
+    /// Whether it may group by a secondary key: it gives one value from a state that events can leave one by one.
+    fn groups(self) -> bool {
+        matches!(
+            self,
+            Self::Count
+                | Self::Sum
+                | Self::Mean
+                | Self::Variance
+                | Self::Stddev
+                | Self::Min
+                | Self::Max
+                | Self::First
+                | Self::Last
+        )
+    }
+
     pub fn kind(self) -> Kind {
         match self {
             Self::Count => Kind::Moments { sum: false, squares: false },
@@ -304,95 +349,11 @@ impl Function {
     }
 }
 
-impl Feature {
-    /// Appends this feature's value for a state of its slot's kind.
-    ///
-    /// # Errors
-    /// `Overflow`, naming the feature, if an exact sum does not fit its type.
-    ///
-    /// # Panics
-    /// If the state is of another kind.
-    pub fn finalize(&self, state: &Accumulator, out: &mut impl Sink) -> Result<()> {
-        match (state, self.function) {
-            (Accumulator::Moments(moments), _) => return self.finalize_moments(moments, out),
-            (Accumulator::Min(best) | Accumulator::Max(best), _) => {
-                out.push_value(best.as_ref().map(|v| v.as_ref()));
-            }
-            (Accumulator::Ends(ends), Function::First) => out.push_value(ends.values().next()),
-            (Accumulator::Ends(ends), Function::Last) => out.push_value(ends.values().next_back()),
-            (Accumulator::Ends(ends), _) if ends.values().len() == 0 => out.push_null(),
-            (Accumulator::Ends(ends), Function::FirstN(n)) => return out.push_list(ends.values().take(n)),
-            (Accumulator::Ends(ends), Function::LastN(n)) => {
-                let skipped = ends.values().len().saturating_sub(n);
-                return out.push_list(ends.values().skip(skipped));
-            }
-            (Accumulator::Values(counts), Function::CountDistinct) => out.push_int(counts.distinct() as i64),
-            (Accumulator::Values(counts), Function::TopK(_)) if counts.distinct() == 0 => out.push_null(),
-            (Accumulator::Values(counts), Function::TopK(k)) => return out.push_list(counts.top(k).into_iter()),
-            (Accumulator::Histogram { counts, .. }, Function::Percentile(q)) => out.push_float(counts.percentile(q)),
-            (Accumulator::Hll(hll), _) => out.push_int(hll.count()),
-            (state, function) => unreachable!("{function:?} of {state:?}"),
-        }
-        Ok(())
-    }
-
-    /// [`Feature::finalize`] for counts, sums and what follows from them.
-    #[inline]
-    pub fn finalize_moments(&self, moments: &Moments, out: &mut impl Sink) -> Result<()> {
-        match self.function {
-            Function::Count => out.push_int(moments.count as i64),
-            Function::Sum => return self.finalize_sum(moments, out),
-            Function::Mean => out.push_float(moments.mean(self.unit)),
-            Function::Variance => out.push_float(moments.variance(self.unit)),
-            Function::Stddev => out.push_float(moments.variance(self.unit).map(f64::sqrt)),
-            function => unreachable!("{function:?} of moments"),
-        }
-        Ok(())
-    }
-
-    fn finalize_sum(&self, moments: &Moments, out: &mut impl Sink) -> Result<()> {
-        match self.output {
-            OutputType::Scalar(LaneType::Float64) => out.push_float(moments.float_sum()),
-            OutputType::Scalar(LaneType::Decimal { .. }) => match moments.integer_sum() {
-                None => out.push_null(),
-                Some(sum) => out.push_decimal(
-                    sum.filter(|s| s.unsigned_abs() < 10u128.pow(38))
-                        .ok_or_else(|| self.overflow("decimal128 of 38 digits", "round it to a smaller scale"))?,
-                ),
-            },
-            _ => match moments.integer_sum() {
-                None => out.push_null(),
-                Some(sum) => out.push_int(
-                    sum.and_then(|s| i64::try_from(s).ok())
-                        .ok_or_else(|| self.overflow("int64", "cast the column to decimal or float64"))?,
-                ),
-            },
-        }
-        Ok(())
-    }
-
-    fn overflow(&self, held: &str, fix: &str) -> KernelError {
-        KernelError::Overflow(format!(
-            "Feature '{}' is a sum too large for {held}. Sums are exact and never wrap: {fix}, or use a shorter window.",
-            self.name
-        ))
-    }
-
-    /// The value of an empty window: 0 for counts, null for the rest.
-    pub fn finalize_empty(&self, out: &mut impl Sink) {
-        match self.function {
-            Function::Count | Function::CountDistinct | Function::ApproxCountDistinct => out.push_int(0),
-            _ => out.push_null(),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use arrow_schema::DataType;
 
     use super::*;
-    use crate::output::OutputColumn;
 
     fn spec(name: &str, function: &str, lane: Option<usize>) -> FeatureSpec {
         FeatureSpec { name: name.into(), function: function.into(), lane, ..FeatureSpec::default() }
@@ -430,6 +391,20 @@ mod tests {
     }
 
     #[test]
+    fn features_share_a_state_only_under_one_secondary_key() {
+        let specs = [
+            spec("a", "sum", Some(0)),
+            FeatureSpec { by: Some(1), ..spec("b", "mean", Some(0)) },
+            FeatureSpec { by: Some(1), ..spec("c", "count", Some(0)) },
+            FeatureSpec { by: Some(1), ..spec("d", "count", None) },
+        ];
+        let plan = WindowPlan::new(&schema(), &specs).unwrap();
+        assert_eq!(plan.features.iter().map(|f| f.slot).collect::<Vec<_>>(), [0, 1, 1, 2]);
+        let map = OutputType::Map { key: LaneType::Utf8, value: LaneType::Float64 };
+        assert_eq!(plan.features[1].output, map);
+    }
+
+    #[test]
     fn what_cannot_be_compiled_says_why() {
         let cases = [
             (spec("x", "median", Some(0)), "no such function"),
@@ -438,6 +413,9 @@ mod tests {
             (spec("x", "sum", Some(9)), "does not exist"),
             (spec("x", "top_k", Some(0)), "n must be"),
             (spec("x", "percentile", Some(0)), "quantile"),
+            (FeatureSpec { by: Some(0), ..spec("x", "count", None) }, "floats or decimals"),
+            (FeatureSpec { by: Some(9), ..spec("x", "count", None) }, "to group by does not exist"),
+            (FeatureSpec { by: Some(1), ..spec("x", "count_distinct", Some(0)) }, "cannot be grouped"),
             (FeatureSpec { window_us: Some(5), ..spec("x", "sum", Some(0)) }, "go together"),
             (FeatureSpec { window_us: Some(-5), hop_us: Some(1), ..spec("x", "sum", Some(0)) }, "positive"),
         ];
@@ -458,18 +436,5 @@ mod tests {
         assert_eq!(window.tail(i64::MIN), i64::MIN);
         assert_eq!(window.tail(i64::MIN + 11), i64::MIN);
         assert_eq!(window.tail(i64::MAX), (i64::MAX - 10).div_euclid(4) * 4);
-    }
-
-    #[test]
-    fn a_decimal_sum_past_38_digits_names_its_feature() {
-        let plan = WindowPlan::new(&schema(), &[spec("total", "sum", Some(2))]).unwrap();
-        let mut state = plan.state(&plan.slots[0]);
-        let mut out = OutputColumn::new(plan.features[0].output, 1);
-        let value = crate::aggregates::value::ValueRef::Decimal(10i128.pow(38) - 1);
-        state.add(value, 0, 0);
-        assert!(plan.features[0].finalize(&state, &mut out).is_ok());
-        state.add(value, 1, 1);
-        let error = plan.features[0].finalize(&state, &mut out).unwrap_err();
-        assert!(matches!(&error, KernelError::Overflow(text) if text.contains("'total'")), "{error}");
     }
 }

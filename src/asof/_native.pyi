@@ -17,6 +17,7 @@ class WindowFeature:
         hop_us: int | None = None,
         n: int | None = None,
         quantile: float | None = None,
+        by: int | None = None,
     ) -> None:
         """Describes a feature; nothing is checked before `WindowPlan` compiles it.
 

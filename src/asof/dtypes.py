@@ -1,7 +1,8 @@
 """The types a user may name, as text, and their Arrow counterparts.
 
 Text forms: bool, int8 … int64, uint8 … uint32, float32, float64, decimal(p,s), string, binary, date, timestamp
-(microseconds, UTC), duration, time, list<T>, vector<float32, n>.
+(microseconds, UTC), duration, time, list<T>, vector<float32, n>. Features may also be
+map<K, V>, keyed as join keys are; columns and request inputs may not.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ KEY_TYPES = frozenset({"int64", "string", "binary", "bool", "date", "timestamp"}
 _SIMPLE = INTEGERS | FLOATS | {"bool", "string", "binary", "date", "timestamp", "duration", "time"}
 _DECIMAL = re.compile(r"decimal\((\d+),\s*(\d+)\)")
 _LIST = re.compile(r"list<(.+)>")
+_MAP = re.compile(r"map<(\w+), (.+)>")
 _VECTOR = re.compile(r"vector<(float32|float64),\s*(\d+)>")
 
 
@@ -34,8 +36,13 @@ def is_numeric(dtype: str) -> bool:
 
 
 def is_scalar(dtype: str) -> bool:
-    """Return whether values are single ones, with an order: everything but lists and vectors."""
+    """Return whether values are single ones, with an order: everything but lists, vectors and maps."""
     return dtype in _SIMPLE or is_decimal(dtype)
+
+
+def is_map(dtype: str) -> bool:
+    """Return whether `dtype` is map<K, V>: what aggregates by a secondary key give."""
+    return _MAP.fullmatch(dtype) is not None
 
 
 def to_arrow(dtype: str) -> pa.DataType:
@@ -63,7 +70,24 @@ def to_arrow(dtype: str) -> pa.DataType:
         return pa.list_(to_arrow(match[1]), int(match[2]))
     if match := _LIST.fullmatch(dtype):
         return pa.list_(to_arrow(match[1]))
+    if match := _MAP.fullmatch(dtype):
+        return pa.map_(to_arrow(match[1]), to_arrow(match[2]))
     raise SchemaError(f"There is no type {dtype!r}", fix=f"Use one of {', '.join(sorted(_SIMPLE))}, decimal(p,s).")
+
+
+def column_type(dtype: str) -> pa.DataType:
+    """Return the Arrow type of a dtype that a column may have, which a function or a query gives: all but maps.
+
+    Raises:
+        SchemaError: there is no such dtype, or it is a map.
+    """
+    if is_map(dtype):
+        raise SchemaError(
+            f"A column cannot be {dtype}",
+            why="Maps are what aggregates by a secondary key give",
+            fix="Give two lists, of keys and of values.",
+        )
+    return to_arrow(dtype)
 
 
 def from_arrow(arrow: pa.DataType) -> str | None:

@@ -77,7 +77,7 @@ def history(
 def as_answers(columns: pa.Table, names: Sequence[str]) -> list[Answer]:
     """Return a table of features, with a status column after each, as answers."""
     answers = []
-    for row in columns.to_pylist():
+    for row in columns.to_pylist(maps_as_pydicts="strict"):
         statuses: dict[str, Any] = {name: row.get(name + STATUS) for name in names}
         answers.append(Answer({name: row[name] for name in names}, statuses, None))
     return answers

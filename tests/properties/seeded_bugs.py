@@ -466,7 +466,60 @@ ONLINE = [
     ),
 ]
 
+GROUPS = [
+    _around(
+        "a null secondary key is a group",
+        "grouped",
+        lambda right: lambda spec, inside, predicates: _with_null_group(right, spec, inside, predicates),
+    ),
+    _bug(
+        "a group without an input is there",
+        "grouped",
+        lambda spec, inside, predicates: {
+            key: oracle.single(spec, [f for f in inside if f.values[spec.by] == key], predicates)
+            for key in sorted({f.values[spec.by] for f in inside} - {None})
+        },
+    ),
+    _around(
+        "a count without groups is null",
+        "grouped",
+        lambda right: lambda spec, inside, predicates: right(spec, inside, predicates) or None,
+    ),
+    _around(
+        "groups stand in the order of their events",
+        "grouped",
+        lambda right: lambda spec, inside, predicates: _by_event(right(spec, inside, predicates), spec, inside),
+    ),
+    _around(
+        "the where of a grouped aggregate is ignored",
+        "grouped",
+        lambda right: lambda spec, inside, predicates: right(replace(spec, where=None), inside, predicates),
+    ),
+    _around(
+        "every group has the answer of all events",
+        "grouped",
+        lambda right: (
+            lambda spec, inside, predicates: (
+                (found := right(spec, inside, predicates))
+                and dict.fromkeys(found, oracle.single(spec, inside, predicates))
+            )
+        ),
+    ),
+]
+
 BUGS = [*TIME, *STATES, *WINDOWS, *IDENTITY, *VALUES, *AGGREGATES, *ONLINE]
+
+
+def _with_null_group(right: Any, spec: Any, inside: Any, predicates: Any) -> Any:
+    nameless = [fact for fact in inside if fact.values[spec.by] is None]
+    found = right(spec, inside, predicates)
+    return {**(found or {}), None: oracle.single(spec, nameless, predicates)} if nameless else found
+
+
+def _by_event(found: Any, spec: Any, inside: Any) -> Any:
+    return found and {
+        fact.values[spec.by]: found[fact.values[spec.by]] for fact in inside if fact.values[spec.by] in found
+    }
 
 
 def _parts(view: Any, key: tuple[Any, ...]) -> Any:

@@ -50,7 +50,7 @@ def check(views: Sequence[FeatureView], exact: dict[str, list[Answer]], given: d
     assert not wrong, "\n".join(wrong)
 
 
-@given(case=cases(quarantine=True, select=True))
+@given(case=cases(quarantine=True, select=True, by=True))
 def test_history_is_the_oracles(case: Case, root: Path) -> None:
     """Every value and status, over frames; where a sum does not fit its type, both refuse."""
     views = frame_views(case)
@@ -62,7 +62,7 @@ def test_history_is_the_oracles(case: Case, root: Path) -> None:
     check(views, exact, history(case, views, root=root))
 
 
-@given(case=cases(select=True), data=st.data())
+@given(case=cases(select=True, by=True), data=st.data())
 def test_a_sibling_never_matters(case: Case, data: st.DataObject, root: Path) -> None:
     """Some of the views, in another order, with some of their features in another order, give the same bits."""
     views = frame_views(case)
@@ -93,7 +93,7 @@ def _some(items: Sequence[T]) -> st.SearchStrategy[Sequence[T]]:
     return numbers.map(lambda chosen: [items[number] for number in chosen])
 
 
-@given(case=cases(select=True), random=st.randoms(use_true_random=False))
+@given(case=cases(select=True, by=True), random=st.randoms(use_true_random=False))
 def test_the_order_of_arrival_does_not_matter(case: Case, random: Random, root: Path) -> None:
     """Rows in any order give the same bits, as long as those that tie keep their order among themselves."""
     views = frame_views(case)
@@ -117,7 +117,7 @@ def rearranged(rows: Sequence[Row], random: Random) -> list[Row]:
     return [rows[number] for number in order]
 
 
-@given(case=cases(select=True))
+@given(case=cases(select=True, by=True))
 def test_partitions_and_threads_do_not_matter(case: Case, root: Path) -> None:
     """One part in memory on one thread, and 64 spilled parts on several, give the same bits."""
     views = frame_views(case)
@@ -126,7 +126,7 @@ def test_partitions_and_threads_do_not_matter(case: Case, root: Path) -> None:
     assert_same(one, history(case, views, root=root, threads=3, budget_bytes=0))
 
 
-@given(case=cases(select=True), random=st.randoms(use_true_random=False))
+@given(case=cases(select=True, by=True), random=st.randoms(use_true_random=False))
 def test_questions_are_independent(case: Case, random: Random, root: Path) -> None:
     """Asked in another order and once more, every question has the same answer."""
     views = frame_views(case)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from asof.testing.oracle import Answer
 
 
-@given(case=cases(select=True))
+@given(case=cases(select=True, by=True))
 def test_online_is_the_oracles_and_historys(case: Case) -> None:
     """Windows age with the clock of the read, later knowledge is not served, a sum that does not fit is refused."""
     with tempfile.TemporaryDirectory() as folder:

@@ -11,7 +11,7 @@ from asof.errors import FeatureValueError
 from asof.testing import oracle
 from asof.testing.comparison import differences
 from asof.testing.generators import PREDICATES, Case, cases
-from tests.properties.seeded_bugs import BUGS, Bug
+from tests.properties.seeded_bugs import BUGS, GROUPS, Bug
 
 if TYPE_CHECKING:
     from asof.definitions import FeatureView
@@ -20,22 +20,34 @@ if TYPE_CHECKING:
     Outcome = list[Answer] | None
 
 EXAMPLES = 600
+GROUPED_EXAMPLES = 120
 
 
 @pytest.fixture(scope="module")
 def corpus() -> list[tuple[Case, list[Outcome]]]:
     """Cases drawn by the generator that the properties use, with the oracle's outcomes."""
+    return draw_cases(EXAMPLES, by=False)
+
+
+@pytest.fixture(scope="module")
+def grouped_corpus() -> list[tuple[Case, list[Outcome]]]:
+    """Cases with aggregates by secondary keys."""
+    return draw_cases(GROUPED_EXAMPLES, by=True)
+
+
+def draw_cases(count: int, *, by: bool) -> list[tuple[Case, list[Outcome]]]:
+    """Return so many cases, the same ones every time."""
     drawn: list[Case] = []
 
     @seed(20261122)
     @settings(
-        max_examples=EXAMPLES,
+        max_examples=count,
         database=None,
         phases=[Phase.generate],
         deadline=None,
         suppress_health_check=list(HealthCheck),
     )
-    @given(cases())
+    @given(cases(by=by))
     def draw(case: Case) -> None:
         drawn.append(case)
 
@@ -85,6 +97,15 @@ def test_every_seeded_bug_is_detected(
     """A property that compares with the oracle fails for this bug on some generated case."""
     monkeypatch.setattr(bug.module, bug.function, bug.wrong(getattr(bug.module, bug.function)))
     assert any(disagree(case, right, outcomes(case)) for case, right in corpus), f"{bug.name} survives"
+
+
+@pytest.mark.parametrize("bug", GROUPS, ids=lambda bug: bug.name)
+def test_every_seeded_bug_of_groups_is_detected(
+    bug: Bug, grouped_corpus: list[tuple[Case, list[Outcome]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Likewise of aggregates by a secondary key."""
+    monkeypatch.setattr(bug.module, bug.function, bug.wrong(getattr(bug.module, bug.function)))
+    assert any(disagree(case, right, outcomes(case)) for case, right in grouped_corpus), f"{bug.name} survives"
 
 
 def test_the_oracle_agrees_with_itself(corpus: list[tuple[Case, list[Outcome]]]) -> None:

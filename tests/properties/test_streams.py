@@ -136,7 +136,8 @@ class Model:
         spine["event_timestamp"] = [from_us(at) for _, at, _ in self.served]
         for view in self.views:
             try:
-                found = self.store.get_historical_features([view.name], spine, statuses=True).to_arrow().to_pydict()
+                table = self.store.get_historical_features([view.name], spine, statuses=True).to_arrow()
+                found = table.to_pydict(maps_as_pydicts="strict")
             except FeatureValueError:
                 continue
             for row, (key, at_us, then) in enumerate(self.served):
@@ -168,7 +169,7 @@ def answer(view: FeatureView, values: dict[str, Any], statuses: dict[str, Any], 
     )
 
 
-@given(case=cases(select=True), plan=steps)
+@given(case=cases(select=True, by=True), plan=steps)
 def test_reads_equal_the_oracle_whatever_happens_between(case: Case, plan: Sequence[Any]) -> None:
     """Pushes, the same rows again, rebuilds, crashes between every two writes, reopened stores; then training."""
     with tempfile.TemporaryDirectory() as folder:

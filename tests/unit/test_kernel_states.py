@@ -34,6 +34,14 @@ FUNCTIONS: list[tuple[str, int | None, dict[str, Any]]] = [
     ("approx_count_distinct", 1, {}),
     ("percentile", 0, {"quantile": 0.5}),
     ("top_k", 2, {"n": 2}),
+    ("count", None, {"by": 3}),
+    ("count", 0, {"by": 2}),
+    ("sum", 0, {"by": 2}),
+    ("stddev", 1, {"by": 2}),
+    ("min", 0, {"by": 2}),
+    ("max", 2, {"by": 1}),
+    ("first", 0, {"by": 3}),
+    ("last", 2, {"by": 2}),
 ]
 
 times = st.integers(-3, 9)
@@ -64,6 +72,8 @@ def compile_plan(chosen: list[Any]) -> native.WindowPlan:
 
 def bits(value: object) -> object:
     """A value in a form in which equal means the same bits."""
+    if isinstance(value, list | tuple):
+        return [bits(item) for item in value]
     return struct.pack("<d", value) if isinstance(value, float) else value
 
 

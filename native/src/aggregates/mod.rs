@@ -5,6 +5,7 @@
 
 pub mod exact;
 pub mod float;
+pub mod grouped;
 pub mod histogram;
 pub mod hll;
 pub mod mantissa;
@@ -13,6 +14,7 @@ pub mod ordered;
 pub mod sets;
 pub mod value;
 
+use grouped::Grouped;
 use histogram::{Histogram, number_of};
 use hll::Hll;
 use moments::Moments;
@@ -46,6 +48,7 @@ pub enum Accumulator {
     Values(ValueCounts),
     Histogram { counts: Histogram, unit: f64 },
     Hll(Hll),
+    Grouped(Grouped),
 }
 
 impl Accumulator {
@@ -73,11 +76,12 @@ impl Accumulator {
             Self::Values(counts) => counts.clear(),
             Self::Histogram { counts, .. } => counts.clear(),
             Self::Hll(hll) => hll.clear(),
+            Self::Grouped(groups) => groups.clear(),
         }
     }
 
     /// Adds one value of an event at `time` with ingest order `order`. NaN is null: nothing is added.
-    /// For a count of events pass any value.
+    /// For a count of events pass any value. States by a secondary key take [`Accumulator::add_keyed`].
     #[inline]
     pub fn add(&mut self, value: ValueRef<'_>, time: i64, order: i64) {
         if value.is_nan() {
@@ -91,6 +95,18 @@ impl Accumulator {
             Self::Values(counts) => counts.add(value),
             Self::Histogram { counts, unit } => counts.add(number_of(value, *unit)),
             Self::Hll(hll) => hll.add(value),
+            Self::Grouped(_) => unreachable!("a grouped state takes a key with each value"),
+        }
+    }
+
+    /// [`Accumulator::add`] for a state by a secondary key. Values whose key is null are not to be added.
+    ///
+    /// # Panics
+    /// If the state has no secondary key.
+    pub fn add_keyed(&mut self, key: ValueRef<'_>, value: ValueRef<'_>, time: i64, order: i64) {
+        match self {
+            Self::Grouped(groups) => groups.add(key, value, time, order),
+            state => unreachable!("a state without a secondary key takes no keys: {state:?}"),
         }
     }
 
@@ -119,6 +135,7 @@ impl Accumulator {
             (Self::Values(a), Self::Values(b)) => a.merge(b),
             (Self::Histogram { counts: a, .. }, Self::Histogram { counts: b, .. }) => a.merge(b),
             (Self::Hll(a), Self::Hll(b)) => a.merge(b),
+            (Self::Grouped(a), Self::Grouped(b)) => a.merge(b),
             (a, b) => unreachable!("states of one slot share a kind: {a:?}, {b:?}"),
         }
     }
@@ -126,8 +143,10 @@ impl Accumulator {
     /// Counts the ingest order anew among values of one time, so that later ones can follow; merging states that hold
     /// values of the same time is over then.
     pub fn renumber(&mut self) {
-        if let Self::Ends(ends) = self {
-            ends.renumber();
+        match self {
+            Self::Ends(ends) => ends.renumber(),
+            Self::Grouped(groups) => groups.renumber(),
+            _ => {}
         }
     }
 
@@ -143,6 +162,7 @@ impl Accumulator {
             Self::Values(counts) => counts.encode(out),
             Self::Histogram { counts, .. } => counts.encode(out),
             Self::Hll(hll) => hll.encode(out),
+            Self::Grouped(groups) => groups.encode(base, out),
         }
     }
 
@@ -159,6 +179,7 @@ impl Accumulator {
             Self::Values(counts) => counts.merge_encoded(shape, reader),
             Self::Histogram { counts, .. } => counts.merge_encoded(reader),
             Self::Hll(hll) => hll.merge_encoded(reader),
+            Self::Grouped(groups) => groups.merge_encoded(shape, base, reader),
         }
     }
 }

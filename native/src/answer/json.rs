@@ -4,7 +4,7 @@ use std::io::Write;
 
 use crate::error::Result;
 use crate::values::calendar::{DAY_US, civil, clock};
-use crate::values::{Datum, Kind, list_items};
+use crate::values::{Datum, Kind, list_items, map_entries};
 
 /// Appends items separated by commas.
 pub fn put_list<T>(out: &mut Vec<u8>, items: impl Iterator<Item = T>, mut put: impl FnMut(&mut Vec<u8>, T)) {
@@ -17,7 +17,7 @@ pub fn put_list<T>(out: &mut Vec<u8>, items: impl Iterator<Item = T>, mut put: i
 }
 
 /// Appends a value of the given kind. Infinities are the strings "Infinity" and "-Infinity", a NaN is null, decimals
-/// are strings, binary is base64, durations are microseconds, lists are arrays.
+/// are strings, binary is base64, durations are microseconds, lists are arrays, maps objects with their keys as text.
 ///
 /// # Errors
 /// `Corrupt` for a damaged list.
@@ -39,6 +39,7 @@ pub fn put_datum(out: &mut Vec<u8>, kind: &Kind, datum: Datum<'_>) -> Result<()>
         (Kind::Binary, Datum::Bytes(bytes)) => quoted(out, |out| put_base64(out, bytes)),
         (_, Datum::Bytes(bytes)) => put_utf8(out, bytes),
         (Kind::List(item), Datum::List(bytes)) => put_items(out, item, bytes)?,
+        (Kind::Map(kinds), Datum::List(bytes)) => put_map(out, kinds, bytes)?,
         (_, Datum::List(_)) => out.extend_from_slice(b"null"),
     }
     Ok(())
@@ -56,6 +57,29 @@ fn put_items(out: &mut Vec<u8>, item: &Kind, bytes: &[u8]) -> Result<()> {
         }
     }
     out.push(b']');
+    Ok(())
+}
+
+fn put_map(out: &mut Vec<u8>, kinds: &(Kind, Kind), bytes: &[u8]) -> Result<()> {
+    out.push(b'{');
+    for (i, entry) in map_entries(kinds, bytes)?.enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        let (key, value) = entry?;
+        let start = out.len();
+        put_datum(out, &kinds.0, key)?;
+        if out[start] != b'"' {
+            out.insert(start, b'"');
+            out.push(b'"');
+        }
+        out.push(b':');
+        match value {
+            Some(datum) => put_datum(out, &kinds.1, datum)?,
+            None => out.extend_from_slice(b"null"),
+        }
+    }
+    out.push(b'}');
     Ok(())
 }
 

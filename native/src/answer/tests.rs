@@ -18,6 +18,22 @@ fn floats_are_the_shortest_that_round_trip() {
 }
 
 #[test]
+fn maps_are_objects_with_text_keys() {
+    use crate::values::put_entries;
+    let map = |key: Kind, entries: &[(Datum<'_>, Option<Datum<'_>>)]| {
+        let mut bytes = Vec::new();
+        put_entries(&mut bytes, (&key, &Kind::Float64), entries);
+        json(&Kind::Map(Box::new((key, Kind::Float64))), Datum::List(&bytes))
+    };
+    let texts = [(Datum::Bytes(b"a\""), Some(Datum::Float(0.5))), (Datum::Bytes(b"b"), None)];
+    assert_eq!(map(Kind::Utf8, &texts), r#"{"a\"":0.5,"b":null}"#);
+    assert_eq!(map(Kind::Int, &[(Datum::Int(-7), Some(Datum::Float(1.0)))]), r#"{"-7":1.0}"#);
+    assert_eq!(map(Kind::Bool, &[(Datum::Bool(true), None)]), r#"{"true":null}"#);
+    assert_eq!(map(Kind::Date, &[(Datum::Int(0), None)]), r#"{"1970-01-01":null}"#);
+    assert_eq!(map(Kind::Utf8, &[]), "{}");
+}
+
+#[test]
 fn times_are_iso_8601() {
     let times = [0, -1, 1_500_000, 253_402_300_799_999_999, 253_402_300_800_000_000, i64::MIN]
         .map(|time| json(&Kind::Timestamp, Datum::Int(time)));

@@ -28,6 +28,10 @@ impl<K: Ord + Copy> Codes<K> {
         }
         Self { of, table }
     }
+
+    pub fn of(&self, position: usize) -> usize {
+        self.of[position] as usize
+    }
 }
 
 /// Occurrences by code: exact distinct counts and most frequent values.

@@ -4,6 +4,7 @@ use super::codes::{BucketsSlide, Codes, CountsSlide, HllRanks, HllSlide};
 use super::columns::{LaneColumn, LaneValue, Loaded, Local, Locals};
 use super::ends::ends;
 use super::extremes::Extremes;
+use super::groups::{GroupOf, GroupsSlide};
 use super::slide::{MomentsSlide, slide};
 use super::tasks::{LaneTasks, Pass, Tasks};
 use super::timeline::{Timeline, switch};
@@ -73,7 +74,7 @@ impl<'a> KeyWorker<'a> {
         self.places.extend(timeline.places.iter().map(|place| base + place));
         if timeline.len() == 0 {
             for (feature, out) in self.plan.features.iter().zip(&mut self.out) {
-                timeline.queries.iter().for_each(|_| feature.finalize_empty(out));
+                timeline.queries.iter().try_for_each(|_| feature.finalize_empty(out))?;
             }
             return Ok(());
         }
@@ -82,6 +83,7 @@ impl<'a> KeyWorker<'a> {
             let mut work = LaneWork {
                 plan: self.plan,
                 tasks,
+                columns: self.columns,
                 timeline: &self.timeline,
                 scratch: &mut self.scratch,
                 out: &mut self.out,
@@ -112,6 +114,7 @@ impl<'a> KeyWorker<'a> {
 struct LaneWork<'w> {
     plan: &'w WindowPlan,
     tasks: &'w LaneTasks,
+    columns: &'w [LaneColumn<'w>],
     timeline: &'w Timeline,
     scratch: &'w mut Scratch,
     out: &'w mut [OutputColumn],
@@ -133,7 +136,8 @@ impl LaneWork<'_> {
         }
         self.values(local)?;
         self.histograms(local)?;
-        self.hlls(local)
+        self.hlls(local)?;
+        self.grouped(local)
     }
 
     fn moments<T: LaneValue>(&mut self, local: &mut Local<T>, pass: &Pass) -> Result<()> {
@@ -259,6 +263,18 @@ impl LaneWork<'_> {
             slide(self.timeline, pass.window, valid, present, &mut state, |state| {
                 pass.features.iter().for_each(|&i| self.out[i].push_int(state.count()));
                 Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    fn grouped<T: LaneValue>(&mut self, local: &mut Local<T>) -> Result<()> {
+        for (by, pass) in &self.tasks.grouped {
+            let groups = GroupOf::new(&self.columns[*by], &self.timeline.rows);
+            let (values, valid, present) = local.split(self.timeline);
+            let mut state = GroupsSlide::new(&groups, values, &pass.kind);
+            slide(self.timeline, pass.window, valid, present, &mut state, |state| {
+                pass.features.iter().try_for_each(|&i| state.finalize(&self.plan.features[i], &mut self.out[i]))
             })?;
         }
         Ok(())

@@ -7,6 +7,7 @@ pub mod columns;
 mod ends;
 mod extremes;
 pub mod grouping;
+mod groups;
 mod key;
 mod slide;
 mod tasks;
@@ -132,7 +133,7 @@ fn one_each(n: usize) -> Vec<std::ops::Range<usize>> {
 fn no_answer(plan: &WindowPlan) -> Result<Answers> {
     let columns = plan.features.iter().map(|feature| {
         let mut column = OutputColumn::new(feature.output, 1);
-        feature.finalize_empty(&mut column);
+        feature.finalize_empty(&mut column)?;
         column.finish()
     });
     let columns = columns.collect::<Result<_>>()?;

@@ -22,6 +22,8 @@ pub struct LaneTasks {
     pub values: Vec<Pass>,
     pub histograms: Vec<Pass>,
     pub hlls: Vec<Pass>,
+    /// By a secondary key, its lane first.
+    pub grouped: Vec<(usize, Pass)>,
     /// Features that search positions, whatever their windows.
     pub minima: Vec<usize>,
     pub maxima: Vec<usize>,
@@ -38,6 +40,10 @@ impl Tasks {
         let mut tasks = Self { lanes: Vec::new() };
         for (i, feature) in plan.features.iter().enumerate() {
             let lane = tasks.lane(feature.lane);
+            if let Some(by) = feature.by {
+                share_by(&mut lane.grouped, by, feature.window, feature.function.kind(), i);
+                continue;
+            }
             match feature.function {
                 Function::Min => lane.minima.push(i),
                 Function::Max => lane.maxima.push(i),
@@ -61,6 +67,7 @@ impl Tasks {
                 values: Vec::new(),
                 histograms: Vec::new(),
                 hlls: Vec::new(),
+                grouped: Vec::new(),
                 minima: Vec::new(),
                 maxima: Vec::new(),
                 ends: Vec::new(),
@@ -82,4 +89,18 @@ fn share(passes: &mut Vec<Pass>, window: usize, kind: Kind, feature: usize) {
         }
     }
     passes.push(Pass { window, kind, features: vec![feature] });
+}
+
+fn share_by(passes: &mut Vec<(usize, Pass)>, by: usize, window: usize, kind: Kind, feature: usize) {
+    for (its_by, pass) in passes.iter_mut() {
+        if *its_by == by
+            && pass.window == window
+            && let Some(both) = pass.kind.covering(&kind)
+        {
+            pass.kind = both;
+            pass.features.push(feature);
+            return;
+        }
+    }
+    passes.push((by, Pass { window, kind, features: vec![feature] }));
 }

@@ -18,7 +18,8 @@ pub struct PyWindowFeature {
 #[pymethods]
 impl PyWindowFeature {
     #[new]
-    #[pyo3(signature = (name, function, lane=None, window_us=None, hop_us=None, n=None, quantile=None))]
+    #[pyo3(signature = (name, function, lane=None, window_us=None, hop_us=None, n=None, quantile=None, by=None))]
+    #[expect(clippy::too_many_arguments, reason = "one per part of a declaration, named by the caller")]
     fn new(
         name: String,
         function: String,
@@ -27,8 +28,9 @@ impl PyWindowFeature {
         hop_us: Option<i64>,
         n: Option<usize>,
         quantile: Option<f64>,
+        by: Option<usize>,
     ) -> Self {
-        Self { spec: FeatureSpec { name, function, lane, window_us, hop_us, n, quantile } }
+        Self { spec: FeatureSpec { name, function, lane, window_us, hop_us, n, quantile, by } }
     }
 }
 

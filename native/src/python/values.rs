@@ -4,11 +4,13 @@ use pyo3::exceptions::PyOverflowError;
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyDate, PyDateTime, PyDelta, PyFloat, PyInt, PyList, PyString, PyTime, PyType, PyTzInfo};
+use pyo3::types::{
+    PyBytes, PyDate, PyDateTime, PyDelta, PyDict, PyFloat, PyInt, PyList, PyString, PyTime, PyType, PyTzInfo,
+};
 
 use crate::answer::put_decimal;
 use crate::values::calendar::{DAY_US, civil, clock};
-use crate::values::{Datum, Kind, list_items};
+use crate::values::{Datum, Kind, list_items, map_entries};
 use crate::wire::damaged;
 
 /// A value of the given kind, None being None. Timestamps are datetimes in UTC.
@@ -41,6 +43,14 @@ pub fn to_python<'py>(py: Python<'py>, kind: &Kind, value: Option<Datum<'_>>) ->
         (Kind::List(item), Datum::List(bytes)) => {
             let items = list_items(item, bytes)?.map(|value| to_python(py, item, value?));
             PyList::new(py, items.collect::<PyResult<Vec<_>>>()?)?.into_any()
+        }
+        (Kind::Map(kinds), Datum::List(bytes)) => {
+            let map = PyDict::new(py);
+            for entry in map_entries(kinds, bytes)? {
+                let (key, value) = entry?;
+                map.set_item(to_python(py, &kinds.0, Some(key))?, to_python(py, &kinds.1, value)?)?;
+            }
+            map.into_any()
         }
         (_, Datum::List(_)) => return Err(damaged("a list stands where there is no list").into()),
     })

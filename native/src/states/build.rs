@@ -398,11 +398,17 @@ impl<'a> Builder<'a> {
             if pieces.is_empty() {
                 state.clear();
             }
-            let lane = self.plan.slots[slot].lane.map(|lane| &self.lanes[lane]);
+            let column = |lane: Option<usize>| lane.map(|lane| &self.lanes[lane]);
+            let (lane, by) = (column(self.plan.slots[slot].lane), column(self.plan.slots[slot].by));
             for &(event_time, row) in &self.known[cell.rows.clone()] {
                 let value = lane.map_or(Some(ValueRef::Int(0)), |lane| lane.value(row as usize));
-                if let Some(value) = value {
-                    state.add(value, event_time, if self.all_known { LATER + i64::from(row) } else { row.into() });
+                let Some(value) = value else { continue };
+                let order = if self.all_known { LATER + i64::from(row) } else { row.into() };
+                match by {
+                    None => state.add(value, event_time, order),
+                    Some(by) => {
+                        by.value(row as usize).iter().for_each(|key| state.add_keyed(*key, value, event_time, order))
+                    }
                 }
             }
             if self.all_known {

@@ -100,9 +100,11 @@ pub fn add_events(
     reader: &mut Reader<'_>,
     states: &mut [Accumulator],
 ) -> Result<()> {
+    let mut held_values = vec![None; if zone.groups.is_empty() { 0 } else { zone.lanes.len() }];
     for order in 0..n as i64 {
         let event_time = if zone.timed { read_time(time, reader)? } else { time };
         let bits = if gaps { reader.take(zone.lanes.len().div_ceil(8))? } else { &[] };
+        held_values.fill(None);
         zone.counts.iter().for_each(|slot| states[*slot].add(ValueRef::Int(0), event_time, order));
         for (i, held) in zone.lanes.iter().enumerate() {
             if gaps && bits[i / 8] & (1 << (i % 8)) == 0 {
@@ -110,11 +112,23 @@ pub fn add_events(
             }
             if held.valued && held.shape == Shape::Float {
                 let x = read_float(reader)?;
+                if let Some(kept) = held_values.get_mut(i) {
+                    *kept = Some(ValueRef::Float(x));
+                }
                 held.slots.iter().for_each(|slot| states[*slot].add_float(x, event_time, order));
                 continue;
             }
             let value = if held.valued { ValueRef::decode(held.shape, reader)? } else { ValueRef::Int(0) };
+            if let Some(kept) = held_values.get_mut(i) {
+                *kept = Some(value);
+            }
             held.slots.iter().for_each(|slot| states[*slot].add(value, event_time, order));
+        }
+        for group in &zone.groups {
+            let value = group.value.map_or(Some(ValueRef::Int(0)), |value| held_values[value]);
+            if let (Some(key), Some(value)) = (held_values[group.key], value) {
+                states[group.slot].add_keyed(key, value, event_time, order);
+            }
         }
     }
     Ok(())

@@ -35,6 +35,12 @@ pub fn fingerprint(plan: &WindowPlan) -> u16 {
         };
         put_varint(&mut bytes, code);
         put_varint(&mut bytes, n as u128);
+        if let Some(by) = slot.by {
+            put_varint(&mut bytes, 9);
+            put_varint(&mut bytes, by as u128);
+            let key = plan.lane_type(slot.by).map(|lane| lane.to_arrow().to_string());
+            put_bytes(&mut bytes, key.unwrap_or_default().as_bytes());
+        }
     }
     for window in &plan.windows {
         let (length, hop) = match window {

@@ -28,6 +28,8 @@ pub struct Zone {
     pub counts: Vec<usize>,
     /// Those of them that take values, by lane.
     pub lanes: Vec<HeldLane>,
+    /// Those of them that take values by a secondary key.
+    pub groups: Vec<HeldGroup>,
     /// Whether a slot asks which event came first.
     pub timed: bool,
 }
@@ -39,7 +41,16 @@ pub struct HeldLane {
     pub shape: Shape,
     /// Whether a slot asks for more than whether there is a value.
     pub valued: bool,
+    /// The slots that take the values as they are, without a key.
     pub slots: Vec<usize>,
+}
+
+/// A slot by a secondary key, and where among the zone's lanes its key and its values are; no values counts events.
+#[derive(Clone, Debug)]
+pub struct HeldGroup {
+    pub slot: usize,
+    pub key: usize,
+    pub value: Option<usize>,
 }
 
 impl Layout {
@@ -81,18 +92,29 @@ impl Zone {
         let used = |slot: &usize| plan.features.iter().any(|f| f.slot == *slot && tails[f.window] <= start);
         let slots: Vec<_> = (0..plan.slots.len()).filter(used).collect();
         let on = |lane: Option<usize>| slots.iter().copied().filter(move |slot| plan.slots[*slot].lane == lane);
-        let lanes = plan.lanes.iter().enumerate().map(|(lane, column)| HeldLane {
+        let plain = |lane| on(lane).filter(|slot| plan.slots[*slot].by.is_none());
+        let is_key = |lane: usize| slots.iter().any(|slot| plan.slots[*slot].by == Some(lane));
+        let lanes = plan.lanes.iter().enumerate().filter(|(lane, _)| on(Some(*lane)).next().is_some() || is_key(*lane));
+        let lanes = lanes.map(|(lane, column)| HeldLane {
             lane,
             shape: column.lane_type.shape(),
-            valued: on(Some(lane)).any(|slot| plan.slots[slot].kind != Kind::Moments { sum: false, squares: false }),
-            slots: on(Some(lane)).collect(),
+            valued: is_key(lane)
+                || on(Some(lane)).any(|slot| plan.slots[slot].kind != Kind::Moments { sum: false, squares: false }),
+            slots: plain(Some(lane)).collect(),
         });
+        let lanes: Vec<_> = lanes.collect();
+        let place = |lane: usize| lanes.iter().position(|held| held.lane == lane);
+        let group = |&slot: &usize| {
+            let key = plan.slots[slot].by.and_then(place)?;
+            Some(HeldGroup { slot, key, value: plan.slots[slot].lane.and_then(place) })
+        };
         Self {
             start,
             unit,
-            counts: on(None).collect(),
-            lanes: lanes.filter(|held| !held.slots.is_empty()).collect(),
+            counts: plain(None).collect(),
+            groups: slots.iter().filter_map(group).collect(),
             timed: slots.iter().any(|slot| matches!(plan.slots[*slot].kind, Kind::First { .. } | Kind::Last { .. })),
+            lanes,
             slots,
         }
     }

@@ -83,7 +83,7 @@ impl StateReader {
     fn empty(&self, row: &mut RowBuilder<'_>) -> Result<()> {
         for (column, feature) in self.plan.features.iter().enumerate() {
             let mut sink = CellSink::new(row, column, feature.output);
-            feature.finalize_empty(&mut sink);
+            feature.finalize_empty(&mut sink)?;
             sink.finish()?;
         }
         Ok(())

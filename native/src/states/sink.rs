@@ -1,10 +1,10 @@
 //! Finalized features as values of a block.
 
-use crate::aggregates::value::{LaneType, ValueRef};
+use crate::aggregates::value::{LaneType, Value, ValueRef};
 use crate::block::RowBuilder;
 use crate::error::{KernelError, Result};
 use crate::output::{OutputType, Sink};
-use crate::values::{Datum, Kind};
+use crate::values::{Datum, Kind, put_entries};
 use crate::wire::{damaged, put_varint};
 
 /// Takes the value of one feature of one row.
@@ -64,11 +64,11 @@ impl Sink for CellSink<'_, '_> {
 
     #[inline]
     fn push_value(&mut self, value: Option<ValueRef<'_>>) {
-        let OutputType::Scalar(lane) = self.output else { unreachable!("a single value for a list feature") };
-        match value.map(|value| datum(lane, value)) {
-            Some(Ok(datum)) => self.row.set(self.column, datum),
-            Some(Err(fault)) => self.fault = Some(fault),
-            None => {}
+        let Some(value) = value else { return };
+        let OutputType::Scalar(lane) = self.output else { unreachable!("a single value for a feature of many") };
+        match datum(lane, value) {
+            Ok(datum) => self.row.set(self.column, datum),
+            Err(fault) => self.fault = Some(fault),
         }
     }
 
@@ -80,6 +80,19 @@ impl Sink for CellSink<'_, '_> {
         put_varint(&mut bytes, items.len() as u128);
         bytes.resize(bytes.len() + items.len().div_ceil(8), 0);
         items.into_iter().for_each(|item| kind.encode(&mut bytes, item));
+        self.row.set(self.column, Datum::List(&bytes));
+        Ok(())
+    }
+
+    fn push_map(&mut self, entries: &[(ValueRef<'_>, Option<Value>)]) -> Result<()> {
+        let OutputType::Map { key, value } = self.output else { unreachable!("a map for a feature of another kind") };
+        let kinds = (Kind::of("key", &key.to_arrow())?, Kind::of("value", &value.to_arrow())?);
+        let mut bytes = Vec::new();
+        let typed = entries.iter().map(|(its_key, its_value)| {
+            let its_value = its_value.as_ref().map(|v| datum(value, v.as_ref())).transpose()?;
+            Ok((datum(key, *its_key)?, its_value))
+        });
+        put_entries(&mut bytes, (&kinds.0, &kinds.1), &typed.collect::<Result<Vec<_>>>()?);
         self.row.set(self.column, Datum::List(&bytes));
         Ok(())
     }

@@ -10,21 +10,25 @@ use crate::plan::{FeatureSpec, WindowPlan};
 
 fn plan() -> Arc<WindowPlan> {
     let schema = Schema::new(vec![Field::new("x", DataType::Float64, true), Field::new("s", DataType::Utf8, true)]);
-    let spec = |function: &str, lane, window: Option<(i64, i64)>| FeatureSpec {
-        name: format!("{function}{lane:?}{window:?}"),
+    let spec = |function: &str, lane, by: Option<usize>, window: Option<(i64, i64)>| FeatureSpec {
+        name: format!("{function}{lane:?}{by:?}{window:?}"),
         function: function.into(),
         lane: Some(lane),
         window_us: window.map(|window| window.0),
         hop_us: window.map(|window| window.1),
         n: Some(2),
         quantile: Some(0.5),
+        by,
     };
     let numbers = ["count", "sum", "stddev", "min", "percentile", "approx_count_distinct"];
     let texts = ["max", "first", "last_n", "top_k"];
     let windows = [Some((20, 5)), Some((6, 2)), None];
     let specs: Vec<_> = windows
         .iter()
-        .flat_map(|w| numbers.map(|f| spec(f, 0, *w)).into_iter().chain(texts.map(|f| spec(f, 1, *w))))
+        .flat_map(|w| {
+            let plain = numbers.map(|f| spec(f, 0, None, *w)).into_iter().chain(texts.map(|f| spec(f, 1, None, *w)));
+            plain.chain(["sum", "last"].map(|f| spec(f, 0, Some(1), *w)))
+        })
         .collect();
     Arc::new(WindowPlan::new(&schema, &specs).expect("valid"))
 }

@@ -8,11 +8,11 @@ use arrow_array::types::{
     Int16Type, Int32Type, Int64Type, Time64MicrosecondType, TimestampMicrosecondType, UInt8Type, UInt16Type,
     UInt32Type,
 };
-use arrow_array::{ArrayRef, FixedSizeListArray, ListArray};
+use arrow_array::{ArrayRef, FixedSizeListArray, ListArray, MapArray, StructArray};
 use arrow_buffer::{NullBuffer, OffsetBuffer};
 use arrow_schema::{DataType, Field};
 
-use super::kind::{Datum, Kind, list_items};
+use super::kind::{Datum, Kind, list_items, map_entries};
 use crate::error::{KernelError, Result};
 use crate::wire::damaged;
 
@@ -66,6 +66,7 @@ pub fn to_array<'a>(data_type: &DataType, values: impl Iterator<Item = Option<Da
             Ok(Arc::new(out.finish()))
         }
         DataType::List(item) => list(item, values),
+        DataType::Map(entries, _) => maps(entries, values),
         DataType::FixedSizeList(item, size) => vectors(item, *size, values),
         other => Err(KernelError::Type(format!("values of type {other} cannot be stored"))),
     }
@@ -118,6 +119,31 @@ fn list<'a>(item: &Arc<Field>, values: impl Iterator<Item = Option<Datum<'a>>>) 
     let items = to_array(item.data_type(), items.into_iter())?;
     let offsets = OffsetBuffer::from_lengths(lengths);
     Ok(Arc::new(ListArray::try_new(item.clone(), offsets, items, Some(NullBuffer::from(valid)))?))
+}
+
+fn maps<'a>(field: &Arc<Field>, values: impl Iterator<Item = Option<Datum<'a>>>) -> Result<ArrayRef> {
+    let whole = DataType::Map(field.clone(), false);
+    let (DataType::Struct(fields), Kind::Map(kinds)) = (field.data_type(), Kind::of(field.name(), &whole)?) else {
+        return Err(unfit(&whole));
+    };
+    let (mut keys, mut items, mut lengths, mut valid) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for value in values {
+        let before = keys.len();
+        if let Some(Datum::List(bytes)) = value {
+            for entry in map_entries(&kinds, bytes)? {
+                let (key, item) = entry?;
+                keys.push(Some(key));
+                items.push(item);
+            }
+        }
+        lengths.push(keys.len() - before);
+        valid.push(value.is_some());
+    }
+    let columns =
+        vec![to_array(fields[0].data_type(), keys.into_iter())?, to_array(fields[1].data_type(), items.into_iter())?];
+    let entries = StructArray::try_new(fields.clone(), columns, None)?;
+    let offsets = OffsetBuffer::from_lengths(lengths);
+    Ok(Arc::new(MapArray::try_new(field.clone(), offsets, entries, Some(NullBuffer::from(valid)), false)?))
 }
 
 fn vectors<'a>(item: &Arc<Field>, size: i32, values: impl Iterator<Item = Option<Datum<'a>>>) -> Result<ArrayRef> {

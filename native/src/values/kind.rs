@@ -1,14 +1,15 @@
 //! The types of stored feature values and the bytes of one value.
 //!
 //! Integers and times are zigzag varints, floats little-endian, bytes and lists length-prefixed. A list holds its item
-//! count, one null bit per item, then the items that are not null. Nulls outside lists are the container's business.
+//! count, one null bit per item, then the items that are not null. A map holds its entry count, one null bit per entry,
+//! then per entry its key and, where it is not null, its value. Nulls outside lists are the container's business.
 
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
 use crate::error::{KernelError, Result};
-use crate::wire::{Reader, damaged, put_bytes, put_signed};
+use crate::wire::{Reader, damaged, put_bytes, put_signed, put_varint};
 
 /// The type of a stored value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +18,9 @@ pub enum Kind {
     Int,
     Float32,
     Float64,
-    Decimal { scale: i8 },
+    Decimal {
+        scale: i8,
+    },
     Utf8,
     Binary,
     Date,
@@ -25,9 +28,12 @@ pub enum Kind {
     Duration,
     Time,
     List(Box<Kind>),
+    /// Of keys to values; keys are never null.
+    Map(Box<(Kind, Kind)>),
 }
 
-/// One value, borrowed. Times are microseconds, dates days since the epoch; a list is its encoded items.
+/// One value, borrowed. Times are microseconds, dates days since the epoch; a list or a map is its
+/// encoded items.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Datum<'a> {
     Bool(bool),
@@ -46,15 +52,22 @@ impl Kind {
             DataType::List(item) | DataType::FixedSizeList(item, _) => {
                 Self::scalar(item.data_type()).map(|item| Self::List(Box::new(item)))
             }
+            DataType::Map(entries, _) => Self::map(entries.data_type()),
             other => Self::scalar(other),
         };
         kind.ok_or_else(|| {
             KernelError::Type(format!(
                 "Column '{name}' has type {data_type}, which cannot be stored. Cast it to bool, int8 to int64, uint8 to \
                  uint32, float32, float64, decimal128, string, binary, date32, timestamp(us, UTC), duration(us), \
-                 time64(us), or a list of one of these."
+                 time64(us), or a list or map of one of these."
             ))
         })
+    }
+
+    fn map(entries: &DataType) -> Option<Self> {
+        let DataType::Struct(fields) = entries else { return None };
+        let [key, value] = fields.as_ref() else { return None };
+        Some(Self::Map(Box::new((Self::scalar(key.data_type())?, Self::scalar(value.data_type())?))))
     }
 
     fn scalar(data_type: &DataType) -> Option<Self> {
@@ -90,6 +103,7 @@ impl Kind {
             Self::Duration => 9,
             Self::Time => 10,
             Self::List(item) => 1000 + item.tag(),
+            Self::Map(kinds) => 2000 + 200 * kinds.0.tag() + kinds.1.tag(),
         }
     }
 
@@ -106,6 +120,11 @@ impl Kind {
             Self::List(item) => {
                 let bytes = reader.bytes()?;
                 list_items(item, bytes)?.try_for_each(|item| item.map(|_| ()))?;
+                Datum::List(bytes)
+            }
+            Self::Map(kinds) => {
+                let bytes = reader.bytes()?;
+                map_entries(kinds, bytes)?.try_for_each(|entry| entry.map(|_| ()))?;
                 Datum::List(bytes)
             }
         })
@@ -144,6 +163,35 @@ pub fn list_items<'a>(item: &Kind, bytes: &'a [u8]) -> Result<impl Iterator<Item
     let nulls = reader.take(count.div_ceil(8) as usize)?;
     Ok((0..count as usize)
         .map(move |i| if nulls[i / 8] >> (i % 8) & 1 == 1 { Ok(None) } else { item.decode(&mut reader).map(Some) }))
+}
+
+/// Appends an encoded map; its entries are ascending by key.
+pub fn put_entries(out: &mut Vec<u8>, kinds: (&Kind, &Kind), entries: &[(Datum<'_>, Option<Datum<'_>>)]) {
+    put_varint(out, entries.len() as u128);
+    let nulls = out.len();
+    out.resize(nulls + entries.len().div_ceil(8), 0);
+    for (i, (key, value)) in entries.iter().enumerate() {
+        kinds.0.encode(out, *key);
+        match value {
+            Some(value) => kinds.1.encode(out, *value),
+            None => out[nulls + i / 8] |= 1 << (i % 8),
+        }
+    }
+}
+
+/// One entry of a map.
+type Entry<'a> = (Datum<'a>, Option<Datum<'a>>);
+
+/// The entries of an encoded map, in order; None is a null value.
+pub fn map_entries<'a>(kinds: &(Kind, Kind), bytes: &'a [u8]) -> Result<impl Iterator<Item = Result<Entry<'a>>>> {
+    let mut reader = Reader::new(bytes);
+    let count = reader.length()?;
+    let nulls = reader.take(count.div_ceil(8))?;
+    Ok((0..count).map(move |i| {
+        let key = kinds.0.decode(&mut reader)?;
+        let is_null = nulls[i / 8] >> (i % 8) & 1 == 1;
+        Ok((key, if is_null { None } else { Some(kinds.1.decode(&mut reader)?) }))
+    }))
 }
 
 /// A named, typed column of stored values.

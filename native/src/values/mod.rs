@@ -6,7 +6,7 @@ mod kind;
 mod source;
 
 pub use arrow::to_array;
-pub use kind::{Column, Columns, Datum, Kind, list_items};
+pub use kind::{Column, Columns, Datum, Kind, list_items, map_entries, put_entries};
 pub use source::Source;
 
 #[cfg(test)]

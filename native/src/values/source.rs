@@ -9,7 +9,7 @@ use arrow_array::types::{
 use arrow_array::{Array, ArrayRef};
 use arrow_schema::DataType;
 
-use super::kind::{Datum, Kind};
+use super::kind::{Datum, Kind, put_entries};
 use crate::error::Result;
 use crate::wire::{put_bytes, put_varint};
 
@@ -18,6 +18,8 @@ pub struct Source {
     kind: Kind,
     array: ArrayRef,
     items: Option<Box<Source>>,
+    /// Of a map: its keys and values.
+    entries: Option<Box<(Source, Source)>>,
 }
 
 impl Source {
@@ -31,7 +33,15 @@ impl Source {
             _ => None,
         };
         let items = items.map(|items| Self::new(name, items).map(Box::new)).transpose()?;
-        Ok(Self { kind, array, items })
+        let entries = match array.data_type() {
+            DataType::Map(_, _) => {
+                let map = array.as_map();
+                let (keys, values) = (map.keys().clone(), map.values().clone());
+                Some(Box::new((Self::new(name, keys)?, Self::new(name, values)?)))
+            }
+            _ => None,
+        };
+        Ok(Self { kind, array, items, entries })
     }
 
     pub fn kind(&self) -> &Kind {
@@ -46,9 +56,10 @@ impl Source {
 
     /// Appends the bytes of a row that is not null.
     pub fn put(&self, row: usize, out: &mut Vec<u8>) {
-        match &self.items {
-            Some(items) => self.put_list(items, row, out),
-            None => self.kind.encode(out, self.datum(row)),
+        match (&self.items, &self.entries) {
+            (Some(items), _) => self.put_list(items, row, out),
+            (_, Some(entries)) => self.put_map(entries, row, out),
+            _ => self.kind.encode(out, self.datum(row)),
         }
     }
 
@@ -76,6 +87,16 @@ impl Source {
             }
         }
         put_bytes(out, &list);
+    }
+
+    fn put_map(&self, (keys, values): &(Source, Source), row: usize, out: &mut Vec<u8>) {
+        let offsets = self.array.as_map().value_offsets();
+        let range = offsets[row] as usize..offsets[row + 1] as usize;
+        let value = |i: usize| (!values.is_null(i)).then(|| values.datum(i));
+        let entries: Vec<_> = range.map(|i| (keys.datum(i), value(i))).collect();
+        let mut map = Vec::new();
+        put_entries(&mut map, (&keys.kind, &values.kind), &entries);
+        put_bytes(out, &map);
     }
 
     fn datum(&self, row: usize) -> Datum<'_> {

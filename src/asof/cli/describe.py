@@ -166,4 +166,5 @@ def _aggregate(spec: AggregateSpec) -> str:
     hop = f", hop {format_duration(spec.hop_us)}" if spec.hop_us else ""
     where = f", where {spec.where}" if spec.where else ""
     shown = f"{spec.function}({inner})" if inner else spec.function
-    return f"{shown} over {window}{hop}{where}"
+    by = f" by {spec.by}" if spec.by else ""
+    return f"{shown}{by} over {window}{hop}{where}"

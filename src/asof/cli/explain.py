@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
@@ -68,9 +69,24 @@ def command(session: Session, feature: str, keys: tuple[str, ...], at: str | Non
 
     view, _ = find_feature(session.store.catalog(), feature)
     found = session.store.explain(feature, _keys(view.entity, keys), at, rows=rows)
-    session.emit(found)
+    session.emit(_with_text_keys(found))
     if not session.as_json:
         _show(session, found)
+
+
+def _with_text_keys(found: Explanation) -> Explanation:
+    """Return the explanation with the bools among its maps' keys as text, which JSON needs."""
+    return replace(
+        found,
+        offline=replace(found.offline, value=_text_keys(found.offline.value)),
+        online=replace(found.online, value=_text_keys(found.online.value)),
+    )
+
+
+def _text_keys(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {str(key).lower() if isinstance(key, bool) else key: one for key, one in value.items()}
 
 
 def _keys(entity: EntitySpec, texts: tuple[str, ...]) -> dict[str, object]:
@@ -102,7 +118,7 @@ def _show(session: Session, found: Explanation) -> None:
         session.say(f"  {label:<12} {text}")
     counted = "row" if found.inside == 1 else "rows"
     place = "Inside the window" if found.kind == "event" else "The newest row"
-    _rows(session, f"{place}: {found.inside} {counted}", found.inside, found.rows, found.column)
+    _rows(session, f"{place}: {found.inside} {counted}", found.inside, found.rows, found)
     for group in found.outside:
         detail = f" ({group.detail})" if group.detail else ""
         _rows(
@@ -110,7 +126,7 @@ def _show(session: Session, found: Explanation) -> None:
             f"Outside, {_cause(found, group.cause)}{detail}: {group.count}",
             group.count,
             group.rows,
-            found.column,
+            found,
         )
 
 
@@ -140,7 +156,7 @@ def _online(found: OnlineValue) -> str:
     return "; ".join(parts)
 
 
-def _rows(session: Session, title: str, count: int, rows: tuple[ExplainedRow, ...], column: str | None) -> None:
+def _rows(session: Session, title: str, count: int, rows: tuple[ExplainedRow, ...], found: Explanation) -> None:
     session.say()
     session.say(title + (f", the newest {len(rows)}" if 0 < len(rows) < count else ""), "bold")
     columns: list[tuple[str, list[str | None]]] = [
@@ -150,8 +166,10 @@ def _rows(session: Session, title: str, count: int, rows: tuple[ExplainedRow, ..
         ("retracted at", [_time(row.retracted_at) for row in rows]),
         ("known online", ["" if row.known_online is None else "yes" if row.known_online else "no" for row in rows]),
     ]
-    if column is not None:
-        columns.insert(3, (column, ["" if row.event_time is None else _value(row.value) for row in rows]))
+    if found.column is not None:
+        columns.insert(3, (found.column, ["" if row.event_time is None else _value(row.value) for row in rows]))
+    if found.by is not None and found.by != found.column:
+        columns.insert(3, (found.by, ["" if row.event_time is None else _value(row.group) for row in rows]))
     shown = [(name, cells) for name, cells in columns if any(cells)]
     if rows:
         session.table([name for name, _ in shown], list(zip(*(cells for _, cells in shown), strict=True)))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 NUMERIC_INPUT = frozenset({"sum", "mean", "stddev", "variance", "percentile"})
 COUNTS = frozenset({"count", "count_distinct", "approx_count_distinct"})
 LISTS = frozenset({"first_n", "last_n", "top_k"})
+GROUPED = frozenset({"count", "sum", "mean", "stddev", "variance", "min", "max", "first", "last"})
 _MAX_N = 1000
 
 
@@ -34,6 +35,8 @@ class Aggregate:
         name: Replaces `<column>_<function>` in the feature's name.
         n: How many values first_n, last_n and top_k give.
         quantile: Which quantile percentile gives, between 0 and 1.
+        by: A column of the source, the secondary key: the feature is a map from each of its values that has an input
+            in the window to the aggregate of those events, ascending by key. Events whose `by` is null do not count.
         description: For people.
     """
 
@@ -46,6 +49,7 @@ class Aggregate:
     n: int | None = None
     quantile: float | None = None
     description: str = ""
+    by: str | None = None
 
     def __post_init__(self) -> None:
         what = f"{self.function} of {self.column}" if self.column else self.function
@@ -63,9 +67,27 @@ class Aggregate:
             raise DefinitionError(
                 f"The aggregate {what} has quantile {self.quantile}", fix="Give a quantile from 0 to 1, as 0.95."
             )
+        if self.by is not None:
+            self._check_by(what)
+
+    def _check_by(self, what: str) -> None:
+        if not isinstance(self.by, str) or not self.by:
+            raise DefinitionError(f"The aggregate {what} is grouped by {self.by!r}", fix="Name a column of the source.")
+        if self.function not in GROUPED:
+            raise DefinitionError(
+                f"The aggregate {what} cannot be grouped by {self.by!r}",
+                why=f"By a secondary key there are {', '.join(sorted(GROUPED))}",
+                fix="Use one of these, or make the column a join key of an entity of its own.",
+            )
+        if self.default is not None:
+            raise DefinitionError(
+                f"The aggregate {what} by {self.by!r} has a default",
+                why="Its values are maps, and maps take no default",
+                fix="Leave the default out; an empty window is null, of a count an empty map.",
+            )
 
     def feature_name(self, window: Window) -> str:
-        """Return the name of the feature that this aggregate gives over `window`: amount_sum_30d, count_1h."""
+        """Return the name of the feature that this aggregate gives over `window`: amount_sum_30d, count_by_shop_1h."""
         return f"{self.name or self._base_name()}_{window.label}"
 
     def _base_name(self) -> str:
@@ -74,7 +96,8 @@ class Aggregate:
             function = {"first_n": "first", "last_n": "last", "top_k": "top"}[function] + str(self.n)
         elif self.quantile is not None:
             function = f"p{self.quantile * 100:g}".replace(".", "_")
-        return f"{self.column}_{function}" if self.column else function
+        whole = f"{self.column}_{function}" if self.column else function
+        return whole if self.by is None else f"{whole}_by_{self.by}"
 
 
 def _aggregate(
@@ -94,9 +117,10 @@ def Count(
     default: Any = None,
     name: str | None = None,
     description: str = "",
+    by: str | None = None,
 ) -> Aggregate:
     """Events in the window; with a column, those where it is not null. Empty window: 0."""
-    return _aggregate("count", column, windows, where=where, default=default, name=name, description=description)
+    return _aggregate("count", column, windows, where=where, default=default, name=name, description=description, by=by)
 
 
 def Sum(
@@ -107,9 +131,10 @@ def Sum(
     default: Any = None,
     name: str | None = None,
     description: str = "",
+    by: str | None = None,
 ) -> Aggregate:
     """Sum: exact, floats rounded once; an integer sum beyond 64 bits is an error. Empty window: null."""
-    return _aggregate("sum", column, windows, where=where, default=default, name=name, description=description)
+    return _aggregate("sum", column, windows, where=where, default=default, name=name, description=description, by=by)
 
 
 def Mean(
@@ -120,9 +145,10 @@ def Mean(
     default: Any = None,
     name: str | None = None,
     description: str = "",
+    by: str | None = None,
 ) -> Aggregate:
     """Arithmetic mean, as float64. Empty window: null."""
-    return _aggregate("mean", column, windows, where=where, default=default, name=name, description=description)
+    return _aggregate("mean", column, windows, where=where, default=default, name=name, description=description, by=by)
 
 
 def Min(
@@ -133,9 +159,10 @@ def Min(
     default: Any = None,
     name: str | None = None,
     description: str = "",
+    by: str | None = None,
 ) -> Aggregate:
     """Smallest value. Empty window: null."""
-    return _aggregate("min", column, windows, where=where, default=default, name=name, description=description)
+    return _aggregate("min", column, windows, where=where, default=default, name=name, description=description, by=by)
 
 
 def Max(
@@ -146,9 +173,10 @@ def Max(
     default: Any = None,
     name: str | None = None,
     description: str = "",
+    by: str | None = None,
 ) -> Aggregate:
     """Largest value. Empty window: null."""
-    return _aggregate("max", column, windows, where=where, default=default, name=name, description=description)
+    return _aggregate("max", column, windows, where=where, default=default, name=name, description=description, by=by)
 
 
 def Stddev(
@@ -159,9 +187,12 @@ def Stddev(
     default: Any = None,
     name: str | None = None,
     description: str = "",
+    by: str | None = None,
 ) -> Aggregate:
     """Sample standard deviation. Fewer than two values: null."""
-    return _aggregate("stddev", column, windows, where=where, default=default, name=name, description=description)
+    return _aggregate(
+        "stddev", column, windows, where=where, default=default, name=name, description=description, by=by
+    )
 
 
 def Variance(
@@ -172,9 +203,12 @@ def Variance(
     default: Any = None,
     name: str | None = None,
     description: str = "",
+    by: str | None = None,
 ) -> Aggregate:
     """Sample variance. Fewer than two values: null."""
-    return _aggregate("variance", column, windows, where=where, default=default, name=name, description=description)
+    return _aggregate(
+        "variance", column, windows, where=where, default=default, name=name, description=description, by=by
+    )
 
 
 def First(
@@ -185,9 +219,10 @@ def First(
     default: Any = None,
     name: str | None = None,
     description: str = "",
+    by: str | None = None,
 ) -> Aggregate:
     """Earliest value by (event time, ingest order). Empty window: null."""
-    return _aggregate("first", column, windows, where=where, default=default, name=name, description=description)
+    return _aggregate("first", column, windows, where=where, default=default, name=name, description=description, by=by)
 
 
 def Last(
@@ -198,9 +233,10 @@ def Last(
     default: Any = None,
     name: str | None = None,
     description: str = "",
+    by: str | None = None,
 ) -> Aggregate:
     """Latest value by (event time, ingest order). Empty window: null."""
-    return _aggregate("last", column, windows, where=where, default=default, name=name, description=description)
+    return _aggregate("last", column, windows, where=where, default=default, name=name, description=description, by=by)
 
 
 def FirstN(
@@ -212,9 +248,12 @@ def FirstN(
     default: Any = None,
     name: str | None = None,
     description: str = "",
+    by: str | None = None,
 ) -> Aggregate:
     """The `n` earliest values, earliest first, as a list. Empty window: null."""
-    return _aggregate("first_n", column, windows, where=where, default=default, name=name, description=description, n=n)
+    return _aggregate(
+        "first_n", column, windows, where=where, default=default, name=name, description=description, n=n, by=by
+    )
 
 
 def LastN(
@@ -226,9 +265,12 @@ def LastN(
     default: Any = None,
     name: str | None = None,
     description: str = "",
+    by: str | None = None,
 ) -> Aggregate:
     """The `n` latest values, oldest first, as a list. Empty window: null."""
-    return _aggregate("last_n", column, windows, where=where, default=default, name=name, description=description, n=n)
+    return _aggregate(
+        "last_n", column, windows, where=where, default=default, name=name, description=description, n=n, by=by
+    )
 
 
 def CountDistinct(
@@ -239,10 +281,11 @@ def CountDistinct(
     default: Any = None,
     name: str | None = None,
     description: str = "",
+    by: str | None = None,
 ) -> Aggregate:
     """Distinct non-null values, exactly. Empty window: 0."""
     return _aggregate(
-        "count_distinct", column, windows, where=where, default=default, name=name, description=description
+        "count_distinct", column, windows, where=where, default=default, name=name, description=description, by=by
     )
 
 
@@ -254,10 +297,18 @@ def ApproxCountDistinct(
     default: Any = None,
     name: str | None = None,
     description: str = "",
+    by: str | None = None,
 ) -> Aggregate:
     """Distinct non-null values by HyperLogLog, standard error 1.6%. Empty window: 0."""
     return _aggregate(
-        "approx_count_distinct", column, windows, where=where, default=default, name=name, description=description
+        "approx_count_distinct",
+        column,
+        windows,
+        where=where,
+        default=default,
+        name=name,
+        description=description,
+        by=by,
     )
 
 
@@ -270,6 +321,7 @@ def Percentile(
     default: Any = None,
     name: str | None = None,
     description: str = "",
+    by: str | None = None,
 ) -> Aggregate:
     """The value at `quantile`, within 1/128 of its magnitude. Empty window: null."""
     return _aggregate(
@@ -281,6 +333,7 @@ def Percentile(
         name=name,
         description=description,
         quantile=quantile,
+        by=by,
     )
 
 
@@ -293,6 +346,9 @@ def TopK(
     default: Any = None,
     name: str | None = None,
     description: str = "",
+    by: str | None = None,
 ) -> Aggregate:
     """The `n` most frequent values as a list, ties by value, ascending. Empty window: null."""
-    return _aggregate("top_k", column, windows, where=where, default=default, name=name, description=description, n=n)
+    return _aggregate(
+        "top_k", column, windows, where=where, default=default, name=name, description=description, n=n, by=by
+    )

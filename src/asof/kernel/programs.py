@@ -55,12 +55,16 @@ def compile_events(view: ViewSpec, features: Sequence[FeatureSpec]) -> EventProg
         aggregate = feature.aggregate
         if aggregate is None:
             raise SchemaError(f"Feature {view.name}:{feature.name} has no aggregate", why="Its view is an event view")
-        lane = None
+        lane = by = None
         if aggregate.column is not None or aggregate.where is not None:
             dtype = dtypes.lane_type(types[aggregate.column]) if aggregate.column is not None else "bool"
             request = ColumnRequest(f"lane{len(lanes)}", aggregate.column, dtype, aggregate.where)
             lanes.setdefault((aggregate.column, aggregate.where), request)
             lane = list(lanes).index((aggregate.column, aggregate.where))
+        if aggregate.by is not None:
+            request = ColumnRequest(f"lane{len(lanes)}", aggregate.by, dtypes.lane_type(types[aggregate.by]))
+            lanes.setdefault((aggregate.by, None), request)
+            by = list(lanes).index((aggregate.by, None))
         native.append(
             _native.WindowFeature(
                 feature.name,
@@ -70,6 +74,7 @@ def compile_events(view: ViewSpec, features: Sequence[FeatureSpec]) -> EventProg
                 hop_us=aggregate.hop_us or None,
                 n=aggregate.n,
                 quantile=aggregate.quantile,
+                by=by,
             )
         )
         if reach_us is not None:

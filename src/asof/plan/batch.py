@@ -35,7 +35,7 @@ def batch_spec(source: BatchSource, inputs: tuple[SourceSpec, ...]) -> BatchSpec
         SchemaError: a declared column has a dtype that does not exist.
     """
     for _, dtype in source.outputs:
-        dtypes.to_arrow(dtype)
+        dtypes.column_type(dtype)
     used_by = f"Batch source {source.name!r}"
     return BatchSpec(
         inputs=inputs,

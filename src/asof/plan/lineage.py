@@ -194,6 +194,7 @@ def _of_view(view: ViewSpec, predicate_columns: PredicateColumns) -> Iterator[tu
         node = Node("feature", f"{view.key}:{feature.name}")
         aggregate = feature.aggregate
         used.append((feature.column or feature.name if aggregate is None else aggregate.column, node, "input"))
+        used.append((None if aggregate is None else aggregate.by, node, "secondary key"))
         where = None if aggregate is None else aggregate.where
         used += [(name, node, "where") for name in _read(source, where, predicate_columns)]
     raw = [(one, node, role) for name, node, role in used if name is not None for one in made.get(name, (name,))]

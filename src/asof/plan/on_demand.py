@@ -68,7 +68,7 @@ def resolve_on_demand(
         sql_dtype: Returns the dtype of a SQL expression, from the columns' dtypes, the expression and what uses it.
 
     Raises:
-        SchemaError: a built-in function over a type that it cannot take.
+        SchemaError: an input that is a map, or a built-in function over a type that it cannot take.
         DefinitionError: a default, output type or SQL expression that is none, or a function that cannot be referenced.
     """
     inputs = tuple(
@@ -84,6 +84,12 @@ def resolve_on_demand(
         )
         for used, feature, role in view.inputs
     )
+    if maps := [one for one in inputs if dtypes.is_map(one.dtype)]:
+        raise SchemaError(
+            f"On-demand view {view.name!r} reads {maps[0].view}:{maps[0].feature}, which is {maps[0].dtype}",
+            why="On-demand views take no maps",
+            fix="Read the same aggregate without `by`, or with a `where` for the group that matters.",
+        )
     request = tuple(
         RequestSpec(
             name=field.name,
@@ -107,7 +113,7 @@ def resolve_on_demand(
         features.append(ComputedSpec(name=one.name, dtype=dtype, call=call, description=one.description))
     for name, dtype in view.outputs:
         try:
-            dtypes.to_arrow(dtype)
+            dtypes.column_type(dtype)
         except (SchemaError, TypeError) as error:
             raise DefinitionError(f"Feature {view.name}:{name} has type {dtype!r}", why=str(error)) from error
         features.append(ComputedSpec(name=name, dtype=dtype))

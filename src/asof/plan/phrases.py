@@ -30,6 +30,7 @@ def _aggregate(spec: AggregateSpec) -> str:
     sizes = [str(size) for size in (spec.n, spec.quantile) if size is not None]
     shown = spec.function + (f"({', '.join(sizes)})" if sizes else "")
     shown += f" of {spec.column}" if spec.column is not None else " of rows"
+    shown += f" by {spec.by}" if spec.by is not None else ""
     if spec.window_us is None:
         shown += " over lifetime"
     else:

@@ -224,7 +224,7 @@ def output_fields(view: FeatureView) -> list[pa.Field]:
     fields = []
     for name, dtype in view.transform.outputs if view.transform is not None else ():
         try:
-            fields.append(pa.field(name, dtypes.to_arrow(dtype)))
+            fields.append(pa.field(name, dtypes.column_type(dtype)))
         except SchemaError as error:
             raise DefinitionError(
                 f"The transform of view {view.name!r} gives column {name!r} as {dtype!r}, which is no type",
@@ -284,12 +284,15 @@ def resolve_view(view: FeatureView, entity: EntitySpec, source: SourceSpec, sche
 
 def _window_feature(view: EventView, a: Aggregate, window: Window, schema: SourceSchema) -> FeatureSpec:
     name = a.feature_name(window)
-    column = a.column and schema.dtype(a.column, f"{view.name}:{name}")
+    used_by = f"{view.name}:{name}"
+    column = a.column and schema.dtype(a.column, used_by)
     try:
-        dtype = result_dtype(a.function, column, f"{view.name}:{name}")
+        dtype = result_dtype(a.function, column, used_by)
     except SchemaError as error:
         why = f"Column {a.column!r} of source {schema.source!r} is {column}" if a.column else ""
         raise SchemaError(error.what, why=why, fix=error.fix) from None
+    if a.by is not None:
+        dtype = map_dtype(schema.dtype(a.by, used_by), dtype, f"Feature {used_by} groups by column {a.by!r}")
     spec = AggregateSpec(
         function=a.function,
         column=a.column,
@@ -298,6 +301,7 @@ def _window_feature(view: EventView, a: Aggregate, window: Window, schema: Sourc
         hop_us=window.hop_us,
         n=a.n,
         quantile=a.quantile,
+        by=a.by,
     )
     return _feature(view, name, dtype, a.default, a.description, aggregate=spec)
 
@@ -323,6 +327,22 @@ def result_dtype(function: str, dtype: str | None, feature: str) -> str:
     if function in ("mean", "stddev", "variance", "percentile"):
         return "float64"
     return f"list<{lane}>" if function in LISTS else lane
+
+
+def map_dtype(key: str, value: str, what: str) -> str:
+    """Return the dtype of a map from a column of dtype `key`, whose keys are compared as join keys are.
+
+    Raises:
+        SchemaError: that column cannot be a key; begins with `what`.
+    """
+    known = dtypes.key_type(key)
+    if known is None:
+        raise SchemaError(
+            f"{what}, which is {key}",
+            why=f"Keys are {', '.join(sorted(dtypes.KEY_TYPES))}, or other integers",
+            fix="Group by such a column, or make one with `select`.",
+        )
+    return f"map<{known}, {value}>"
 
 
 def _feature(view: FeatureView, name: str, dtype: str, default: Any, description: str, **how: Any) -> FeatureSpec:

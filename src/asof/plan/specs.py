@@ -157,6 +157,7 @@ class AggregateSpec(Spec, frozen=True, kw_only=True):
         where: SQL predicate of this aggregate.
         window_us: None is lifetime.
         hop_us: 0 for lifetime.
+        by: Column of the secondary key: there is a value for each of its values, in a map.
     """
 
     function: str
@@ -166,6 +167,7 @@ class AggregateSpec(Spec, frozen=True, kw_only=True):
     hop_us: int = 0
     n: int | None = None
     quantile: float | None = None
+    by: str | None = None
 
 
 class FeatureSpec(Spec, frozen=True, kw_only=True):

@@ -147,7 +147,7 @@ def _same_but_window(one: AggregateSpec, other: AggregateSpec | None) -> bool:
 def _feature(old: FeatureSpec, new: FeatureSpec) -> Words:
     words = _fields(old, new, ("dtype", "default", "column", "description"))
     if old.aggregate is not None and new.aggregate is not None:
-        words += _fields(old.aggregate, new.aggregate, ("function", "column", "where", "n", "quantile"))
+        words += _fields(old.aggregate, new.aggregate, ("function", "column", "where", "n", "quantile", "by"))
         words += _changed("window", _window(old.aggregate), _window(new.aggregate))
         words += _changed("hop", _duration(old.aggregate.hop_us), _duration(new.aggregate.hop_us))
     return words
@@ -272,7 +272,8 @@ def _window(aggregate: AggregateSpec) -> str:
 
 
 def _aggregate_text(aggregate: AggregateSpec) -> str:
-    return f"{aggregate.function} of {aggregate.column}" if aggregate.column else aggregate.function
+    whole = f"{aggregate.function} of {aggregate.column}" if aggregate.column else aggregate.function
+    return f"{whole} by {aggregate.by}" if aggregate.by else whole
 
 
 def _columns_text(columns: Iterable[Column]) -> str:

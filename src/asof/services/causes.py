@@ -49,6 +49,7 @@ class TracedRow:
         value: The feature's input; True where rows are counted.
         where: Whether the view's `where` is true; `own_where` is the aggregate's.
         first: Whether it is the row that counts for its event id.
+        group: The secondary key; True where there is none.
     """
 
     order: int
@@ -62,6 +63,7 @@ class TracedRow:
     first: bool
     where: bool
     own_where: bool
+    group: Any = True
 
     @property
     def age_order(self) -> tuple[int, int, int]:
@@ -69,8 +71,8 @@ class TracedRow:
         return self.event_us or 0, self.known_us or 0, self.order
 
 
-def traced(rows: Iterable[Mapping[str, Any]], column: str | None) -> list[TracedRow]:
-    """Return the rows of `Scanner.trace`, with the value of one of its columns."""
+def traced(rows: Iterable[Mapping[str, Any]], column: str | None, by: str | None = None) -> list[TracedRow]:
+    """Return the rows of `Scanner.trace`, with the value of one of its columns and the group of another."""
     return [
         TracedRow(
             order=row[ORDER],
@@ -79,6 +81,7 @@ def traced(rows: Iterable[Mapping[str, Any]], column: str | None) -> list[Traced
             retracted_us=row[RETRACTED_AT],
             event_id=row[EVENT_ID],
             value=True if column is None else row[column],
+            group=True if by is None else row[by],
             rejected=row[REJECTED],
             deleted=row[DELETED],
             first=row[FIRST],
@@ -126,7 +129,7 @@ def _of_event(row: TracedRow, t_us: int, start_us: int | None) -> Cause:
         return "before_the_window"
     if not row.own_where:
         return "filtered_by_aggregate"
-    return "null_input" if row.value is None else "inside"
+    return "null_input" if row.value is None or row.group is None else "inside"
 
 
 def _before_states(row: TracedRow, t_us: int) -> Cause | None:

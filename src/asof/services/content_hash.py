@@ -123,6 +123,8 @@ def _plain(type_: pa.DataType) -> pa.DataType:
         return pa.uint8()
     if any(test(type_) for test in _TEXTS):
         return pa.large_binary()
+    if pa.types.is_map(type_):  # its text may name fields, and Parquet names them anew
+        return pa.map_(type_.key_type, type_.item_type)
     if not any(test(type_) for test in _PLAIN):
         raise UnsupportedOperationError(
             f"Columns of type {type_} cannot be part of a training set",

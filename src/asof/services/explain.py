@@ -85,7 +85,8 @@ class Explainer:
             causes = state_causes(found, at_us, view.ttl_us)
         online = self._online(view, feature, spine, at_us)
         offline = self._offline(view, feature, spine)
-        groups = _groups(found, causes, rows, online.instant)
+        by = feature.aggregate.by if feature.aggregate else None
+        groups = _groups(found, causes, rows, online.instant, grouped=by is not None)
         inside = groups.pop(("inside", ""), Outside("inside", "", 0, ()))
         return Explanation(
             feature=f"{view.key}:{feature.name}",
@@ -102,6 +103,7 @@ class Explainer:
             offline=offline,
             online=online,
             agree=_agree(offline, online),
+            by=by,
         )
 
     def _trace(self, view: ViewSpec, feature: FeatureSpec, spine: Spine, now_us: int | None) -> list[TracedRow]:
@@ -117,15 +119,20 @@ class Explainer:
         )
         key = [values[0] for values in _columns(view, spine).values()]
         batches = self._scanner.trace(request, key).to_batches(_BATCH_ROWS)
-        column = program.columns[0].name if program.columns else None
-        return [row for batch in batches for row in traced(batch.to_pylist(), column)]
+        aggregate = feature.aggregate
+        # The value's lane comes first, if there is one, and the secondary key's last.
+        counts_rows = aggregate is not None and aggregate.column is None and aggregate.where is None
+        column = None if counts_rows else program.columns[0].name
+        by = program.columns[-1].name if aggregate is not None and aggregate.by is not None else None
+        return [row for batch in batches for row in traced(batch.to_pylist(), column, by)]
 
     def _offline(self, view: ViewSpec, feature: FeatureSpec, spine: Spine) -> OfflineValue:
         try:
             row = self._history.read(view, [feature], spine, statuses=True).slice(0, 1)
         except FeatureValueError as error:
             return OfflineValue(None, "error", error.what)
-        return OfflineValue(row.column(feature.name)[0].as_py(), row.column(feature.name + STATUS)[0].as_py(), "")
+        value = row.column(feature.name)[0].as_py(maps_as_pydicts="strict")
+        return OfflineValue(value, row.column(feature.name + STATUS)[0].as_py(), "")
 
     def _online(self, view: ViewSpec, feature: FeatureSpec, spine: Spine, at_us: int) -> OnlineValue:
         keys = _columns(view, spine)
@@ -191,7 +198,7 @@ def _start_us(feature: FeatureSpec, at_us: int) -> int | None:
 
 
 def _groups(
-    rows: Sequence[TracedRow], causes: Sequence[Cause], shown: int, generation: datetime | None
+    rows: Sequence[TracedRow], causes: Sequence[Cause], shown: int, generation: datetime | None, *, grouped: bool
 ) -> dict[tuple[Cause, str], Outside]:
     """Return the rows by cause and detail, in the order of causes; the newest `shown` of each, newest first."""
     members: defaultdict[tuple[Cause, str], list[TracedRow]] = defaultdict(list)
@@ -200,12 +207,12 @@ def _groups(
     found = {}
     for cause, detail in sorted(members, key=lambda pair: (_CAUSES.index(pair[0]), pair[1])):
         newest = sorted(members[cause, detail], key=lambda row: (row.event_us or 0, row.order), reverse=True)
-        listed = tuple(_explained(row, generation) for row in newest[:shown])
+        listed = tuple(_explained(row, generation, grouped=grouped) for row in newest[:shown])
         found[cause, detail] = Outside(cause, detail, len(newest), listed)
     return found
 
 
-def _explained(row: TracedRow, generation: datetime | None) -> ExplainedRow:
+def _explained(row: TracedRow, generation: datetime | None, *, grouped: bool) -> ExplainedRow:
     available_at = _instant(row.known_us)
     known = None if generation is None or available_at is None else available_at <= generation
     return ExplainedRow(
@@ -215,6 +222,7 @@ def _explained(row: TracedRow, generation: datetime | None) -> ExplainedRow:
         value=row.value,
         retracted_at=_instant(row.retracted_us),
         known_online=known,
+        group=row.group if grouped else None,
     )
 
 
@@ -234,4 +242,6 @@ def _identical(a: Any, b: Any) -> bool:
         return struct.pack("<d", a) == struct.pack("<d", b)
     if isinstance(a, list) and isinstance(b, list):
         return len(a) == len(b) and all(map(_identical, a, b))
+    if isinstance(a, dict) and isinstance(b, dict):
+        return _identical([*a], [*b]) and _identical([*a.values()], [*b.values()])
     return bool(a == b)

@@ -20,6 +20,7 @@ class ExplainedRow:
         available_at: When it could have been known.
         event_id: As text; None where the source has no ids.
         value: The feature's input; True where rows are counted.
+        group: The secondary key whose entry of the map it is in; None where the feature is no map.
         retracted_at: When its retraction became known, None for never.
         known_online: Whether it was known when the online store's generation was written; None without one.
     """
@@ -30,6 +31,7 @@ class ExplainedRow:
     value: Any
     retracted_at: datetime | None
     known_online: bool | None
+    group: Any = None
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,7 @@ class Explanation:
         definition: In words.
         dtype: The value's type.
         column: The source's column that the rows' values are of; None where rows are counted.
+        by: The secondary key's column; None where the feature is no map.
         kind: "event" or "state".
         keys: The entity, by join key, in the join keys' types.
         at: The instant, UTC.
@@ -127,3 +130,4 @@ class Explanation:
     offline: OfflineValue
     online: OnlineValue
     agree: bool | None
+    by: str | None = None

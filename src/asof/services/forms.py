@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from asof.errors import InputError
 from asof.services.handoff import Handoff
+from asof.services.map_rows import map_rows
 
 if TYPE_CHECKING:
     import os
@@ -51,6 +52,17 @@ class Rows(Handoff):
         import polars
 
         return polars.from_arrow(self.to_arrow())
+
+    def map_rows(self, column: str) -> pa.Table:
+        """Return an Arrow table with a row per entry of a map column, which an aggregate with `by` gives.
+
+        Rows keep their order, and entries theirs: ascending by key. In the map's place stand `<column>__key` and
+        `<column>__value`; all other columns are repeated. Rows whose map is null or empty have no entry, so no row.
+
+        Raises:
+            InputError: there is no such column, or it holds no maps.
+        """
+        return map_rows(self.to_arrow(), column)
 
     def write(
         self, path: str | os.PathLike[str], *, format: str | None = None, progress: Progress | None = None

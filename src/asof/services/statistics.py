@@ -70,7 +70,7 @@ class ColumnStatistics(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
 
 def describe_column(name: str, values: pa.ChunkedArray) -> ColumnStatistics:
     """Return the statistics of a column; of lists, maps, structs and binary just the counts."""
-    shown = str(values.type)
+    shown = str(pa.map_(values.type.key_type, values.type.item_type) if pa.types.is_map(values.type) else values.type)
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
     more: dict[str, Any] = {}

@@ -17,11 +17,13 @@ _SMALLEST_NORMAL = 2.0**-1022
 
 
 def identical(a: Any, b: Any) -> bool:
-    """Return whether two values are the same: of one type, floats bit for bit (so 0.0 is not -0.0)."""
+    """Return whether two values are the same: of one type, floats bit for bit (so 0.0 is not -0.0), maps in order."""
     if isinstance(a, float) and isinstance(b, float):
         return struct.pack("<d", a) == struct.pack("<d", b)
     if isinstance(a, list) and isinstance(b, list):
         return len(a) == len(b) and all(map(identical, a, b))
+    if isinstance(a, dict) and isinstance(b, dict):
+        return identical([*a], [*b]) and identical([*a.values()], [*b.values()])
     return type(a) is type(b) and bool(a == b)
 
 
@@ -37,6 +39,8 @@ def agrees(function: str | None, exact: Any, given: Any) -> bool:
         exact: The oracle's value.
         given: The value under test.
     """
+    if isinstance(exact, dict) and isinstance(given, dict):
+        return identical([*exact], [*given]) and all(agrees(function, exact[key], given[key]) for key in exact)
     if exact is None or given is None or type(exact) is not type(given):
         return exact is None and given is None
     if function in _ROUNDED_TWICE:

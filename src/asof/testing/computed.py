@@ -138,7 +138,9 @@ class Computed:
                 arrays[name] = pa.nulls(self._rows, dtypes.to_arrow(dtype)) if found is None else found
             whole = pa.table(arrays)
             known[group] = ViewColumns(whole.schema, [(_numbers(self._rows), whole)])
-        found_columns: dict[str, list[Any]] = self._columns.over(known).slice(0, self._rows).to_pydict()
+        found_columns: dict[str, list[Any]] = (
+            self._columns.over(known).slice(0, self._rows).to_pydict(maps_as_pydicts="strict")
+        )
         return found_columns
 
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from asof.clock import from_us
 from asof.definitions import Aggregate, Entity, EventView, Feature, FileSource, Source, StateView, Window
+from asof.definitions.aggregates import GROUPED
 from asof.definitions.windows import LIFETIME
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ _PALETTES: dict[str, tuple[tuple[Any, ...], ...]] = {
     "w": ((from_us(0), from_us(1)), (from_us(1_700_000_000_000_000), from_us(-5), from_us(0))),
 }
 _NUMBERS = ("f", "i", "d", "b")
+_SECONDARY_KEYS = ("s", "s", "s", "i", "b", "w", "g")
 _DEFAULTS: dict[str, Any] = {
     "f": 0.5,
     "i": -9,
@@ -185,13 +187,14 @@ def rows_table(rows: list[Row]) -> pa.Table:
 
 
 @st.composite
-def cases(draw: st.DrawFn, *, quarantine: bool = False, select: bool = False) -> Case:
+def cases(draw: st.DrawFn, *, quarantine: bool = False, select: bool = False, by: bool = False) -> Case:
     """Draw a case.
 
     Args:
         draw: Given by hypothesis.
         quarantine: Whether some rows lack a time, an id or a key.
         select: Whether some views compute columns of their own; the oracle then needs EXPRESSIONS.
+        by: Whether some aggregates are grouped by a secondary key.
     """
     origin = draw(st.sampled_from(ORIGINS))
     composite = draw(st.integers(0, 2)) == 2
@@ -200,7 +203,10 @@ def cases(draw: st.DrawFn, *, quarantine: bool = False, select: bool = False) ->
     key = st.tuples(st.sampled_from(_KEYS), st.sampled_from(("a", "a", "a", "a", "a", "b", "b", None)))
     instant = st.sampled_from(_ASKED).map(origin.__add__)
     asked = st.tuples(key.map(lambda pair: pair if composite else pair[:1]), instant)
-    one_view = st.one_of(_event_drafts(), _event_drafts(), _state_drafts())
+    events = _event_drafts()
+    if by:
+        events = events.flatmap(_grouping)
+    one_view = st.one_of(events, events, _state_drafts())
     if select:
         one_view = st.one_of(one_view, one_view.flatmap(_selecting))
     drafts = draw(st.lists(one_view, min_size=1, max_size=3))
@@ -300,6 +306,26 @@ def _selecting(draw: st.DrawFn, draft: StateDraft | EventDraft) -> StateDraft | 
         for function, column in (("sum", "x"), ("last", "y"), ("count", "z"))
     )
     return replace(draft, aggregates=(*draft.aggregates, *aggregates), where=where, select=SELECTED)
+
+
+@st.composite
+def _grouping(draw: st.DrawFn, draft: EventDraft) -> EventDraft:
+    """Draw the draft with aggregates by secondary keys beside its own."""
+    aggregates = list(draft.aggregates)
+    for number in range(draw(st.integers(0, 4))):
+        function = draw(st.sampled_from(sorted(GROUPED)))
+        columns: tuple[str | None, ...] = _NUMBERS if function in _NUMERIC else tuple(_PALETTES)
+        aggregates.append(
+            Aggregate(
+                function,
+                draw(st.sampled_from((None, *columns) if function == "count" else columns)),
+                (*draw(_window_sets(2)), Window(LIFETIME)),
+                where=draw(_predicates(3)),
+                name=f"g{number}",
+                by=draw(st.sampled_from(_SECONDARY_KEYS)),
+            )
+        )
+    return replace(draft, aggregates=tuple(aggregates))
 
 
 def _window_sets(most: int) -> st.SearchStrategy[tuple[Window, ...]]:

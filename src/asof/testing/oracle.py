@@ -191,10 +191,23 @@ def windows(view: EventView, seen: Sequence[Fact], t: int, predicates: Predicate
         for window in spec.windows:
             inside = [fact for fact in seen if window_start(window, t) <= fact.event_time]
             name = spec.feature_name(window)
-            values[name] = aggregate(spec, inputs(spec, inside, predicates))
+            values[name] = grouped(spec, inside, predicates) if spec.by else single(spec, inside, predicates)
             defaults[name] = spec.default
     event_time = seen[-1].event_time if seen else None
     return with_defaults(values, defaults, None if seen else "missing", event_time)
+
+
+def single(spec: Aggregate, inside: Sequence[Fact], predicates: Predicates) -> Any:
+    """Return the answer of an aggregate over the events inside its window."""
+    return aggregate(spec, inputs(spec, inside, predicates))
+
+
+def grouped(spec: Aggregate, inside: Sequence[Fact], predicates: Predicates) -> dict[Any, Any] | None:
+    """Return the answer for each value of the secondary key that has an input, ascending; none is an empty window."""
+    keys = sorted({fact.values[spec.by] for fact in inside if spec.by and fact.values[spec.by] is not None})
+    groups = {key: [fact for fact in inside if spec.by and fact.values[spec.by] == key] for key in keys}
+    answers = {key: single(spec, facts, predicates) for key, facts in groups.items() if inputs(spec, facts, predicates)}
+    return answers if answers or spec.function == "count" else None
 
 
 def window_start(window: Window, t: int) -> float:

@@ -163,6 +163,8 @@ def _inputs(view: FeatureView) -> Iterable[tuple[str, bool, Any]]:
                 numeric = aggregate.function in _NUMERIC
                 counts = aggregate.function.endswith(("count", "count_distinct", "mean", "stddev", "variance"))
                 yield aggregate.column, numeric, None if counts else aggregate.default
+            if aggregate.by is not None:
+                yield aggregate.by, False, None
 
 
 def _type_of(default: Any) -> pa.DataType | None:

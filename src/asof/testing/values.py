@@ -151,11 +151,14 @@ def feature_table(
         for group in (group for step in in_steps(groups) for group in step):
             table = tables[group.view.source.name]
             exact[group.key] = _oracle(over.stored(group.view.name), group, table, scanner, prepared, now_us, exact)
-            _compare(group, exact[group.key], columns[group.key].slice(0, len(spine)).to_pylist())
+            _compare(
+                group, exact[group.key], columns[group.key].slice(0, len(spine)).to_pylist(maps_as_pydicts="strict")
+            )
         found = {} if computed is None else computed.over(columns)
     for item in selection.items:
         table = columns[item.group].slice(0, len(spine))
-        found |= {item.column + end: table.column(item.feature.name + end).to_pylist() for end in ("", STATUS)}
+        by_name = table.to_pydict(maps_as_pydicts="strict")
+        found |= {item.column + end: by_name[item.feature.name + end] for end in ("", STATUS)}
     names = [name + end for name in selection.columns() for end in (("", STATUS) if statuses else ("",))]
     return [{name.removeprefix(short): found[name][number] for name in names} for number in range(len(spine))]
 

@@ -119,6 +119,7 @@ def _open_writer(sink: Any, chosen: str, schema: pa.Schema) -> Any:
     if chosen == "csv":
         import pyarrow.csv as pa_csv
 
+        _refuse_nested(schema)
         return pa_csv.CSVWriter(sink, schema)
     return pa.ipc.new_file(sink, schema)
 
@@ -129,6 +130,15 @@ def _write_records(target: Path, schema: pa.Schema, batches: Iterable[pa.RecordB
         records.write(temporary, schema, batches)
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
+
+
+def _refuse_nested(schema: pa.Schema) -> None:
+    for field in schema:
+        if pa.types.is_nested(field.type):
+            raise InputError(
+                f"CSV has no form for column {field.name!r}, which is {field.type}",
+                fix="Write Parquet, Arrow or Delta, or leave the column out.",
+            )
 
 
 def _write_delta(target: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
