@@ -19,6 +19,7 @@ from asof import (
     Last,
     OnDemandView,
     StateView,
+    StreamSource,
     Sum,
     on_demand,
 )
@@ -436,3 +437,26 @@ def test_a_round_trip_per_step(store: FeatureStore) -> None:
     assert online.requests == [3]
     store.get_online_features("chain", {"card_id": [1]})
     assert online.requests == [3, 3, 3, 3]
+
+
+def test_an_owner_that_arrives_is_the_owner_from_then_on() -> None:
+    """A push is in the next read, and a training row shows who was known when."""
+    owned = StreamSource(
+        "owned", schema={"card_id": "int64", "customer_id": "int64", "ts": "timestamp"}, event_time="ts"
+    )
+    paid = StreamSource(
+        "paid", schema={"customer_id": "int64", "amount": "float64", "ts": "timestamp"}, event_time="ts"
+    )
+    owners = StateView("owners", entity=card, source=owned, features=["customer_id"])
+    totals = EventView("totals", entity=customer, source=paid, features=[Sum("amount", windows=["lifetime"])])
+    with FeatureStore.temporary(clock=FixedClock(100)) as store:
+        store.apply(store.plan([FeatureService("s", features=[totals.via(owners["customer_id"])])]), who="test")
+        store.push("paid", [{"customer_id": key, "amount": key / 2, "ts": from_us(2)} for key in (10, 11)])
+        found = []
+        for number, owner in enumerate((10, 11)):
+            store.push("owned", [{"card_id": 1, "customer_id": owner, "ts": from_us(number)}])
+            found.append(store.get_online_features("s", {"card_id": [1]}))
+        assert [answer.to_dict()["totals__amount_sum_lifetime"] for answer in found] == [[5.0], [5.5]]
+        asked = pa.table({"card_id": [1, 1], "at": pa.array([answer.at for answer in found], TIME)})
+        past = store.get_historical_features("s", asked).to_arrow()
+        assert past.column("totals__amount_sum_lifetime").to_pylist() == [5.0, 5.5]
