@@ -173,6 +173,14 @@ class FeatureValueError(AsofError, ArithmeticError):
     exit_code = 12
 
 
+class MissingValueError(AsofError, ValueError):
+    """A feature has no value where its service says that it must have one."""
+
+    code = "value_missing"
+    http_status = 422
+    exit_code = 16
+
+
 class UnsupportedOperationError(AsofError, NotImplementedError):
     """This store, format or type cannot do that, and nothing approximates it in silence."""
 

@@ -63,6 +63,14 @@ half = OnDemandView("half", inputs=[spend["count_lifetime"]], function=halved, o
 offer = FeatureService("offer", features=[pricing, profile, half])
 fraud = FeatureService("fraud", features=[spend, profile])
 forecast = FeatureService("forecast", features=[weather])
+filled = FeatureService(
+    "filled",
+    features=[
+        spend["count_lifetime"].with_missing(default=-1, indicator=True),
+        profile["country"].with_missing(default="??", limit="4000d", indicator=True),
+    ],
+)
+strict = FeatureService("strict", features=[profile["country"].with_missing(error=True)])
 pair = FeatureService("pair", features=[profile, profile.with_role("referrer", keys={"customer_id": "referrer_id"})])
 cards = StateView(
     "cards",

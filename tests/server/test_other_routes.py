@@ -24,7 +24,7 @@ def test_every_kind_is_listed_by_name(client: httpx.Client) -> None:
         "sources": ["cards", "days", "late", "orders", "people"],
         "views": ["cards", "later", "profile", "spend", "weather"],
         "on-demand-views": ["half", "pricing"],
-        "services": ["forecast", "fraud", "offer", "pair", "payment"],
+        "services": ["filled", "forecast", "fraud", "offer", "pair", "payment", "strict"],
     }
 
 
@@ -32,7 +32,7 @@ def test_an_object_is_described_with_its_version(client: httpx.Client) -> None:
     for query in ("", "?version=1"):
         found = client.get(f"/v1/registry/views/spend{query}").json()
         assert (found["kind"], found["name"], found["version"]) == ("view", "spend", 1)
-        assert found["used_by"] == ["half@1", "pricing@1", "fraud@1", "payment@1"]
+        assert found["used_by"] == ["half@1", "pricing@1", "filled@1", "fraud@1", "payment@1"]
 
 
 @pytest.mark.parametrize(

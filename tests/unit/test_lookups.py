@@ -25,7 +25,7 @@ from asof import (
 )
 from asof.clock import FixedClock, from_us
 from asof.definitions.training import Label
-from asof.errors import DefinitionError, InputError, NotMaterializedError, SchemaError, StoreError
+from asof.errors import DefinitionError, InputError, MissingValueError, NotMaterializedError, SchemaError, StoreError
 from asof.interfaces import SnapshotStore
 from asof.plan.registered import decode_spec, encode_spec
 from asof.plan.specs import LookupSpec, ServiceFeature, ServiceSpec, meaning_hash
@@ -338,6 +338,26 @@ def test_a_lookup_is_of_the_join_keys_type_and_stored(store: FeatureStore) -> No
     computed = OnDemandView("c", inputs=[OWNER], features=[on_demand.bucketize("b", "cards__customer_id", [0])])
     with pytest.raises(DefinitionError, match="computed at the end of a read"):
         people.via(computed["b"])
+
+
+def test_a_service_treats_what_is_missing_behind_a_lookup(store: FeatureStore) -> None:
+    """As of any other feature; the key itself is what its view gives."""
+    filled = people.via(OWNER)["household_id"].with_missing(default="none", indicator=True)
+    recent = people.via(OWNER)["age"].with_missing(limit="30us", default=None)
+    asked = ((1, 5), (2, 5), (1, 40))
+    past = history(store, [filled, recent], *asked).to_pydict()
+    assert past["people__household_id"] == ["a", "none", "b"]
+    assert past["people__household_id__missing"] == [False, True, False]
+    assert past["people__age"] == [31, None, None]
+    read = serve(store, filled, recent).get_online_features("fraud", {"card_id": [1, 2]})
+    assert read.to_dict()["people__household_id"] == ["b", "none"]
+    assert read.to_dict()["people__household_id__missing"] == [False, True]
+    assert read.to_dict()["people__age"] == [None, None]
+    strict = people.via(OWNER)["age"].with_missing(error=True)
+    with pytest.raises(MissingValueError, match="card_id=2"):
+        history(store, [strict], *asked)
+    with pytest.raises(DefinitionError, match="what the feature's own view gives"):
+        people.via(OWNER.with_missing(default=10))
 
 
 def test_one_view_is_called_by_one_name(store: FeatureStore) -> None:

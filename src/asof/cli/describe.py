@@ -10,6 +10,7 @@ from asof.cli.format import generation
 from asof.cli.session import Session, json_option, pass_session
 from asof.definitions.on_demand import INSTANT
 from asof.durations import format_duration
+from asof.plan.phrases import missing_text
 from asof.plan.registered import NOUNS, VERSIONED
 from asof.plan.schedule import schedule_text
 from asof.plan.specs import (
@@ -85,10 +86,15 @@ def _show(session: Session, one: Description) -> None:
 
 def _show_features(session: Session, spec: ServiceSpec) -> None:
     roles = any(keys_text(f) for f in spec.features)
+    missing = any(f.missing is not None for f in spec.features)
     rows = [
-        (f.column, f"{f.view}@{f.view_version}", f.feature) + ((keys_text(f),) if roles else ()) for f in spec.features
+        (f.column, f"{f.view}@{f.view_version}", f.feature)
+        + ((keys_text(f),) if roles else ())
+        + ((missing_text(f.missing),) if missing else ())
+        for f in spec.features
     ]
-    session.table(["column", "view", "feature", *(["keys"] if roles else [])], rows)
+    headings = ["column", "view", "feature", *(["keys"] if roles else []), *(["missing"] if missing else [])]
+    session.table(headings, rows)
 
 
 def _facts(one: Description) -> Sequence[tuple[str, str]]:

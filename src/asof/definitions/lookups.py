@@ -68,6 +68,12 @@ def _check(view: str, key: str, place: Any) -> None:
             why="A join key is one feature",
             fix='Select it by name, as cards["customer_id"].',
         )
+    if place.missing is not None:
+        raise DefinitionError(
+            f"View {view!r} cannot find {key!r} in {_shown(place)} with_missing(…)",
+            why="A join key is what the feature's own view gives",
+            fix="Give the feature a default there, or leave with_missing out.",
+        )
     if not hasattr(place.view, "entity"):
         raise DefinitionError(
             f"View {view!r} cannot find {key!r} in {_shown(place)}",

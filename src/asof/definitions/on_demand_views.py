@@ -187,6 +187,12 @@ def _listed(items: Any) -> list[Any]:
 
 def _inputs(view: str, item: object) -> list[tuple[FeatureView | OnDemandView, str, Role | None]]:
     if isinstance(item, FeatureSelection):
+        if item.missing is not None:
+            raise DefinitionError(
+                f"On-demand view {view!r} reads {item.view.name!r} with_missing",
+                why="Views see what other views give; only a service's own columns are treated",
+                fix="Leave with_missing out, and say it in the service; or give the feature a default in its view.",
+            )
         return [(item.view, name, item.role) for name in item.names]
     if isinstance(item, FeatureView | OnDemandView):
         return [(item, name, None) for name in item.feature_names()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from asof.definitions.missing import INDICATOR, Missing
 from asof.definitions.names import check_name, check_tags
 from asof.definitions.on_demand_views import OnDemandView
 from asof.definitions.roles import Role, prefixed, read_under, refuse_two_mappings
@@ -22,11 +23,13 @@ class FeatureService:
     Attributes:
         features: Pairs of view and feature name; every pair once per role.
         roles: The role of every feature, in the same order; None for a feature without one.
+        missing: What happens where a feature has no value, in the same order; None gives what its view gives.
     """
 
     name: str
     features: tuple[tuple[FeatureView | OnDemandView, str], ...]
     roles: tuple[Role | None, ...]
+    missing: tuple[Missing | None, ...]
     description: str
     owner: str
     tags: tuple[str, ...]
@@ -43,20 +46,23 @@ class FeatureService:
         """Define a service from whole views (`spend`) and selections (`profile["country"]`), under roles or without.
 
         Raises:
-            DefinitionError: a wrong name, no features, a feature listed twice under one role, or a role that maps the
-                keys of a view in two ways.
+            DefinitionError: a wrong name, no features, a feature listed twice under one role, a feature named like
+                another's indicator, or a role that maps the keys of a view in two ways.
         """
         check_name("Service", name)
         pairs: list[tuple[FeatureView | OnDemandView, str]] = []
         roles: list[Role | None] = []
+        missing: list[Missing | None] = []
         single = FeatureView | OnDemandView | FeatureSelection
         for item in [features] if isinstance(features, single) else features:
             if isinstance(item, FeatureView | OnDemandView):
                 pairs += [(item, feature) for feature in item.feature_names()]
                 roles += [None] * len(item.feature_names())
+                missing += [None] * len(item.feature_names())
             elif isinstance(item, FeatureSelection):
                 pairs += [(item.view, feature) for feature in item.names]
                 roles += [item.role] * len(item.names)
+                missing += [item.missing] * len(item.names)
             else:
                 raise DefinitionError(
                     f"Service {name!r} lists {item!r}", fix='List views, or selections such as profile["country"].'
@@ -74,10 +80,19 @@ class FeatureService:
                     fix="List each feature once.",
                 )
             seen.add(column)
+        for (view, feature), role, how in zip(pairs, roles, missing, strict=True):
+            column = prefixed(role, f"{view.name}__{feature}{INDICATOR}")
+            if how is not None and how.indicator and column in seen:
+                raise DefinitionError(
+                    f"Service {name!r} has two columns {column}",
+                    why=f"One is a feature, the other says where {view.name}:{feature} is missing",
+                    fix="Leave one of them out, or rename the feature.",
+                )
         refuse_two_mappings(one for (view, _), role in zip(pairs, roles, strict=True) for one in _read(view, role))
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "features", tuple(pairs))
         object.__setattr__(self, "roles", tuple(roles))
+        object.__setattr__(self, "missing", tuple(missing))
         object.__setattr__(self, "description", description)
         object.__setattr__(self, "owner", owner)
         object.__setattr__(self, "tags", check_tags("service", name, tags))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from asof.definitions.aggregates import Aggregate
 from asof.definitions.entity import Entity
 from asof.definitions.lookups import make_lookup
+from asof.definitions.missing import Missing, make_missing
 from asof.definitions.names import check_name, check_tags
 from asof.definitions.roles import Role, make_role
 from asof.definitions.sources import Source
@@ -47,11 +48,13 @@ class FeatureSelection:
 
     Attributes:
         role: Where the join keys are found; None finds them under their own names.
+        missing: What a service does where these features have no value; None gives what the view gives.
     """
 
     view: FeatureView | OnDemandView
     names: tuple[str, ...]
     role: Role | None = None
+    missing: Missing | None = None
 
     __iter__ = None  # else Python would iterate through __getitem__
 
@@ -61,7 +64,37 @@ class FeatureSelection:
         Raises:
             NotFoundError: the view has no such feature.
         """
-        return replace(self.view[names], role=self.role)
+        return replace(self.view[names], role=self.role, missing=self.missing)
+
+    def with_missing(
+        self, *, default: Any = ..., limit: Duration | None = None, indicator: bool = False, error: bool = False
+    ) -> FeatureSelection:
+        """Return the selection with what a service does where these features have no value; it replaces an earlier one.
+
+        The status of a value stays what it was, whatever replaces it. Views and on-demand views that read the feature
+        see what its own view gives.
+
+        Args:
+            default: Replaces null instead of the feature's own default; None leaves null. Default: the feature's own.
+            limit: Of state views: a row older than this is expired for these features, as by a `ttl`; age exactly
+                `limit` is still valid. The view's own `ttl` holds besides.
+            indicator: Add a bool column `<column>__missing` after each feature's: true where the value is not
+                `present`, so null, missing or expired.
+            error: Let a read or a join fail where the value is not `present`.
+
+        Raises:
+            DefinitionError: nothing is said, an error beside a default or an indicator, a wrong limit, or one for
+                features that are not of a state view.
+        """
+        made = make_missing(
+            self.view.name,
+            state=isinstance(self.view, StateView),
+            default=default,
+            limit=limit,
+            indicator=indicator,
+            error=error,
+        )
+        return replace(self, missing=made)
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,6 +173,19 @@ class FeatureView:
         """
         made = make_lookup(self.name, [key for key, _ in self.entity.join_keys], lookup, role)
         return FeatureSelection(self, self.feature_names(), made)
+
+    def with_missing(
+        self, *, default: Any = ..., limit: Duration | None = None, indicator: bool = False, error: bool = False
+    ) -> FeatureSelection:
+        """Return all features of the view with what a service does where they have no value.
+
+        See `FeatureSelection.with_missing`.
+
+        Raises:
+            DefinitionError: as there.
+        """
+        chosen = FeatureSelection(self, self.feature_names())
+        return chosen.with_missing(default=default, limit=limit, indicator=indicator, error=error)
 
     def _set_common(self, entity: Entity, source: Source, rest: dict[str, Any]) -> None:
         check_name("View", self.name, double_underscore=False)

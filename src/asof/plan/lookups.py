@@ -70,7 +70,7 @@ def select(
         found = find(one)
         if isinstance(found, ViewSpec) and (inner := found.feature(one.feature)) is not None:
             lookups.append((one.join_key, select(found, inner, one, find)))
-    return SelectedFeature(view, feature, used.as_role, tuple(lookups))
+    return SelectedFeature(view, feature, used.as_role, lookups=tuple(lookups))
 
 
 def check_lookups(user: str, role: Role | None, view: ViewSpec | None, views: Mapping[str, ViewSpec]) -> None:

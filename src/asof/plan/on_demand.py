@@ -12,7 +12,7 @@ from asof.errors import DefinitionError, InputError, SchemaError
 from asof.plan.functions import function_spec
 from asof.plan.lookups import lookup_specs, select
 from asof.plan.resolve import default_to_json
-from asof.plan.selected import ComputedFeature
+from asof.plan.selected import ComputedFeature, output_columns
 from asof.plan.specs import CallSpec, ComputedSpec, InputSpec, OnDemandSpec, RequestSpec, ViewSpec
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from asof.definitions import OnDemandView
     from asof.plan.selected import Selected, SelectedFeature
-    from asof.plan.specs import PinnedFeature
+    from asof.plan.specs import MissingSpec, PinnedFeature
 
 
 _RESULTS = {
@@ -46,6 +46,7 @@ class OnDemandRead:
             one may be in the answer and the other be read by another view only.
         request: The request fields by name, with the type that all views agree on; a default only where every view
             that asks for the field has one.
+        missing: What is done where a computed column has no value, by its name.
     """
 
     views: tuple[OnDemandSpec, ...]
@@ -53,6 +54,7 @@ class OnDemandRead:
     outputs: tuple[str, ...]
     computed: frozenset[tuple[str, str]]
     request: Mapping[str, RequestSpec]
+    missing: Mapping[str, MissingSpec]
 
 
 def resolve_on_demand(
@@ -193,8 +195,9 @@ def read_of(items: Iterable[Selected], find: Callable[[PinnedFeature], ViewSpec 
         return None
     ordered = tuple(views.values())
     computed = frozenset((item.view.key, item.feature.name) for item in listed if isinstance(item, ComputedFeature))
-    outputs = tuple(item.column for item in listed)
-    return OnDemandRead(ordered, tuple(inputs.values()), outputs, computed, _request(ordered))
+    missing = {item.column: how for item in listed if isinstance(item, ComputedFeature) and (how := item.missing)}
+    outputs = output_columns(listed)
+    return OnDemandRead(ordered, tuple(inputs.values()), outputs, computed, _request(ordered), missing)
 
 
 def _request(views: Sequence[OnDemandSpec]) -> dict[str, RequestSpec]:

@@ -1,13 +1,15 @@
-"""Says in words what a feature is."""
+"""Says in words what a feature is, and what a service does where it has no value."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from asof.durations import format_duration
 
 if TYPE_CHECKING:
-    from asof.plan.specs import AggregateSpec, FeatureSpec, ViewSpec
+    from asof.plan.specs import AggregateSpec, FeatureSpec, MissingSpec, ViewSpec
 
 
 def definition(view: ViewSpec, feature: FeatureSpec) -> str:
@@ -24,6 +26,22 @@ def definition(view: ViewSpec, feature: FeatureSpec) -> str:
     if feature.default is not None:
         parts.append(f"{feature.default} where it is null")
     return "; ".join(parts)
+
+
+def missing_text(missing: MissingSpec | None) -> str:
+    """Return a treatment in words: default 0.0, expired after 7d, indicator; empty for none."""
+    if missing is None:
+        return ""
+    words = []
+    if missing.default is not msgspec.UNSET:
+        words.append("no default" if missing.default is None else f"default {missing.default}")
+    if missing.limit_us is not None:
+        words.append(f"expired after {format_duration(missing.limit_us)}")
+    if missing.indicator:
+        words.append("indicator")
+    if missing.error:
+        words.append("error")
+    return ", ".join(words)
 
 
 def _aggregate(spec: AggregateSpec) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -375,7 +376,7 @@ def default_to_json(default: Any, dtype: str, feature: str) -> Json:
         ok = (default if default.tzinfo else default.replace(tzinfo=UTC)).isoformat()
     elif dtype == "date" and isinstance(default, date) and not isinstance(default, datetime):
         ok = default.isoformat()
-    if ok is None or ok != ok:
+    if ok is None or (isinstance(ok, float) and not isfinite(ok)):
         raise DefinitionError(
             f"The default {default!r} of {feature} is not a {dtype}",
             fix=f"Give a {dtype} value, or no default.",

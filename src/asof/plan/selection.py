@@ -5,18 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from asof.definitions.missing import INDICATOR
 from asof.definitions.roles import prefixed, refuse_two_mappings
 from asof.errors import InputError
+from asof.plan.missing import Notes, notes_of
 from asof.plan.on_demand import read_of
-from asof.plan.selected import SelectedFeature
+from asof.plan.selected import SelectedFeature, has_indicator, output_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from asof.definitions.roles import Role
     from asof.plan.on_demand import OnDemandRead
     from asof.plan.selected import Selected
-    from asof.plan.specs import FeatureSpec, OnDemandSpec, PinnedFeature, ServiceSpec, ViewSpec
+    from asof.plan.specs import FeatureSpec, MissingSpec, OnDemandSpec, PinnedFeature, ServiceSpec, ViewSpec
 
 
 @dataclass(frozen=True)
@@ -24,12 +26,14 @@ class ViewGroup:
     """One view version under one role, and the features that are read of it, in column order.
 
     Attributes:
+        notes: What is noted of the features besides their values.
         lookups: Pairs of join key and the feature of another group that holds it.
     """
 
     view: ViewSpec
     role: Role | None
     features: tuple[FeatureSpec, ...]
+    notes: Notes
     lookups: tuple[tuple[str, SelectedFeature], ...] = ()
 
     @property
@@ -68,14 +72,25 @@ class Selection:
 
     def columns(self) -> tuple[str, ...]:
         """Return the output columns' names, in order."""
-        return tuple(item.column for item in self.items) if self.on_demand is None else self.on_demand.outputs
+        return output_columns(self.items) if self.on_demand is None else self.on_demand.outputs
+
+    def missing(self) -> dict[str, MissingSpec]:
+        """Return what is done where features have no value, by column."""
+        found = {item.column: item.missing for item in self.items if item.missing is not None}
+        return found if self.on_demand is None else {**found, **self.on_demand.missing}
 
     def stored(self) -> tuple[SelectedFeature, ...]:
-        """Return the features that are read, each once: the columns, what on-demand views need, what lookups need."""
+        """Return the features that are read: the columns, what on-demand views need, what lookups need; none twice.
+
+        A feature that the service treats differently from its view is another one than the view's own.
+        """
         inputs = self.on_demand.inputs if self.on_demand is not None else ()
         listed = (*self.items, *inputs)
-        needed = (one for item in listed for one in item.needed())
-        return tuple({(item.group, item.feature.name): item for item in (*listed, *needed)}.values())
+        found: dict[tuple[str, str], SelectedFeature] = {}
+        needed = [one for item in listed for one in item.needed()]
+        for item in (*listed, *needed):
+            found.setdefault((item.group, item.read.name), item)
+        return tuple(found.values())
 
     def groups(self) -> tuple[ViewGroup, ...]:
         """Return each view version once per role, in the order of first use, with its features in column order."""
@@ -83,7 +98,9 @@ class Selection:
         for item in self.stored():
             groups.setdefault(item.group, []).append(item)
         return tuple(
-            ViewGroup(items[0].view, items[0].role, tuple(item.feature for item in items), items[0].lookups)
+            ViewGroup(
+                items[0].view, items[0].role, tuple(item.read for item in items), notes_of(items), items[0].lookups
+            )
             for items in groups.values()
         )
 
@@ -128,7 +145,7 @@ def select_items(
     return chosen
 
 
-def _refuse_repeats(items: Iterable[Selected]) -> None:
+def _refuse_repeats(items: Sequence[Selected]) -> None:
     seen: dict[str, ViewSpec | OnDemandSpec] = {}
     for item in items:
         if item.column in seen:
@@ -141,3 +158,10 @@ def _refuse_repeats(items: Iterable[Selected]) -> None:
                 fix="List it once.",
             )
         seen[item.column] = item.view
+    for item in items:
+        if has_indicator(item) and item.column + INDICATOR in seen:
+            raise InputError(
+                f"Two columns are named {item.column}{INDICATOR}",
+                why=f"One is a feature, the other says where {item.view.name}:{item.feature.name} is missing",
+                fix="Leave one of them out, or rename the feature.",
+            )

@@ -259,8 +259,30 @@ class LookupSpec(PinnedFeature, frozen=True, kw_only=True):
     join_key: str
 
 
+class MissingSpec(Spec, frozen=True, kw_only=True):
+    """What a service does where one of its features has no value.
+
+    Attributes:
+        default: As in `FeatureSpec`; it replaces the feature's own where it is set, None by leaving null.
+        limit_us: A row older than this is expired for this feature; None: as the view has it.
+        indicator: Whether a column says where the value was not present.
+        error: Whether a read fails where the value is not present.
+    """
+
+    default: Json | msgspec.UnsetType = msgspec.UNSET
+    limit_us: int | None = None
+    indicator: bool = False
+    error: bool = False
+
+
 class ServiceFeature(PinnedFeature, frozen=True, kw_only=True):
-    """One feature of a service."""
+    """One feature of a service.
+
+    Attributes:
+        missing: What the service does where it has no value; None gives what the view gives.
+    """
+
+    missing: MissingSpec | None = None
 
 
 class InputSpec(PinnedFeature, frozen=True, kw_only=True):

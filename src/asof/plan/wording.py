@@ -8,6 +8,7 @@ import msgspec
 
 from asof.durations import format_duration
 from asof.plan.lookups import with_lookups
+from asof.plan.phrases import missing_text
 from asof.plan.schedule import schedule_text
 from asof.plan.specs import (
     AnySpec,
@@ -199,7 +200,14 @@ def call_text(call: CallSpec) -> str:
 def _service(old: ServiceSpec, new: ServiceSpec) -> Words:
     before = {_feature_text(f): f for f in old.features}
     after = {_feature_text(f): f for f in new.features}
-    words = _members("feature", before, after, lambda _: [])
+    words = _members(
+        "feature",
+        before,
+        after,
+        lambda name: _changed(
+            f"missing values of {name}", missing_text(before[name].missing), missing_text(after[name].missing)
+        ),
+    )
     words += _changed_roles(old.features, new.features)
     pins_before = {f.view: f.view_version for f in with_lookups(old.features)}
     pins_after = {f.view: f.view_version for f in with_lookups(new.features)}

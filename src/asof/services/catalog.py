@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NoReturn, TypeVar, cast
 
 import msgspec
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from asof.interfaces.registry import RegistrySnapshot, StoredObject
     from asof.plan.selected import Selected
+    from asof.plan.specs import MissingSpec
 
 _S = TypeVar("_S", bound=AnySpec)
 
@@ -187,7 +188,7 @@ class Catalog:
                 fix=f'Ask for the view in a list: ["{text}"].',
             )
         service = self.service(reference.name, reference.version)
-        items = [self._item(self.pinned(pinned), pinned.feature, pinned) for pinned in service.features]
+        items = [_treated(self._item(self.pinned(one), one.feature, one), one.missing) for one in service.features]
         return select_items(service, items, self.pinned)
 
     def _resolve(self, feature: str) -> Iterable[Selected]:
@@ -287,3 +288,7 @@ class Catalog:
                 spec = msgspec.structs.replace(spec, version=stored.version)
             self._decoded[key] = spec
         return self._decoded[key]
+
+
+def _treated(item: Selected, missing: MissingSpec | None) -> Selected:
+    return item if missing is None else replace(item, missing=missing)

@@ -15,6 +15,7 @@ from asof import _native
 from asof.errors import RejectedRowsWarning
 from asof.interfaces.scanner import AVAILABLE_AT, DELETED, EVENT_TIME, RETRACTED_AT, ScanRequest
 from asof.kernel.programs import compile_events, compile_states, value_error
+from asof.plan.missing import Notes
 from asof.services.everything import kernel_keys
 from asof.services.lookups import SpineKeys, in_steps
 
@@ -28,8 +29,11 @@ if TYPE_CHECKING:
     from asof.services.spine import Spine
 
 CODE = "__code"
-STATUS = "__status"
+STATUS = " status"  # a feature's name may end in anything but this
+INDICATOR = " missing"
 STATUS_NAMES = ("present", "null", "missing", "expired", "stale", "error")
+_KERNEL_STATUS = "__status"
+_PRESENT, _EXPIRED = 0, 3
 _DENSE = 0.75
 
 
@@ -39,7 +43,7 @@ class ViewColumns:
 
     Attributes:
         parts: Pairs of spine row numbers (int64, ascending) and a table with one column per feature, its name with
-            `__status` appended for the statuses where they were asked for.
+            STATUS appended for the statuses where they were asked for, with INDICATOR for indicators.
     """
 
     schema: pa.Schema
@@ -57,6 +61,58 @@ class ViewColumns:
         if len(tables) == 1:
             return tables[0]
         return pa.concat_tables(tables).take(pa.array(np.argsort(np.concatenate(rows), kind="stable")))
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked for besides values: all statuses, and what notes say."""
+
+    statuses: bool
+    notes: Notes
+
+    @property
+    def any(self) -> bool:
+        """Whether statuses have to be found out at all."""
+        return bool(self.statuses or self.notes.indicators or self.notes.refused)
+
+    def columns(self, names: Sequence[str]) -> Iterator[tuple[str, str]]:
+        """Yield what stands beside features of these names: pairs of feature and suffix."""
+        for name in names:
+            if self.statuses or name in self.notes.refused:
+                yield name, STATUS
+            if name in self.notes.indicators:
+                yield name, INDICATOR
+                if self.statuses:
+                    yield name, INDICATOR + STATUS
+
+    def schema(self, features: pa.Schema) -> pa.Schema:
+        """Return the columns of features with what stands beside them."""
+        extra = [
+            pa.field(name + suffix, pa.bool_() if suffix == INDICATOR else pa.string())
+            for name, suffix in self.columns(features.names)
+        ]
+        return pa.schema([*features, *extra])
+
+    def append(self, table: pa.Table, codes: pa.RecordBatch) -> pa.Table:
+        """Return the table of features with what stands beside them, from the codes of their statuses."""
+        names = pa.array(STATUS_NAMES)
+        for name, suffix in [*self.columns(table.column_names)]:
+            if suffix == INDICATOR + STATUS:  # an indicator itself is always there
+                found = pa.repeat(STATUS_NAMES[_PRESENT], table.num_rows)
+            elif suffix == INDICATOR:
+                found = pc.not_equal(codes.column(name), pa.scalar(_PRESENT, pa.uint8()))
+            else:
+                found = names.take(codes.column(name))
+            table = table.append_column(name + suffix, found)
+        return table
+
+
+def expire(newest: pa.RecordBatch, instants: pa.Array, limit_us: int) -> tuple[pa.Array, pa.Array]:
+    """Return rows and statuses of what the kernel found newest, rows older than a limit expired."""
+    rows, status = newest.column("row"), newest.column("status")
+    age = pc.subtract(instants, newest.column("event_time"))
+    old = pc.and_(pc.greater(age, limit_us).fill_null(False), rows.is_valid())
+    return pc.if_else(old, pa.scalar(None, rows.type), rows), pc.if_else(old, pa.scalar(_EXPIRED, pa.uint8()), status)
 
 
 class HistoryReader:
@@ -80,7 +136,7 @@ class HistoryReader:
             try:
                 for step in in_steps(groups):
                     running = [
-                        pool.submit(self._read, g.view, g.features, keys.of(g, found), spine, statuses=statuses)
+                        pool.submit(self._read, g.view, g.features, keys.of(g, found), spine, Wanted(statuses, g.notes))
                         for g in step
                     ]
                     found |= {group.key: done.result() for group, done in zip(step, running, strict=True)}
@@ -97,22 +153,27 @@ class HistoryReader:
         *,
         statuses: bool,
         role: Role | None = None,
+        notes: Notes | None = None,
     ) -> ViewColumns:
         """Return the chosen features of one view for every spine row, whose keys are where the role finds them.
+
+        With `notes`, limits of age hold besides the view's ttl, indicators stand beside their features, and statuses
+        are there where a feature must be present.
 
         Raises:
             InputError: the spine's keys do not fit the view's entity.
             FeatureValueError: an integer sum beyond 64 bits.
             SourceError, SchemaError: the source cannot be read as it was defined.
         """
-        return self._read(view, features, spine.keys(view.entity, role), spine, statuses=statuses)
+        wanted = Wanted(statuses, notes or Notes())
+        return self._read(view, features, spine.keys(view.entity, role), spine, wanted)
 
     def _read(
-        self, view: ViewSpec, features: Sequence[FeatureSpec], keys: list[pa.Array], spine: Spine, *, statuses: bool
+        self, view: ViewSpec, features: Sequence[FeatureSpec], keys: list[pa.Array], spine: Spine, wanted: Wanted
     ) -> ViewColumns:
         index = _native.KeyIndex(kernel_keys(keys, spine.table.num_rows))
         job = _EventJob if view.kind == "event" else _StateJob
-        return self._run(job(view, features, statuses=statuses), index, spine)
+        return self._run(job(view, features, wanted), index, spine)
 
     def _run(self, job: _EventJob | _StateJob, index: _native.KeyIndex, spine: Spine) -> ViewColumns:
         answer = ViewColumns(job.schema())
@@ -141,17 +202,17 @@ class HistoryReader:
 class _EventJob:
     """What differs for event views: the lanes, the reach back in time, the kernel call."""
 
-    def __init__(self, view: ViewSpec, features: Sequence[FeatureSpec], *, statuses: bool) -> None:
+    def __init__(self, view: ViewSpec, features: Sequence[FeatureSpec], wanted: Wanted) -> None:
         self.view = view
         self._program = compile_events(view, features)
-        self._statuses = statuses
+        self._wanted = wanted
 
     def schema(self) -> pa.Schema:
-        return _with_statuses(self._program.plan.output_schema, statuses=self._statuses)
+        return self._wanted.schema(self._program.plan.output_schema)
 
     def request(self, first_us: int, last_us: int, now_us: int | None) -> ScanRequest:
         # Whether an entity was ever seen needs its whole past; values need only what a window can reach.
-        whole = self._statuses or self._program.reach_us is None
+        whole = self._wanted.any or self._program.reach_us is None
         return ScanRequest(
             source=self.view.source,
             derived=self.view.derived,
@@ -181,19 +242,19 @@ class _EventJob:
         except OverflowError as error:
             raise value_error(self.view, error) from error
         values = answer.select(self._program.plan.output_schema.names)
-        return _finish(values, answer.column(STATUS), self._program.defaults, statuses=self._statuses)
+        return _finish(values, answer.column(_KERNEL_STATUS), self._program.defaults, self._wanted)
 
 
 class _StateJob:
     """What differs for state views: the columns, tombstones, the kernel call and the gather."""
 
-    def __init__(self, view: ViewSpec, features: Sequence[FeatureSpec], *, statuses: bool) -> None:
+    def __init__(self, view: ViewSpec, features: Sequence[FeatureSpec], wanted: Wanted) -> None:
         self.view = view
         self._program = compile_states(view, features)
-        self._statuses = statuses
+        self._wanted = wanted
 
     def schema(self) -> pa.Schema:
-        return _with_statuses(self._program.defaults.schema, statuses=self._statuses)
+        return self._wanted.schema(self._program.defaults.schema)
 
     def request(self, first_us: int, last_us: int, now_us: int | None) -> ScanRequest:
         del first_us
@@ -220,23 +281,25 @@ class _StateJob:
             self.view.ttl_us,
             threads,
         )
-        values = gather(rows.select(self._program.defaults.schema.names), newest.column("row"), threads)
-        return _finish(values, newest.column("status"), self._program.defaults, statuses=self._statuses)
+        limits = dict(self._wanted.notes.limits)
+        columns: dict[str, pa.ChunkedArray] = {}
+        for limit_us in {limits.get(name): None for name in self._program.defaults.schema.names}:
+            names = [name for name in self._program.defaults.schema.names if limits.get(name) == limit_us]
+            found, statuses = newest.column("row"), newest.column("status")
+            if limit_us is not None:
+                found, statuses = expire(newest, queries[1], limit_us)
+            values = gather(rows.select(names), found, threads)
+            done = _finish(values, statuses, self._program.defaults.select(names), self._wanted)
+            columns.update(zip(done.column_names, done.columns, strict=True))
+        schema = self.schema()
+        return pa.Table.from_arrays([columns[name] for name in schema.names], schema=schema)
 
 
-def _finish(values: pa.RecordBatch, rows: pa.Array, defaults: pa.RecordBatch, *, statuses: bool) -> pa.Table:
+def _finish(values: pa.RecordBatch, rows: pa.Array, defaults: pa.RecordBatch, wanted: Wanted) -> pa.Table:
     filled = pa.Table.from_batches([_native.apply_defaults(values, defaults)])
-    if statuses:
-        codes = _native.value_statuses(values, rows)
-        names = pa.array(STATUS_NAMES)
-        for position, name in enumerate(values.schema.names):
-            filled = filled.append_column(name + STATUS, names.take(codes.column(position)))
+    if wanted.any:
+        filled = wanted.append(filled, _native.value_statuses(values, rows))
     return filled
-
-
-def _with_statuses(schema: pa.Schema, *, statuses: bool) -> pa.Schema:
-    extra = [pa.field(name + STATUS, pa.string()) for name in schema.names] if statuses else []
-    return pa.schema([*schema, *extra])
 
 
 def _code_batches(

@@ -12,7 +12,7 @@ from asof.durations import format_duration
 from asof.errors import CorruptDataError
 from asof.interfaces.inputs import SourceInput  # noqa: TC001 - msgspec reads the annotations
 from asof.kernel.model_transforms import FittedColumn  # noqa: TC001 - like above
-from asof.plan.specs import SourceSpec, meaning, meaning_hash
+from asof.plan.specs import MissingSpec, SourceSpec, meaning, meaning_hash
 from asof.services.statistics import ColumnStatistics  # noqa: TC001 - like above
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ class Manifest(_Record, frozen=True, kw_only=True):
         service: With its version, as "fraud@2".
         views: Every view version that it reads.
         features: The data's columns that are features, in order.
+        missing: What the service does where a feature has no value, by column.
         created_at: ISO 8601; the clock for rows that are ahead of it, and for labels.
         library_version: Of Asof.
         arrow_version: Of the library that wrote the files.
@@ -98,6 +99,7 @@ class Manifest(_Record, frozen=True, kw_only=True):
     service: str
     views: tuple[ViewRecord, ...]
     features: tuple[str, ...]
+    missing: dict[str, MissingSpec] = {}
     created_at: str
     library_version: str
     arrow_version: str

@@ -16,7 +16,8 @@ from asof.errors import AsofError, FeatureValueError
 from asof.kernel.on_demand import compile_call
 from asof.kernel.programs import defaults_row
 from asof.plan.specs import FeatureSpec, column_name
-from asof.services.history import STATUS, STATUS_NAMES
+from asof.services.history import INDICATOR, STATUS, STATUS_NAMES
+from asof.services.missing import STATUS_SUFFIX, defaults_of, refuse_rows
 from asof.services.request import from_table
 
 if TYPE_CHECKING:
@@ -192,8 +193,8 @@ def _filled(values: pa.Array | None, default: pa.Array, rows: int) -> pa.Array:
 class ComputedColumns:
     """The on-demand columns of a training set, computed slice by slice from the views' columns and the spine's."""
 
-    def __init__(self, program: OnDemandProgram, spine: Spine, *, statuses: bool) -> None:
-        """Take the request inputs from the spine, before any source is read.
+    def __init__(self, program: OnDemandProgram, spine: Spine, keys: Sequence[str], *, statuses: bool) -> None:
+        """Take the request inputs from the spine, before any source is read; `keys` are its columns of join keys.
 
         Raises:
             InputError: the spine lacks a request input, or has it in another type.
@@ -203,8 +204,16 @@ class ComputedColumns:
         self._instants = spine.instants.cast(_TIME)
         self._statuses = statuses
         self._views: Mapping[str, ViewColumns | ComputedColumns] = {}
+        self._spine, self._keys = spine, keys
+        self._missing = program.read.missing
+        defaults = defaults_of(self._missing, program.types)
+        self._defaults = {name: defaults.column(name) for name in defaults.schema.names}
         fields = [(name, program.types[name]) for _, names in program.blocks for name in names]
         extra = [(name + STATUS, pa.string()) for name, _ in fields] if statuses else []
+        for name, how in self._missing.items():
+            if how.indicator:
+                extra.append((name + INDICATOR, pa.bool_()))
+                extra += [(name + INDICATOR + STATUS, pa.string())] if statuses else []
         self.schema: pa.Schema = pa.schema([*fields, *extra])
 
     def over(self, views: Mapping[str, ViewColumns]) -> ComputedColumns:
@@ -213,7 +222,12 @@ class ComputedColumns:
         return self
 
     def slice(self, start: int, stop: int) -> pa.Table:
-        """Return spine rows `start` to `stop`, in spine order."""
+        """Return spine rows `start` to `stop`, in spine order.
+
+        Raises:
+            FeatureValueError: a user's function fails.
+            MissingValueError: a value is null although the service says that there must be one.
+        """
         inputs = self._program.read.inputs
         parts = {group: self._views[group].slice(start, stop) for group in {one.group for one in inputs}}
         stored = {
@@ -221,11 +235,26 @@ class ComputedColumns:
         }
         request = {n: None if a is None else a.slice(start, stop - start) for n, a in self._request.items()}
         batches = self._program.compute(stored, request, self._instants.slice(start, stop - start), stop - start)
-        arrays = [column for batch in batches for column in batch.columns]
+        columns = {
+            name: array for batch in batches for name, array in zip(batch.schema.names, batch.columns, strict=True)
+        }
         if self._statuses:
             names = pa.array(STATUS_NAMES[:2])
-            arrays += [names.take(array.is_null().cast(pa.int8())) for array in arrays]
-        return pa.Table.from_arrays(arrays, schema=self.schema)
+            columns |= {n + STATUS: names.take(array.is_null().cast(pa.int8())) for n, array in columns.items()}
+        for name, how in self._missing.items():
+            array = columns[name]
+            if how.error:
+                self._refuse(name, array, start)
+            if how.indicator:
+                columns[name + INDICATOR] = array.is_null()
+                columns[name + INDICATOR + STATUS] = pa.repeat(STATUS_NAMES[0], len(array))
+            columns[name] = _filled(array, self._defaults[name], len(array))
+        return pa.Table.from_arrays([columns[name] for name in self.schema.names], schema=self.schema)
+
+    def _refuse(self, name: str, array: pa.Array, start: int) -> None:
+        rows = start + np.flatnonzero(array.is_null().to_numpy(zero_copy_only=False))
+        statuses = pa.repeat(STATUS_NAMES[1], len(rows))
+        refuse_rows(name.replace("__", ":", 1), rows, statuses, self._keys, self._spine)
 
 
 def _one(column: pa.ChunkedArray) -> pa.Array:
@@ -239,10 +268,10 @@ def assemble(
 
     Args:
         outputs: The features' columns, in order.
-        stored: Key and feature of those that are not computed.
+        stored: Key and feature of those that are not computed features.
         statuses: Whether a status follows each feature.
     """
     columns = [(name, *stored.get(name, (ON_DEMAND, name))) for name in outputs]
     if not statuses:
         return columns
-    return [c for name, key, f in columns for c in ((name, key, f), (name + STATUS, key, f + STATUS))]
+    return [c for name, key, f in columns for c in ((name, key, f), (name + STATUS_SUFFIX, key, f + STATUS))]

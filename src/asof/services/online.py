@@ -15,7 +15,9 @@ from asof.interfaces.online import Generation, ViewKey, ViewRead
 from asof.kernel.programs import compile_events, compile_states, value_error
 from asof.services.everything import kernel_values
 from asof.services.freshness import exact_instant, is_stale
+from asof.services.missing import refuse_status_names
 from asof.services.online_lookups import compile_lookups, settled
+from asof.services.online_missing import OnlineMissing
 from asof.services.online_on_demand import OnlineProgram
 from asof.services.request import from_request
 
@@ -67,6 +69,8 @@ class ReadPlan:
         shape: The answer's: which feature of which view every output column is.
         on_demand: What is computed from the views' blocks, or None.
         lookups: Which views' keys are found in other views' blocks, or None.
+        missing: What is done about missing values besides what views do, or None.
+        columns: The answer's columns.
     """
 
     service: ServiceSpec | None
@@ -78,11 +82,24 @@ class ReadPlan:
     shape: _native.AnswerPlan
     on_demand: OnlineProgram | None = None
     lookups: LookupProgram | None = None
+    missing: OnlineMissing | None = None
+    columns: tuple[str, ...] = ()
 
     @property
     def request(self) -> Mapping[str, RequestSpec]:
         """The request inputs that the read takes, by name."""
         return {} if self.on_demand is None else self.on_demand.fields
+
+
+@dataclass(frozen=True)
+class _Fetched:
+    """What one read found in the store; values and blocks by view."""
+
+    now_us: int
+    instant_us: int
+    generations: list[Generation]
+    values: list[Sequence[bytes | None]]
+    blocks: list[_native.Block]
 
 
 class OnlineFeatures:
@@ -141,7 +158,13 @@ class OnlineFeatures:
         return values
 
     def to_arrow(self, *, statuses: bool = False) -> pa.RecordBatch:
-        """Return one row per key; with `statuses`, a column `<feature>__status` after each feature's."""
+        """Return one row per key; with `statuses`, a column `<feature>__status` after each feature's.
+
+        Raises:
+            InputError: a feature is named as the statuses of another would be.
+        """
+        if statuses:
+            refuse_status_names(self._plan.columns)
         return self._answer.to_arrow(statuses)
 
     def to_pandas(self) -> Any:
@@ -157,6 +180,8 @@ class OnlineFeatures:
                 for (name, version), generation in zip(self.versions.items(), self._generations, strict=True)
             }
             head += b'"views":%s,' % msgspec.json.encode(views)
+            if self._plan.missing is not None:
+                return self._plan.missing.without_blocks(self._answer.to_json(head, metadata))
         return self._answer.to_json(head, metadata)
 
 
@@ -218,6 +243,7 @@ class OnlineReader:
             NotMaterializedError: a view has no generation, or only one of a later instant than `at_us`.
             StoreError: the store fails.
             FeatureValueError: an integer sum beyond 64 bits, or a user's function fails.
+            MissingValueError: a feature has no value although the service says that it must have one.
         """
         plan = self.plan(features)
         encoded = _encode(plan, keys)
@@ -226,44 +252,45 @@ class OnlineReader:
             given = plan.on_demand.given(request, len(encoded[0]) if encoded else None)
         elif request:
             from_request(request, {}, None)
-        instant, generations, blocks = settled(
+        fetched = settled(
             self._store, lambda: self._fetching(plan, encoded, keys, at_us), steps=plan.lookups is not None
         )
+        instant, generations, blocks = fetched.instant_us, fetched.generations, fetched.blocks
         if plan.on_demand is not None and given is not None:
             blocks += plan.on_demand.blocks(blocks, given, instant)
+        if plan.missing is not None:
+            blocks += plan.missing.blocks(fetched.values, blocks, instant, lambda row: _in_words(plan, keys, row))
+        for position, (view, generation) in enumerate(zip(plan.views, generations, strict=True)):
+            if is_stale(view.view, generation, fetched.now_us):
+                for block in (position, *(plan.missing.blocks_of(position) if plan.missing is not None else ())):
+                    blocks[block] = blocks[block].stale()
         return OnlineFeatures(plan.shape.answer(blocks), plan, generations, instant)
 
     def _fetching(
         self, plan: ReadPlan, encoded: Sequence[Sequence[bytes | None]], keys: Keys, at_us: int | None
-    ) -> Callable[[Read], tuple[int, list[Generation], list[_native.Block]] | None]:
-        """Return what fetches the read's instant and what the store holds, or None where lookups came upon changes."""
+    ) -> Callable[[Read], _Fetched | None]:
+        """Return what fetches all that is stored; it gives None where lookups came upon changes."""
         now_us = self._clock.now_us() if at_us is None else at_us  # before the snapshot: see exact_instant
 
-        def decoded(position: int, generation: Generation, values: Sequence[bytes | None], instant: int) -> Any:
-            view = plan.views[position]
-            return _block(view, values, instant, stale=is_stale(view.view, generation, now_us))
-
-        def fetch(read: Read) -> tuple[int, list[Generation], list[_native.Block]] | None:
+        def fetch(read: Read) -> _Fetched | None:
             reads = read([(v.key, () if v.entity is None else encoded[v.entity]) for v in plan.views])
-            generations = _generations(plan, reads)
+            generations, values = _generations(plan, reads), [found.values for found in reads]
             instant = self._instant(plan, generations, at_us, now_us)
-            blocks = [
-                decoded(n, g, found.values, instant)
-                for n, (g, found) in enumerate(zip(generations, reads, strict=True))
-            ]
+            blocks = [_block(view, found, instant) for view, found in zip(plan.views, values, strict=True)]
             if plan.lookups is not None:
                 columns = keys if isinstance(keys, dict) else _columns(keys)
-                done = plan.lookups.follow(
-                    read,
-                    [view.key for view in plan.views],
-                    generations,
-                    blocks,
-                    lambda column, dtype: _normalise(dtype, columns[column]),
-                    lambda position, values: decoded(position, generations[position], values, instant),
-                )
-                if not done:
+
+                def decoded(position: int, found: Sequence[bytes | None]) -> Any:
+                    values[position] = found
+                    return _block(plan.views[position], found, instant)
+
+                def given(column: str, dtype: str) -> list[Any]:
+                    return _normalise(dtype, columns[column])
+
+                views = [view.key for view in plan.views]
+                if not plan.lookups.follow(read, views, generations, blocks, given, decoded):
                     return None
-            return instant, generations, blocks
+            return _Fetched(now_us, instant, generations, values, blocks)
 
         return fetch
 
@@ -307,6 +334,10 @@ class OnlineReader:
             program = OnlineProgram(selection.on_demand, self._functions, self._expressions, blocks)
             picks |= program.picks(len(names))
             names += program.names
+        missing = OnlineMissing.of(selection, blocks, picks, len(names))
+        if missing is not None:
+            picks |= missing.picks
+            names += missing.names
         return ReadPlan(
             service=selection.service,
             views=tuple(plans),
@@ -320,6 +351,8 @@ class OnlineReader:
             shape=_native.AnswerPlan(names, [(*picks[name], name) for name in selection.columns()]),
             on_demand=program,
             lookups=compile_lookups(groups),
+            missing=missing,
+            columns=selection.columns(),
         )
 
     def _view_key(self, view: ViewSpec) -> ViewKey:
@@ -335,10 +368,9 @@ def _generations(plan: ReadPlan, reads: Sequence[ViewRead]) -> list[Generation]:
     return generations
 
 
-def _block(plan: _ViewPlan, values: Sequence[bytes | None], instant_us: int, *, stale: bool) -> Any:
+def _block(plan: _ViewPlan, values: Sequence[bytes | None], instant_us: int) -> Any:
     try:
-        block = plan.read(values, instant_us)
-        return block.stale() if stale else block
+        return plan.read(values, instant_us)
     except OverflowError as error:
         raise value_error(plan.view, error) from error
 
@@ -348,7 +380,8 @@ def _reader(group: ViewGroup) -> Any:
     if view.kind == "state":
         return compile_states(view, view.features).plan.read
     program = compile_events(view, view.features)
-    chosen = [view.features.index(feature) for feature in group.features]
+    read = {feature.name for feature in group.features}
+    chosen = [position for position, feature in enumerate(view.features) if feature.name in read]
     return program.plan.reader(program.defaults, chosen).read
 
 
@@ -382,6 +415,12 @@ def _encode(plan: ReadPlan, keys: Keys) -> list[list[bytes | None]]:
                 fix=f"Give {', '.join(f'{name} as {dtype}' for name, dtype in zip(names, types, strict=True))}.",
             ) from error
     return encoded
+
+
+def _in_words(plan: ReadPlan, keys: Keys, row: int) -> str:
+    """Return the keys of a row for people."""
+    columns = _columns(keys)
+    return ", ".join(f"{name}={columns[name][row]!r}" for name in columns if name in plan.key_names) or f"row {row}"
 
 
 def _normalise(dtype: str, values: Any) -> list[Any]:

@@ -10,6 +10,7 @@ from asof import dtypes
 from asof.definitions import EventView, FeatureView
 from asof.errors import DefinitionError
 from asof.plan.lookups import check_lookups, lookup_specs
+from asof.plan.missing import missing_spec
 from asof.plan.on_demand import resolve_on_demand
 from asof.plan.resolve import (
     SourceSchema,
@@ -64,12 +65,15 @@ def resolve_definitions(definitions: Definitions, scanner: Scanner) -> Resolved:
     for view in definitions.views:
         _check_predicates(view, scanner, columns[view.name])
     _check_lookups(definitions, {view.name: view for view in views})
+    on_demand = _on_demand(definitions, views, scanner)
+    types = {view.name: {feature.name: feature.dtype for feature in view.features} for view in views}
+    types |= {view.name: {feature.name: feature.dtype for feature in view.features} for view in on_demand}
     return Resolved(
         entities=tuple(entities.values()),
         sources=tuple(sources.values()),
         views=tuple(views),
-        services=tuple(_service(service) for service in definitions.services),
-        on_demand=_on_demand(definitions, views, scanner),
+        services=tuple(_service(service, types) for service in definitions.services),
+        on_demand=on_demand,
     )
 
 
@@ -138,7 +142,7 @@ def _predicates(view: FeatureView) -> Iterator[tuple[str, str]]:
                 yield f"Feature {view.name}:{aggregate.feature_name(aggregate.windows[0])}", aggregate.where
 
 
-def _service(service: FeatureService) -> ServiceSpec:
+def _service(service: FeatureService, types: Mapping[str, Mapping[str, str]]) -> ServiceSpec:
     return ServiceSpec(
         name=service.name,
         features=tuple(
@@ -150,8 +154,9 @@ def _service(service: FeatureService) -> ServiceSpec:
                 role=role.name or None if role is not None else None,
                 keys=() if role is None else role.keys,
                 lookups=lookup_specs(role),
+                missing=missing_spec(missing, types[view.name][feature], f"{view.name}:{feature}"),
             )
-            for (view, feature), role in zip(service.features, service.roles, strict=True)
+            for (view, feature), role, missing in zip(service.features, service.roles, service.missing, strict=True)
         ),
         description=service.description,
         owner=service.owner,

@@ -341,6 +341,7 @@ class TrainingSets:
             service=service.key if service else "",
             views=tuple(records.record_view(view) for view in _all_views(recipe.selection)),
             features=recipe.selection.columns(),
+            missing=recipe.selection.missing(),
             created_at=iso(recipe.now_us),
             library_version=__version__,
             arrow_version=pa.__version__,
@@ -387,6 +388,8 @@ def _pinned(recorded: Manifest, catalog: Catalog) -> Selection:
     selection = None if problems else catalog.select(recorded.service)
     if selection is not None and selection.columns() != recorded.features:
         problems.append(f"service version {recorded.service} of this registry has other features")
+    elif selection is not None and selection.missing() != recorded.missing:
+        problems.append(f"service version {recorded.service} of this registry treats missing values differently")
     if problems or selection is None:
         raise NotFoundError(
             f"Training set {recorded.name!r} cannot be rebuilt",

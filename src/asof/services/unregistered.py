@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from asof.definitions import FeatureSelection, FeatureService, FeatureView, FrameSource, OnDemandView
@@ -11,6 +12,7 @@ from asof.errors import InputError
 from asof.plan.functions import function_spec
 from asof.plan.lookups import check_lookups, unpinned
 from asof.plan.lookups import select as select_feature
+from asof.plan.missing import missing_spec
 from asof.plan.selected import ComputedFeature
 from asof.plan.selection import select_items
 from asof.plan.specs import OnDemandSpec, ViewSpec
@@ -19,11 +21,14 @@ from asof.services.resolve import resolve_definitions
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from asof.definitions.missing import Missing
     from asof.definitions.roles import Role
     from asof.interfaces import Scanner
     from asof.plan.selected import Selected
     from asof.plan.selection import Selection
     from asof.plan.specs import FunctionSpec, PinnedFeature
+
+    _Named = tuple[str, str, Role | None, Missing | None]
 
 
 def collect(features: Any) -> Definitions | None:
@@ -75,7 +80,10 @@ def select(features: Any, definitions: Definitions, scanner: Scanner) -> Selecti
     """
     resolved = resolve_definitions(definitions, scanner)
     if isinstance(features, FeatureService):
-        named = [(view.name, name, role) for (view, name), role in zip(features.features, features.roles, strict=True)]
+        named = [
+            (view.name, name, role, missing)
+            for (view, name), role, missing in zip(features.features, features.roles, features.missing, strict=True)
+        ]
         service = resolved.services[0]
     else:
         named = [one for item in _listed(features) for one in _named(item)]
@@ -83,13 +91,14 @@ def select(features: Any, definitions: Definitions, scanner: Scanner) -> Selecti
     views: dict[str, ViewSpec | OnDemandSpec] = {spec.name: spec for spec in resolved.views}
     views |= {spec.name: spec for spec in resolved.on_demand}
     specs = {name: spec for name, spec in views.items() if isinstance(spec, ViewSpec)}
-    for view, _, role in named:
+    for view, _, role, _ in named:
         check_lookups("The read", role, specs.get(view), specs)
 
     def find(used: PinnedFeature) -> ViewSpec | OnDemandSpec:
         return views[used.view]
 
-    return select_items(service, [_item(views[view], name, role, find) for view, name, role in named], find)
+    items = [_item(views[view], name, role, missing, find) for view, name, role, missing in named]
+    return select_items(service, items, find)
 
 
 def _listed(features: Any) -> list[Any]:
@@ -123,19 +132,22 @@ def _no_feature(item: object) -> InputError:
     )
 
 
-def _named(item: FeatureView | OnDemandView | FeatureSelection) -> Iterable[tuple[str, str, Role | None]]:
+def _named(item: FeatureView | OnDemandView | FeatureSelection) -> Iterable[_Named]:
     if isinstance(item, FeatureSelection):
-        return [(item.view.name, name, item.role) for name in item.names]
-    return [(item.name, name, None) for name in item.feature_names()]
+        return [(item.view.name, name, item.role, item.missing) for name in item.names]
+    return [(item.name, name, None, None) for name in item.feature_names()]
 
 
 def _item(
     view: ViewSpec | OnDemandSpec,
     name: str,
     role: Role | None,
+    missing: Missing | None,
     find: Callable[[PinnedFeature], ViewSpec | OnDemandSpec],
 ) -> Selected:
     if isinstance(view, OnDemandSpec):
-        return ComputedFeature(view, next(feature for feature in view.features if feature.name == name))
-    feature = next(feature for feature in view.features if feature.name == name)
-    return select_feature(view, feature, unpinned(view.name, name, role), find)
+        computed = next(feature for feature in view.features if feature.name == name)
+        return ComputedFeature(view, computed, missing_spec(missing, computed.dtype, f"{view.name}:{name}"))
+    stored = next(feature for feature in view.features if feature.name == name)
+    item = select_feature(view, stored, unpinned(view.name, name, role), find)
+    return replace(item, missing=missing_spec(missing, stored.dtype, f"{view.name}:{name}"))

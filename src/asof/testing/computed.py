@@ -17,7 +17,7 @@ from asof.services.on_demand import ComputedColumns, OnDemandProgram
 from asof.services.request import from_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from asof.definitions import FeatureSelection, FeatureView
     from asof.definitions.roles import Role
@@ -105,14 +105,14 @@ def _read_by(view: FeatureView, name: str, given: pa.DataType) -> tuple[str | No
 class Computed:
     """The on-demand columns of a test's questions."""
 
-    def __init__(self, read: OnDemandRead, spine: Spine, functions: FunctionLoader) -> None:
-        """Take request fields and given inputs from the questions.
+    def __init__(self, read: OnDemandRead, spine: Spine, keys: Sequence[str], functions: FunctionLoader) -> None:
+        """Take request fields and given inputs from the questions, whose columns of join keys are `keys`.
 
         Raises:
             InputError: a request field is missing, or a value is of the wrong type.
         """
         program = OnDemandProgram(read, functions, LocalExpressions())
-        self._columns = ComputedColumns(program, spine, statuses=True)
+        self._columns = ComputedColumns(program, spine, keys, statuses=True)
         self._read = read
         self._rows = spine.table.num_rows
         given = {one.column: one for one in read.inputs if one.column in spine.table.column_names}

@@ -6,8 +6,9 @@ library is tested against it.
 
 from __future__ import annotations
 
+import copy
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from asof.definitions import Aggregate, Window
+    from asof.definitions.missing import Missing
 
     Row = Mapping[str, Any]
     Predicates = Mapping[str, Callable[[Row], object]]
@@ -103,6 +105,29 @@ def online(
     facts = with_keys(view, usable(view.source, selected(view, rows, predicates or {}), now_us))
     facts = [fact for fact in facts if fact.available_at <= materialized_at]
     return [answer(view, facts, key, t, predicates or {}) for key, t in questions]
+
+
+def treated(view: FeatureView, feature: str, missing: Missing | None) -> FeatureView:
+    """Return the view that gives of one feature what a service gives that treats its missing values.
+
+    A service's default stands where the feature's own stood, and a limit of age is a ttl, whichever is shorter. What
+    the returned view says of other features is not to be looked at.
+    """
+    changed = copy.copy(view)
+    if missing is None:
+        return changed
+    default = {} if missing.default is ... else {"default": missing.default}
+    if isinstance(view, StateView):
+        features = [replace(one, **default) if one.name == feature else one for one in view.features]
+        object.__setattr__(changed, "features", tuple(features))
+        ttls = [us for us in (view.ttl_us, missing.limit_us) if us is not None]
+        object.__setattr__(changed, "ttl_us", min(ttls, default=None))
+    elif isinstance(view, EventView):
+        aggregates = [
+            replace(one, **default) if feature in map(one.feature_name, one.windows) else one for one in view.aggregates
+        ]
+        object.__setattr__(changed, "aggregates", tuple(aggregates))
+    return changed
 
 
 def answer(view: FeatureView, facts: Sequence[Fact], key: tuple[Any, ...], t: int, predicates: Predicates) -> Answer:

@@ -6,14 +6,14 @@ import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from asof.definitions import FeatureSelection, FeatureView, FrameSource, OnDemandView
+from asof.definitions import FeatureView, FrameSource, OnDemandView
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     import pyarrow as pa
 
-    from asof.definitions import Source
+    from asof.definitions import FeatureSelection, Source
     from asof.definitions.roles import Role
 
 
@@ -44,7 +44,7 @@ class OverRows:
 
     def selection(self, one: FeatureSelection) -> FeatureSelection:
         """Return a selection of the copy."""
-        return FeatureSelection(self.view(one.view), one.names, self._role(one.role))
+        return replace(one, view=self.view(one.view), role=self._role(one.role))
 
     def view(self, view: FeatureView | OnDemandView) -> FeatureView | OnDemandView:
         """Return the copy of a view."""

@@ -24,13 +24,16 @@ from asof.definitions import (
     OnDemandView,
     StateView,
 )
+from asof.definitions.missing import INDICATOR as SUFFIX
 from asof.errors import InputError, RejectedRowsWarning, did_you_mean
 from asof.interfaces.scanner import ColumnRequest, ScanRequest
+from asof.plan.selected import has_indicator
 from asof.plan.specs import column_name
 from asof.services import unregistered
 from asof.services.functions import FunctionLoader
-from asof.services.history import STATUS, HistoryReader
+from asof.services.history import INDICATOR, STATUS, STATUS_NAMES, HistoryReader
 from asof.services.lookups import in_steps
+from asof.services.missing import STATUS_SUFFIX, refuse_missing, refuse_status_names
 from asof.services.spine import EVENT_TIMESTAMP, Spine, key_array, make_spine
 from asof.testing import oracle
 from asof.testing.comparison import agrees
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
+    from asof.plan.selected import SelectedFeature
     from asof.plan.selection import Selection, ViewGroup
     from asof.plan.specs import FunctionSpec, SourceSpec, ViewSpec
 
@@ -140,27 +144,41 @@ def feature_table(
         root, functions = Path(folder), unregistered.functions(definitions)
         scanner = _RowsScanner(root, tables, functions)
         selection = unregistered.select(chosen, definitions, scanner)
+        if statuses:
+            refuse_status_names(selection.columns())
+        treatments = {column_name(one.view.name, name, one.role): one.missing for one in chosen for name in one.names}
         prepared = make_spine(questions, EVENT_TIMESTAMP)
         computed = None
         if selection.on_demand is not None:
-            computed = Computed(selection.on_demand, prepared, FunctionLoader(root, [], functions))
+            keys = [*selection.key_types()]
+            computed = Computed(selection.on_demand, prepared, keys, FunctionLoader(root, [], functions))
         groups = _read_groups(selection, computed)
         reader = HistoryReader(scanner, LocalExecutor(root / "tmp", _MEMORY_BYTES, threads=1), now_us=now_us)
         columns = reader.read_all(groups, prepared, statuses=True)
+        read = {key: view.slice(0, len(spine)).to_pydict(maps_as_pydicts="strict") for key, view in columns.items()}
         exact: dict[str, list[oracle.Answer]] = {}
         for group in (group for step in in_steps(groups) for group in step):
-            table = tables[group.view.source.name]
-            exact[group.key] = _oracle(over.stored(group.view.name), group, table, scanner, prepared, now_us, exact)
-            _compare(
-                group, exact[group.key], columns[group.key].slice(0, len(spine)).to_pylist(maps_as_pydicts="strict")
-            )
+            view, table = over.stored(group.view.name), tables[group.view.source.name]
+            exact[group.key] = _oracle(view, group, table, scanner, prepared, now_us, exact)
+            for item in (one for one in selection.stored() if one.group == group.key and one.read in group.features):
+                answers = exact[group.key]
+                if item.missing is not None:
+                    treated = oracle.treated(view, item.feature.name, treatments.get(item.column))
+                    answers = _oracle(treated, group, table, scanner, prepared, now_us, exact)
+                _compare(item, answers, read[group.key])
+        refuse_missing(selection, columns, prepared)
         found = {} if computed is None else computed.over(columns)
     for item in selection.items:
-        table = columns[item.group].slice(0, len(spine))
-        by_name = table.to_pydict(maps_as_pydicts="strict")
-        found |= {item.column + end: by_name[item.feature.name + end] for end in ("", STATUS)}
-    names = [name + end for name in selection.columns() for end in (("", STATUS) if statuses else ("",))]
-    return [{name.removeprefix(short): found[name][number] for name in names} for number in range(len(spine))]
+        found |= {item.column + end: read[item.group][item.read.name + end] for end in ("", STATUS)}
+        if has_indicator(item):
+            missing = [status != STATUS_NAMES[0] for status in found[item.column + STATUS]]
+            found |= {item.column + SUFFIX: missing, item.column + SUFFIX + STATUS: [STATUS_NAMES[0]] * len(spine)}
+    for name, how in selection.on_demand.missing.items() if selection.on_demand is not None else ():
+        if how.indicator:
+            found |= {name + SUFFIX + end: found[name + INDICATOR + end] for end in ("", STATUS)}
+    ends = [("", ""), (STATUS, STATUS_SUFFIX)] if statuses else [("", "")]
+    names = [(name + end, name.removeprefix(short) + shown) for name in selection.columns() for end, shown in ends]
+    return [{shown: found[name][number] for name, shown in names} for number in range(len(spine))]
 
 
 def _read_groups(selection: Selection, computed: Computed | None) -> list[ViewGroup]:
@@ -199,8 +217,8 @@ def _check_predicate(source: str, schema: pa.Schema, predicate: str) -> None:
 def _selections(features: Any) -> list[FeatureSelection]:
     listed: list[Any]
     if isinstance(features, FeatureService):
-        pairs = zip(features.features, features.roles, strict=True)
-        listed = [FeatureSelection(view, (name,), role) for (view, name), role in pairs]
+        pairs = zip(features.features, features.roles, features.missing, strict=True)
+        listed = [FeatureSelection(view, (name,), role, missing) for (view, name), role, missing in pairs]
     else:
         single = FeatureView | OnDemandView | FeatureSelection
         listed = [features] if isinstance(features, single) else list(features)
@@ -294,16 +312,15 @@ def _evaluated(
     return {row[_ROW]: row for batch in scan.batches for row in batch.to_pylist()}
 
 
-def _compare(group: ViewGroup, exact: Sequence[oracle.Answer], given: Sequence[Row]) -> None:
+def _compare(item: SelectedFeature, exact: Sequence[oracle.Answer], given: Mapping[str, Sequence[Any]]) -> None:
     """Refuse answers of the kernel that the oracle does not give."""
-    for number, (wanted, row) in enumerate(zip(exact, given, strict=True)):
-        for feature in group.features:
-            function = None if feature.aggregate is None else feature.aggregate.function
-            value, status = row[feature.name], row[feature.name + STATUS]
-            expected = wanted.values[feature.name], wanted.statuses[feature.name]
-            if not agrees(function, expected[0], value) or expected[1] != status:
-                column = column_name(group.view.name, feature.name, group.role)
-                raise AssertionError(
-                    f"{column} of question {number} is {value!r} ({status}) from the kernel and {expected[0]!r} "
-                    f"({expected[1]}) from the oracle. That is a defect of Asof: please report it with these rows."
-                )
+    feature = item.feature
+    function = None if feature.aggregate is None else feature.aggregate.function
+    pairs = zip(given[item.read.name], given[item.read.name + STATUS], strict=True)
+    for number, (wanted, (value, status)) in enumerate(zip(exact, pairs, strict=True)):
+        expected = wanted.values[feature.name], wanted.statuses[feature.name]
+        if not agrees(function, expected[0], value) or expected[1] != status:
+            raise AssertionError(
+                f"{item.column} of question {number} is {value!r} ({status}) from the kernel and {expected[0]!r} "
+                f"({expected[1]}) from the oracle. That is a defect of Asof: please report it with these rows."
+            )
