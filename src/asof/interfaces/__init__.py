@@ -5,7 +5,16 @@ from asof.interfaces.expressions import ExpressionEngine
 from asof.interfaces.folders import FolderShelf
 from asof.interfaces.inputs import FileInput, InputRecorder, SourceInput
 from asof.interfaces.log import LogHead, OfflineLog, SourceLog
-from asof.interfaces.online import Generation, GenerationWriter, OnlineStore, Progress, Update, ViewKey, ViewRead
+from asof.interfaces.online import (
+    Generation,
+    GenerationWriter,
+    OnlineStore,
+    Progress,
+    SnapshotStore,
+    Update,
+    ViewKey,
+    ViewRead,
+)
 from asof.interfaces.registry import Change, Registry, RegistrySnapshot, Revision, Run
 from asof.interfaces.scanner import ColumnRequest, Rejected, Scan, Scanner, ScanRequest
 from asof.interfaces.stream import Decoded, Decoder, Messages, Positions, StreamBackend, StreamConsumer
@@ -40,6 +49,7 @@ __all__ = [
     "Scan",
     "ScanRequest",
     "Scanner",
+    "SnapshotStore",
     "SourceInput",
     "SourceLog",
     "StreamBackend",
