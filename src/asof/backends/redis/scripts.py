@@ -67,8 +67,8 @@ end
 return 1
 """
 """Change views. KEYS: the pointers. ARGV: how many changes; for each the view, its pointer as it was seen, as it is to
-be, how many values and how many keys to forget, keys and values in turn, the keys to forget. Answers 0 where a pointer is
-another one by now: then nothing is written.
+be, how many values and how many keys to forget, keys and values in turn, the keys to forget. Answers 0 where a pointer
+is another one by now: then nothing is written.
 """
 
 RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
