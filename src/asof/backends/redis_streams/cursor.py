@@ -44,6 +44,7 @@ class Cursor:
     next: int
     anchored: bool
     added: int | None = None
+    _end: tuple[int, int | None] = (-1, None)
 
     def ask(self, pipeline: Pipeline, count: int) -> None:
         """Put the two commands of one read into a transaction."""
@@ -69,15 +70,17 @@ class Cursor:
         found = [_entry(entry_id, fields) for entry_id, fields in entries]
         if self.anchored and not (found and found[0][0] in (self.next - 1, self.next)):
             self._prove(info)
-        found = [entry for entry in found if entry[0] >= self.next]
-        last = to_position(info["last-generated-id"])
-        self.added = info.get("entries-added") if not found and last == self.next - 1 else self.added
-        return found
+        self._end = (to_position(info["last-generated-id"]), info.get("entries-added"))
+        if self._end[0] == self.next - 1:
+            self.added = self._end[1]
+        return [entry for entry in found if entry[0] >= self.next]
 
     def advance(self, entries: Sequence[Entry]) -> None:
         """Go on after the entries that were taken."""
         if entries:
-            self.next, self.anchored, self.added = entries[-1][0] + 1, True, None
+            last, added = self._end
+            self.next, self.anchored = entries[-1][0] + 1, True
+            self.added = added if last == entries[-1][0] else None
 
     def _prove(self, info: dict[str, Any]) -> None:
         last = to_position(info["last-generated-id"])
