@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from confluent_kafka import OFFSET_BEGINNING, TIMESTAMP_NOT_AVAILABLE, KafkaError, KafkaException, TopicPartition
 
-from asof.backends.kafka.failures import SERIOUS, from_exception, translate
+from asof.backends.kafka.failures import LOST, SERIOUS, from_exception, translate
 from asof.errors import InputError, StreamError
 from asof.interfaces import Messages
 
@@ -86,6 +86,7 @@ class KafkaConsumer:
         self._ends: dict[int, int] = {}  # where the broker said that nothing follows
         self._held: list[Message] = []
         self._failure: StreamError | None = None
+        self._lost: dict[int, KafkaError] = {}  # by partition: it does not go on, until it is read from elsewhere
         self._broken: BaseException | None = None
         self._unplaced: set[int] = set()  # assigned, but not read yet
         self._closed = False
@@ -104,8 +105,12 @@ class KafkaConsumer:
             self._start_over()
         self._place()
         room = min(max_bytes, _MAX_BYTES)
+        if self._lost:
+            if not self._held:
+                self._raise_failure()
+            return _columns(self._cut(max_messages, room))
         self._fetch(max(1, min(_CHUNK, max_messages - len(self._held))), 0)
-        if not self._held and self._failure is None and timeout_s > 0:
+        if not self._held and self._failure is None and not self._lost and timeout_s > 0:
             grace_s = self._grace_s - time.monotonic()
             self._fetch(1, min(timeout_s, grace_s) if grace_s > 0 else timeout_s)
         size = sum(map(_size, self._held))
@@ -194,10 +199,10 @@ class KafkaConsumer:
             elif failure.code() == KafkaError._PARTITION_EOF:
                 if number in fetched and position is not None:
                     self._ends[number] = position
+            elif failure.code() in LOST and number in fetched:
+                self._lost[number] = failure
             elif self._failure is None:
-                self._failure = translate(
-                    failure, f"Partition {number} of Kafka's topic {self._topic!r} cannot be read"
-                )
+                self._failure = translate(failure, self._what)
         reported = self._reports.take()
         if reported is not None and self._failure is None:
             self._failure = translate(reported, self._what)
@@ -212,6 +217,8 @@ class KafkaConsumer:
         return ready
 
     def _raise_failure(self) -> None:
+        for number, lost in self._lost.items():
+            raise translate(lost, f"Partition {number} of Kafka's topic {self._topic!r} cannot be read on")
         failure, self._failure = self._failure, None
         if failure is not None:
             raise failure
@@ -269,6 +276,7 @@ class KafkaConsumer:
         for number in numbers:
             self._fetched.pop(number, None)
             self._ends.pop(number, None)
+            self._lost.pop(number, None)
 
     def _check_open(self) -> None:
         if self._closed:
