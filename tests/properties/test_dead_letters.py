@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asof import Count, Entity, EventView, FeatureStore, StreamSource, Sum
+from asof import Count, Entity, EventView, FeatureStore, FileSource, StreamSource, Sum
 from asof.backends.lmdb.store import LmdbStore
 from asof.backends.local.deadletters import LocalSourceDeadLetters
 from asof.backends.local.log import LocalSourceLog
@@ -54,7 +54,7 @@ class CutError(Exception):
     """The process ends here."""
 
 
-def define(source: StreamSource) -> EventView:
+def define(source: FileSource | StreamSource) -> EventView:
     features = [Sum("amount", windows=["lifetime"]), Count(windows=["lifetime"])]
     return EventView("spend", entity=Entity("key", join_key="k"), source=source, features=features)
 
@@ -153,9 +153,7 @@ class Model:
         ingestor = self.store.ingestor("rows").ingestor
         assert not ingestor.catch_up()
         read = self.store.get_online_features(["spend"], {"k": [0, 1]})
-        twin = define(StreamSource("rows", schema={**SCHEMA}, event_time="ts"))
-        source = twin.source
-        object.__setattr__(source, "available_at", ARRIVED_AT)
+        twin = define(FileSource("rows", path="-", event_time="ts", available_at=ARRIVED_AT))
         exact = oracle.history(twin, logged, [((key,), to_us(read.at)) for key in (0, 1)])
         for feature in ("amount_sum_lifetime", "count_lifetime"):
             assert read.to_dict()[f"spend__{feature}"] == [one.values[feature] for one in exact]
