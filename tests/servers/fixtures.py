@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.servers.dynamodb import dynamodb_process
 from tests.servers.kafka import kafka_broker
 from tests.servers.redis import redis_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.servers.dynamodb import DynamoServer
     from tests.servers.kafka import KafkaServer
     from tests.servers.redis import RedisServer
 
@@ -27,4 +29,13 @@ def kafka_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServ
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """Run one Redis; tests keep apart by the names of their keys."""
     with redis_process(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def dynamodb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DynamoServer]:
+    """Run one server that speaks DynamoDB's protocol, its login in the environment; tests keep apart by tables."""
+    with dynamodb_process(tmp_path_factory.mktemp("dynamodb")) as server, pytest.MonkeyPatch.context() as patch:
+        for name, value in server.environment.items():
+            patch.setenv(name, value)
         yield server
