@@ -13,7 +13,7 @@ import pyarrow.parquet
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from asof import FeatureStore, StreamSource
+from asof import StreamSource
 from asof.clock import from_us, to_us
 from asof.definitions import DeltaSource, FileSource
 from asof.definitions.streams import ARRIVED_AT
