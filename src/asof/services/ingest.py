@@ -64,7 +64,7 @@ class Ingested:
         refused: Why each other row was set apart, by its position in the batch.
         entry: The newest entry of the log.
         at_us: When the rows arrived: from then on they can be known.
-        behind: Views that could not take the rows in, and why; they will with the next batch, once they can.
+        behind: View versions, as "spend@3", that could not take the rows in, and why; they will with the next batch, once they can.
     """
 
     taken: int
@@ -202,7 +202,7 @@ class Ingestor:
             late = {
                 key: one.progress.entry
                 for key, one in self._current().items()
-                if one.progress is not None and one.progress.entry < head.sequence and key.view not in behind
+                if one.progress is not None and one.progress.entry < head.sequence and f"{key.view}@{key.version}" not in behind
             }
             if not late:
                 break
@@ -231,7 +231,7 @@ class Ingestor:
             try:
                 pairs = self._pairs(key, rows, found, until, instant_us)
             except AsofError as error:
-                failed[view.name] = error
+                failed[view.key] = error
                 continue
             updates.append(self._update(key, generation, until, pairs, rows, instant_us))
         self._store.update(updates)
