@@ -88,7 +88,7 @@ def test_a_value_that_a_float_cannot_hold_fails_the_read_and_is_no_other_number(
     apply(store, spend(payments({**SCHEMA, "amount": "int64"})))
     store.push("payments", [row(1, 2**53 + 1)])
     apply(store, spend(payments({**SCHEMA, "amount": "float64"})))
-    with pytest.raises(SchemaError, match="'amount' .* is int64 and cannot be read as float64 without loss"):
+    with pytest.raises(SchemaError, match=r"'amount' .* is int64 and cannot be read as float64 without loss"):
         train(store, "spend:amount_sum_30d", LATER)
 
 

@@ -96,12 +96,13 @@ def test_an_archive_counts_as_it_did_before_the_log_began(store: FeatureStore) -
 def test_a_label_may_come_from_a_stream(store: FeatureStore) -> None:
     apply(store, fraud(payments(history=archive(), handover=NOON)))
     store.push("payments", [row(20, 20)])
-    label = Label("paid", source="payments", aggregate="sum", column="amount", horizon="1d")
+    label = Label("payments", "amount", window="1d", aggregate="sum", name="paid")
+    store.clock.set(to_us(NOW) + 1_000_000)  # type: ignore[attr-defined] # it is a FixedClock
     spine = {"customer_id": [7], "event_timestamp": [START + timedelta(hours=2)]}
     made = store.create_training_set("first", "fraud", spine, label=label)
-    assert made.to_arrow()["paid"].to_pylist() == [22]
+    assert made.to_arrow()["paid"].to_pylist() == [20]
     store.push("payments", [row(21, 1000)])
-    assert store.rebuild_training_set("first").to_arrow()["paid"].to_pylist() == [22]
+    assert store.rebuild_training_set("first").to_arrow()["paid"].to_pylist() == [20]
 
 
 def test_what_is_gone_is_named(store: FeatureStore) -> None:

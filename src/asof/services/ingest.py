@@ -64,7 +64,8 @@ class Ingested:
         refused: Why each other row was set apart, by its position in the batch.
         entry: The newest entry of the log.
         at_us: When the rows arrived: from then on they can be known.
-        behind: View versions, as "spend@3", that could not take the rows in, and why; they will with the next batch, once they can.
+        behind: View versions, as "spend@3", that could not take the rows in, and why; they will with the next batch,
+            once they can.
     """
 
     taken: int
@@ -202,7 +203,9 @@ class Ingestor:
             late = {
                 key: one.progress.entry
                 for key, one in self._current().items()
-                if one.progress is not None and one.progress.entry < head.sequence and f"{key.view}@{key.version}" not in behind
+                if one.progress is not None
+                and one.progress.entry < head.sequence
+                and f"{key.view}@{key.version}" not in behind
             }
             if not late:
                 break
