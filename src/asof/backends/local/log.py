@@ -225,6 +225,8 @@ class LocalSourceLog:
         try:
             found = pq.read_schema(segment.path).metadata or {}
             meta = msgspec.json.decode(found[_META], type=_Meta)
+        except FileNotFoundError as error:
+            raise self._gone(error) from error
         except (pa.ArrowInvalid, KeyError, msgspec.MsgspecError) as error:
             raise _damaged(segment, error) from error
         return LogHead(segment.last, meta.positions, meta.last_us, meta.rows, meta.began)
