@@ -498,10 +498,11 @@ class FeatureStore(Wiring):
             NotFoundError: no such source or id.
             DefinitionError: the source is no stream source.
             ConflictError: somebody else replays them; what was taken until then stays taken.
-            UnsupportedOperationError: some are messages in a format that cannot be decoded here.
+            ConfigError: messages cannot be decoded here: a library or the registry of their schemas is missing.
         """
         writer = self.ingestor(source)
-        decoder = self._decoder(writer.ingestor.source)
+        source_spec = writer.ingestor.source
+        decoder = self._decoder(source_spec) if stream_of(source_spec).topic is not None else None
         return replay(writer.ingestor, self._letters().of(source), None if ids is None else list(ids), decoder=decoder)
 
     def ingestor(self, source: str, *, with_history: bool = False) -> SourceWriter:

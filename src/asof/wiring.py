@@ -158,6 +158,7 @@ class Wiring:
         threads: int,
         functions: Mapping[FunctionSpec, Callable[..., object]] | None = None,
         only: Mapping[str, Sequence[str]] | None = None,
+        entries: Mapping[str, int] | None = None,
     ) -> LocalScanner:
         quarantine = self.config.root / self.config.offline / "quarantine"
         return LocalScanner(
@@ -168,6 +169,7 @@ class Wiring:
             threads=threads,
             load=self._functions(functions).load,
             only=only,
+            entries=entries,
         )
 
     def _arrivals(self, frames: Mapping[str, Any]) -> LocalScanner:
@@ -191,9 +193,12 @@ class Wiring:
         return LocalFolders(self.config.root / self.config.offline / "batch")
 
     def _training_sets(self) -> TrainingSets:
-        def engines(only: Mapping[str, Sequence[str]]) -> tuple[LocalScanner, LocalExecutor]:
+        def engines(
+            only: Mapping[str, Sequence[str]], entries: Mapping[str, int]
+        ) -> tuple[LocalScanner, LocalExecutor]:
             executor = LocalExecutor(self._state_dir("tmp"), self.config.memory_budget_bytes)
-            return self._scanner({}, self.config.memory_budget_bytes, executor.threads, only=only), executor
+            scanner = self._scanner({}, self.config.memory_budget_bytes, executor.threads, only=only, entries=entries)
+            return scanner, executor
 
         shelf = LocalFolders(self.config.root / self.config.offline / "training_sets")
         inputs = LocalInputs(self.config.root, self.config.root / self.config.offline / "batch")

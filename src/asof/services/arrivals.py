@@ -15,6 +15,7 @@ from asof.definitions.streams import ARRIVED_AT
 from asof.interfaces.scanner import AVAILABLE_AT, DELETED, EVENT_TIME, RETRACTED_AT, ColumnRequest, ScanRequest
 from asof.kernel.programs import compile_events, compile_states, value_error
 from asof.plan.specs import Column
+from asof.plan.streams import handover_us
 from asof.services.everything import kernel_keys
 from asof.services.history import column, one_batch, optional_column
 
@@ -91,8 +92,20 @@ class Arrivals:
             where=self._view.where,
             events=self._events is not None,
         )
-        scan = self._scanner({self._frame.name: rows}).scan(request)
+        scan = self._scanner({self._frame.name: self._own(rows)}).scan(request)
         return pa.Table.from_batches(list(scan.batches), schema=scan.schema)
+
+    def _own(self, rows: pa.Table) -> pa.Table:
+        """Return the rows that are the stream's in the view's version of the source, with all of its columns."""
+        source = self._view.source
+        since_us = handover_us(source)
+        if since_us is not None:
+            times = column(rows, source.event_time).cast(pa.timestamp("us", "UTC")).cast(pa.int64())
+            rows = rows.filter(pc.greater_equal(times, since_us))
+        for one in source.columns:
+            if one.name not in rows.column_names:
+                rows = rows.append_column(one.name, pa.nulls(rows.num_rows, dtypes.to_arrow(one.dtype)))
+        return rows
 
     def _fold(self, rows: pa.Table, get: Get, instant_us: int) -> Pairs:
         index = self._index(rows)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from asof.definitions.streams import ARRIVED_AT
+from asof.definitions.streams import ARRIVED_AT, IDS_SUFFIX
 from asof.errors import AsofError
 from asof.interfaces.log import PARTITION, POSITION
 from asof.interfaces.online import Progress, Update, ViewKey
+from asof.plan.specs import meaning_hash
+from asof.plan.streams import earliest_handover_us
 from asof.services.arrivals import Arrivals, Pairs, arrived_us, key_columns, newest_us, none, over, sort_by_id
 from asof.services.door import admit
+from asof.services.history import column
 from asof.services.letters import compose
 
 if TYPE_CHECKING:
@@ -25,13 +29,15 @@ if TYPE_CHECKING:
     from asof.interfaces.log import LogHead, OfflineLog, SourceLog
     from asof.interfaces.online import Generation, OnlineStore
     from asof.plan.specs import SourceSpec, ViewSpec
-    from asof.services.arrivals import MakeScanner
+    from asof.services.arrivals import MakeScanner, Sorted
     from asof.services.letters import Undecoded
 
     KeepRefused = Callable[[LogHead, Mapping[int, str]], int]
 
 PUSHED = "push"
 """The partition of the rows that are pushed; its positions count them."""
+_COMPACT_EVERY = 64
+"""After so many entries, files of the log are joined."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +77,8 @@ class Ingested:
         refused: Why each other row was set apart, by its position in the batch.
         entry: The newest entry of the log.
         at_us: When the rows arrived: from then on they can be known.
-        behind: Views that could not take the rows in, and why; they will with the next batch, once they can.
+        behind: View versions, as "spend@3", that could not take the rows in, and why; they will with the next batch,
+            once they can.
         set_apart: Dead letters that the batch left: refused rows, and messages that are no rows.
     """
 
@@ -116,6 +123,9 @@ class Ingestor:
         self.source = source
         self._views = {ViewKey(project, view.name, view.version): view for view in views}
         self._ids = ids_key(project, source)
+        self._meaning = meaning_hash(source)
+        self._ids_meaning = ids_meaning(source, views)
+        self._handover_us = earliest_handover_us([source, *(view.source for view in views)])
         self._log: SourceLog = log.of(source.name)
         self._letters = letters
         self._store = store
@@ -154,7 +164,7 @@ class Ingestor:
             behind = self._catch_up(head)
             start_us = max(self._clock.now_us(), head.last_us + 1)
             fresh, repeated = _fresh(batch, head)
-            admitted = admit(self.source, fresh.rows, start_us, fresh.refused)
+            admitted = admit(self.source, fresh.rows, start_us, fresh.refused, handover_us=self._handover_us)
             origin = pc.indices_nonzero(repeated) if repeated is not None else None
             refused = _renumbered(admitted.refused, origin)
             if keep_refused is not None:
@@ -174,6 +184,9 @@ class Ingestor:
             rows = _logged(admitted.rows, fresh, admitted.index, head, at_us)
             after = self._log.append(head, rows, moved, at_us)
             behind = {**behind, **self._apply(rows, head.sequence, after.sequence, at_us)}
+            if after.sequence % _COMPACT_EVERY == 0:
+                with suppress(AsofError):  # the rows are kept and shown; joining files can wait
+                    self._log.compact()
             return Ingested(rows.num_rows, left_out, refused, after.sequence, at_us, behind, kept)
 
     def catch_up(self) -> Mapping[str, AsofError]:
@@ -204,7 +217,13 @@ class Ingestor:
         """Return the generations that take arrivals, of views and of ids."""
         found = self._store.generations(self._project)
         wanted = {*self._views, self._ids}
-        return {key: one for key, one in found.items() if key in wanted and one.progress is not None}
+        return {
+            key: one
+            for key, one in found.items()
+            if key in wanted
+            and one.progress is not None
+            and (key != self._ids or one.meaning == self._ids_meaning)  # else they are those of another revision
+        }
 
     def _catch_up(self, head: LogHead) -> dict[str, AsofError]:
         behind: dict[str, AsofError] = {}
@@ -212,7 +231,9 @@ class Ingestor:
             late = {
                 key: one.progress.entry
                 for key, one in self._current().items()
-                if one.progress is not None and one.progress.entry < head.sequence and key.view not in behind
+                if one.progress is not None
+                and one.progress.entry < head.sequence
+                and f"{key.view}@{key.version}" not in behind
             }
             if not late:
                 break
@@ -230,26 +251,37 @@ class Ingestor:
         ready = {key: one for key, one in current.items() if one.progress is not None and one.progress.entry == after}
         updates: list[Update] = []
         failed: dict[str, AsofError] = {}
-        counted, touched = rows, None
+        found = None
         if self._ids in ready:
             keys = key_columns(self.source, self._views.values())
             found = sort_by_id(self.source, rows, self._get(self._ids), keys)
-            counted, touched = found.fresh, found.touched
             updates.append(self._update(self._ids, ready.pop(self._ids), until, found.marks, rows, at_us))
         for key, generation in ready.items():
             view = self._views[key]
             instant_us = max(at_us, generation.instant_us)
             try:
-                by_id = view.kind == "event" and self.source.event_id is not None
-                pairs = self._arrivals(key).take_in(counted if by_id else rows, self._get(key), instant_us)
-                if by_id and touched is not None:
-                    pairs = over(pairs, self._arrivals(key).recount(touched, until, instant_us))
+                pairs = self._pairs(key, rows, found, until, instant_us)
             except AsofError as error:
-                failed[view.name] = error
+                failed[view.key] = error
                 continue
             updates.append(self._update(key, generation, until, pairs, rows, instant_us))
         self._store.update(updates)
         return failed
+
+    def _pairs(self, key: ViewKey, rows: pa.Table, found: Sorted | None, until: int, instant_us: int) -> Pairs:
+        """Return what rows change in a view; `found` tells which of them count for the source as newly defined."""
+        view, arrivals = self._views[key], self._arrivals(key)
+        if view.kind != "event" or view.source.event_id is None:
+            return arrivals.take_in(rows, self._get(key), instant_us)
+        if found is None or (view.source != self.source and meaning_hash(view.source) != self._meaning):
+            # What is known of ids is that of another version of the source, or of another moment.
+            if view.source.event_id not in rows.column_names:
+                return none()
+            return arrivals.recount(pc.unique(column(rows, view.source.event_id)), until, instant_us)
+        pairs = arrivals.take_in(found.fresh, self._get(key), instant_us)
+        if found.touched is None:
+            return pairs
+        return over(pairs, arrivals.recount(found.touched, until, instant_us))
 
     def _update(
         self, key: ViewKey, generation: Generation, until: int, pairs: Pairs, rows: pa.Table, at_us: int
@@ -259,7 +291,8 @@ class Ingestor:
         newest = newest_us(rows, self.source)
         if before is not None and before.newest_us is not None:
             newest = before.newest_us if newest is None else max(newest, before.newest_us)
-        progress = Progress(entry=until, updated_at_us=at_us, checked_at_us=at_us, newest_us=newest)
+        due_us = before.due_us if before is not None else None
+        progress = Progress(entry=until, updated_at_us=at_us, checked_at_us=at_us, newest_us=newest, due_us=due_us)
         return Update(key, generation.number, entry, pairs.keys, pairs.values, at_us, progress)
 
     def _get(self, key: ViewKey) -> Callable[[Sequence[bytes]], Sequence[bytes | None]]:
@@ -273,7 +306,12 @@ class Ingestor:
 
 def ids_key(project: str, source: SourceSpec) -> ViewKey:
     """Return where the store keeps what is known of the event ids of a source."""
-    return ViewKey(project, f"{source.name}#ids", 0)
+    return ViewKey(project, f"{source.name}{IDS_SUFFIX}", 0)
+
+
+def ids_meaning(source: SourceSpec, views: Iterable[ViewSpec]) -> str:
+    """Return what the marks of event ids depend on: the meaning of the source, and which of its columns are keys."""
+    return ",".join([meaning_hash(source), *key_columns(source, views)])
 
 
 def _fresh(batch: Batch, head: LogHead) -> tuple[Batch, pa.Array | None]:

@@ -13,6 +13,7 @@ from asof.interfaces.online import ViewKey
 from asof.plan.specs import ViewSpec
 from asof.plan.streams import stream_of
 from asof.services import json_rows
+from asof.services.beginning import begin_log
 from asof.services.door import table_of
 from asof.services.event_ids import fill_ids
 from asof.services.ingest import Batch, Ingestor, views_over
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from asof.clock import Clock
-    from asof.interfaces import DeadLetterStore, OfflineLog, OnlineStore, Scanner
+    from asof.interfaces import DeadLetterStore, Generation, OfflineLog, OnlineStore, Scanner
     from asof.plan.specs import SourceSpec
     from asof.services.arrivals import MakeScanner
     from asof.services.catalog import Catalog
@@ -91,13 +92,16 @@ def open_writer(
     stream = stream_of(spec)
     every = [entry.spec for entry in catalog.entries("view") if isinstance(entry.spec, ViewSpec)]
     views = views_over(every, source)
+    begin_log(spec, scanner=scanner, log=log, store=store, project=project, clock=clock)
     fill_ids(spec, views, scanner=scanner, log=log, store=store, project=project, clock=clock)
-    begun = []
-    if with_history or stream.history is None:
-        there = store.generations(project)
-        for view in views_over(choose_views(catalog, None), source):
-            if ViewKey(project, view.name, view.version) not in there:
-                begun.append(materializer.run(view, clock.now_us()))
+    there = store.generations(project)
+    keys = {view.key: ViewKey(project, view.name, view.version) for view in views}
+    chosen = [view for view in views_over(choose_views(catalog, None), source) if keys[view.key] not in there]
+    if stream.history is not None and not with_history:
+        chosen = []
+    if stream.positions is not None:  # what was built before the log began holds what the log brings again
+        chosen += [view for view in views if (one := there.get(keys[view.key])) and not _entry(one)]
+    begun = [materializer.run(view, clock.now_us()) for view in chosen]
     ingestor = Ingestor(
         spec,
         views,
@@ -110,6 +114,10 @@ def open_writer(
         threads=threads,
     )
     return SourceWriter(ingestor, tuple(begun))
+
+
+def _entry(generation: Generation) -> int:
+    return generation.progress.entry if generation.progress is not None else 0
 
 
 def _batch(source: SourceSpec, rows: Any) -> Batch:
