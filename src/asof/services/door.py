@@ -102,6 +102,8 @@ def _rules(source: SourceSpec, rows: pa.Table, now_us: int) -> list[tuple[pa.Chu
 
 def _converted(field: pa.Field, values: pa.Array, refused: dict[int, str]) -> pa.Array:
     """Return values in the type of a column, losing nothing; of those that do not fit, say why and give null."""
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
     if values.type == field.type:
         return values
     try:
@@ -123,10 +125,10 @@ def _cast(values: pa.Array, wanted: pa.DataType) -> pa.Array:
         return pa.nulls(len(values), wanted)
     if pa.types.is_timestamp(have) and have.tz is None and pa.types.is_timestamp(wanted):
         return values.cast(pa.timestamp(have.unit, "UTC")).cast(wanted)
-    if pa.types.is_timestamp(wanted) and (pa.types.is_string(have) or pa.types.is_large_string(have)):
+    if pa.types.is_timestamp(wanted) and _is_text(have):
         return _times(values, wanted)
     textual = pa.types.is_string(wanted) or pa.types.is_binary(wanted)
-    if textual != (pa.types.is_string(have) or pa.types.is_large_string(have) or _is_bytes(have)):
+    if textual != (_is_text(have) or _is_bytes(have)):
         raise SchemaError(f"it is {have}")
     if pa.types.is_boolean(have) != pa.types.is_boolean(wanted):
         raise SchemaError(f"it is {have}")
@@ -135,8 +137,12 @@ def _cast(values: pa.Array, wanted: pa.DataType) -> pa.Array:
     return values.cast(wanted)
 
 
+def _is_text(arrow: pa.DataType) -> bool:
+    return arrow in (pa.string(), pa.large_string(), pa.string_view())
+
+
 def _is_bytes(arrow: pa.DataType) -> bool:
-    return arrow in (pa.binary(), pa.large_binary())
+    return arrow in (pa.binary(), pa.large_binary(), pa.binary_view())
 
 
 def _times(values: pa.Array, wanted: pa.DataType) -> pa.Array:

@@ -10,12 +10,12 @@ from asof.errors import ConfigError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from asof.interfaces import StreamBackend
+    from asof.backends.kafka.stream import KafkaStream
 
 __all__ = ["open_stream"]
 
 
-def open_stream(url: str, root: Path) -> StreamBackend:
+def open_stream(url: str, root: Path) -> KafkaStream:
     """Open the cluster at `url`; nothing is connected before a topic is consumed.
 
     Args:
@@ -28,10 +28,10 @@ def open_stream(url: str, root: Path) -> StreamBackend:
         ConfigError: the URL or an option cannot be used, or the client library is not installed.
     """
     try:
+        from asof.backends.kafka import stream
         from asof.backends.kafka.settings import parse
-        from asof.backends.kafka.stream import KafkaStream
     except ModuleNotFoundError as error:
         if error.name != "confluent_kafka":
             raise
         raise ConfigError("Kafka's client library is not installed", fix='Run `pip install "asof[kafka]"`.') from error
-    return KafkaStream(parse(url, root, os.environ))
+    return stream.KafkaStream(parse(url, root, os.environ))
