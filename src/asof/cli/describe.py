@@ -8,7 +8,9 @@ import rich_click as click
 
 from asof.cli.format import generation
 from asof.cli.session import Session, json_option, pass_session
+from asof.clock import iso
 from asof.definitions.on_demand import INSTANT
+from asof.definitions.streams import ARRIVED_AT
 from asof.durations import format_duration
 from asof.plan.phrases import missing_text
 from asof.plan.registered import NOUNS, VERSIONED
@@ -21,6 +23,7 @@ from asof.plan.specs import (
     OnDemandSpec,
     ServiceSpec,
     SourceSpec,
+    StreamSpec,
     ViewSpec,
 )
 from asof.plan.wording import call_text
@@ -80,7 +83,7 @@ def _show(session: Session, one: Description) -> None:
         _show_features(session, one.spec)
     elif isinstance(one.spec, SourceSpec):
         session.say()
-        session.table(["column", "type"], [(c.name, c.dtype) for c in one.spec.columns])
+        session.table(["column", "type"], [(c.name, c.dtype) for c in one.spec.columns if c.name != ARRIVED_AT])
 
 
 def _show_features(session: Session, spec: ServiceSpec) -> None:
@@ -117,14 +120,33 @@ def _facts(one: Description) -> Sequence[tuple[str, str]]:
     if isinstance(spec, SourceSpec):
         delay = f"event time + {format_duration(spec.delay_us)}" if spec.delay_us else "event time"
         return [
-            *(_batch(spec.batch) if spec.batch else [("path", f"{spec.path} ({spec.format or spec.kind})")]),
+            *_rows_from(spec),
             ("event time", spec.event_time),
-            ("available at", spec.available_at or delay),
+            ("available at", "arrival" if spec.stream else spec.available_at or delay),
             ("event id", spec.event_id or ""),
             ("deleted", spec.deleted or ""),
             ("max skew", format_duration(spec.max_skew_us) if spec.max_skew_us else ""),
         ]
     return []
+
+
+def _rows_from(spec: SourceSpec) -> list[tuple[str, str]]:
+    if spec.batch is not None:
+        return _batch(spec.batch)
+    if spec.stream is not None:
+        return _stream(spec.stream)
+    return [("path", f"{spec.path} ({spec.format or spec.kind})")]
+
+
+def _stream(stream: StreamSpec) -> list[tuple[str, str]]:
+    facts = [("rows", f"from topic {stream.topic} ({stream.format}), or pushed" if stream.topic else "pushed")]
+    if (history := stream.history) is not None:
+        facts.append(("history", f"{history.name}: {history.path} ({history.format or history.kind})"))
+    if stream.handover_us is not None:
+        facts.append(("handover", f"{iso(stream.handover_us)}; history has the event times before it"))
+    if stream.positions is not None:
+        facts.append(("handover", f"the topic's positions, in {' and '.join(stream.positions)} of history"))
+    return facts
 
 
 def _batch(batch: BatchSpec) -> list[tuple[str, str]]:

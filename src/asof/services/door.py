@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from asof.plan.specs import SourceSpec
 
+_VIEWS = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
+
 
 @dataclass(frozen=True)
 class Admitted:
@@ -103,7 +105,8 @@ def _rules(source: SourceSpec, rows: pa.Table, now_us: int) -> list[tuple[pa.Chu
 def _converted(field: pa.Field, values: pa.Array, refused: dict[int, str]) -> pa.Array:
     """Return values in the type of a column, losing nothing; of those that do not fit, say why and give null."""
     if pa.types.is_dictionary(values.type):
-        values = values.dictionary_decode()
+        values = _plain(values.dictionary).take(values.indices)
+    values = _plain(values)
     if values.type == field.type:
         return values
     try:
@@ -137,12 +140,17 @@ def _cast(values: pa.Array, wanted: pa.DataType) -> pa.Array:
     return values.cast(wanted)
 
 
+def _plain(values: pa.Array) -> pa.Array:
+    """Return views of text or bytes, as Polars has them, as what every function takes."""
+    return values.cast(plain) if (plain := _VIEWS.get(values.type)) is not None else values
+
+
 def _is_text(arrow: pa.DataType) -> bool:
-    return arrow in (pa.string(), pa.large_string(), pa.string_view())
+    return arrow in (pa.string(), pa.large_string())
 
 
 def _is_bytes(arrow: pa.DataType) -> bool:
-    return arrow in (pa.binary(), pa.large_binary(), pa.binary_view())
+    return arrow in (pa.binary(), pa.large_binary())
 
 
 def _times(values: pa.Array, wanted: pa.DataType) -> pa.Array:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from asof.interfaces import Positions
 
 _LOGGER = logging.getLogger("asof.kafka")
+_LOGGER.addHandler(logging.NullHandler())  # for whoever configures logging; errors are raised, too
 _CONNECT_S = 15.0
 _ATTEMPT_S = 0.25
 
