@@ -28,10 +28,10 @@ def open_stream(url: str, root: Path) -> KafkaStream:
         ConfigError: the URL or an option cannot be used, or the client library is not installed.
     """
     try:
-        from asof.backends.kafka import stream
         from asof.backends.kafka.settings import parse
+        from asof.backends.kafka.stream import KafkaStream
     except ModuleNotFoundError as error:
         if error.name != "confluent_kafka":
             raise
         raise ConfigError("Kafka's client library is not installed", fix='Run `pip install "asof[kafka]"`.') from error
-    return stream.KafkaStream(parse(url, root, os.environ))
+    return KafkaStream(parse(url, root, os.environ))
