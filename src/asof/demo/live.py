@@ -77,6 +77,7 @@ class Live:
             answer = reader.read([project_files.LIVE_VIEW], {"origin": list(AIRPORTS)}, None, None)
             served.add(taken, answer.at, answer.to_dict())
 
+        seen(0)
         if store.config.stream.startswith("kafka://"):
             self._screen.say(
                 f"They go through Kafka: topic [bold]{replay.TOPIC}[/], read by the worker of [bold]asof stream[/]."

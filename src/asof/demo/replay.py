@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pyarrow as pa
 
 from asof.clock import iso, to_us
+from asof.errors import AsofError
 from asof.services.ingest import Batch
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from asof.backends.kafka.producer import KafkaProducer
+    from asof.services.stream import StreamProgress
     from asof.store import FeatureStore
 
     Seen = Callable[[int], None]
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 SOURCE = "landings"
 TOPIC = "flights.landings"
 _STOP_WITHIN_S = 30.0
+_TAKEN_WITHIN_S = 60.0
 _POLL_S = 0.005
 
 
@@ -95,8 +98,13 @@ class _Streamed:
 
     def finish(self, sent: int) -> None:
         self._producer.flush()
+        deadline_s = time.monotonic() + _TAKEN_WITHIN_S
         while self._worker.taken < sent:
             self._worker.check()
+            if time.monotonic() > deadline_s:
+                raise self._worker.problem or AsofError(
+                    f"Of {sent} messages {self._worker.taken} were taken in", fix="Run the demonstration again."
+                )
             time.sleep(_POLL_S)
 
 
@@ -105,6 +113,7 @@ class _Worker:
 
     def __init__(self, store: FeatureStore, seen: Seen) -> None:
         self.taken = 0
+        self.problem: AsofError | None = None
         self._store = store
         self._seen = seen
         self._stop = threading.Event()
@@ -114,14 +123,15 @@ class _Worker:
 
     def _run(self) -> None:
         try:
-            self._store.stream(SOURCE, stop=self._stop, progress=lambda done: self._told(done.taken))
+            self._store.stream(SOURCE, stop=self._stop, progress=self._told)
         except BaseException as error:  # noqa: BLE001 # raised by `check`, in the thread that can tell the user
             self._error = error
 
-    def _told(self, taken: int) -> None:
-        more, self.taken = taken - self.taken, taken
-        if more:
-            self._seen(more)
+    def _told(self, done: StreamProgress) -> None:
+        self.problem = done.problem
+        if done.taken > self.taken:
+            self._seen(done.taken - self.taken)
+            self.taken = done.taken
 
     def check(self) -> None:
         """Raise what the worker failed with."""
@@ -160,6 +170,6 @@ def streamed(store: FeatureStore, root: Path, seen: Seen) -> Iterator[Feed]:
 
 
 def _skip(store: FeatureStore, ends: dict[str, int]) -> None:
-    """Begin where the topic ends now: messages of an earlier demonstration are not this one's."""
+    """Begin where the topic ends now, so that messages of an earlier demonstration do not count."""
     nothing = Batch(pa.table({}), pa.array([], pa.string()), pa.array([], pa.int64()), ends)
     store.ingestor(SOURCE).ingestor.take_in(nothing)

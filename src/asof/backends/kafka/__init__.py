@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from asof.backends.kafka.stream import KafkaStream
 
 __all__ = ["open_stream"]
+
+# What the client logs is for those who configure logging; errors are raised as well.
+logging.getLogger("asof.kafka").addHandler(logging.NullHandler())
 
 
 def open_stream(url: str, root: Path) -> KafkaStream:

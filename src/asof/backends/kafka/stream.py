@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from asof.interfaces import Positions
 
 _LOGGER = logging.getLogger("asof.kafka")
-_LOGGER.addHandler(logging.NullHandler())  # for whoever configures logging; errors are raised, too
 _CONNECT_S = 15.0
 _ATTEMPT_S = 0.25
 
@@ -30,6 +29,16 @@ class KafkaStream:
     def __init__(self, properties: Mapping[str, str]) -> None:
         """Keep the properties of librdkafka that every consumer gets."""
         self._properties = dict(properties)
+
+    def produce(self, topic: str) -> KafkaProducer:
+        """Return what writes a topic, which is created with one partition where it is not there.
+
+        Raises:
+            StreamError: no broker can be reached within 15 seconds.
+            StreamRefusedError: the broker refuses this user.
+            ConfigError: the client refuses an option.
+        """
+        return KafkaProducer(self._properties, topic)
 
     def consume(self, topic: str, group: str, positions: Positions) -> KafkaConsumer:
         """Join a group as a new member.
@@ -51,16 +60,6 @@ class KafkaStream:
         except BaseException:
             consumer.close()
             raise
-
-    def produce(self, topic: str) -> KafkaProducer:
-        """Return what writes a topic, which is created with one partition where it is not there.
-
-        Raises:
-            StreamError: no broker can be reached within 15 seconds.
-            StreamRefusedError: the broker refuses this user.
-            ConfigError: the client refuses an option.
-        """
-        return KafkaProducer(self._properties, topic)
 
 
 def _find(consumer: Consumer, topic: str, reports: Reports) -> None:
