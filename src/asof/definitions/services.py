@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from asof.definitions.missing import INDICATOR, Missing
 from asof.definitions.names import check_name, check_tags
 from asof.definitions.on_demand_views import OnDemandView
-from asof.definitions.roles import Role, prefixed, refuse_two_mappings
+from asof.definitions.roles import Role, prefixed, read_under, refuse_two_mappings
 from asof.definitions.views import FeatureSelection, FeatureView
 from asof.errors import DefinitionError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -73,7 +73,7 @@ class FeatureService:
         for (view, feature), role in zip(pairs, roles, strict=True):
             column = prefixed(role, f"{view.name}__{feature}")
             if column in seen:
-                under = f" under role {role.name!r}" if role else ""
+                under = f" under role {role.name!r}" if role and role.name else ""
                 raise DefinitionError(
                     f"Service {name!r} lists {view.name}:{feature} twice{under}",
                     why=f"Both fill column {column}",
@@ -88,7 +88,7 @@ class FeatureService:
                     why=f"One is a feature, the other says where {view.name}:{feature} is missing",
                     fix="Leave one of them out, or rename the feature.",
                 )
-        refuse_two_mappings((view.name, role) for (view, _), role in zip(pairs, roles, strict=True))
+        refuse_two_mappings(one for (view, _), role in zip(pairs, roles, strict=True) for one in _read(view, role))
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "features", tuple(pairs))
         object.__setattr__(self, "roles", tuple(roles))
@@ -96,3 +96,10 @@ class FeatureService:
         object.__setattr__(self, "description", description)
         object.__setattr__(self, "owner", owner)
         object.__setattr__(self, "tags", check_tags("service", name, tags))
+
+
+def _read(view: FeatureView | OnDemandView, role: Role | None) -> Iterator[tuple[str, str, object]]:
+    """Yield how a view is read, and how what an on-demand view computes with is."""
+    yield from read_under(view, role)
+    for used, _, under in view.inputs if isinstance(view, OnDemandView) else ():
+        yield from _read(used, under)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from asof.errors import NotFoundError, did_you_mean
 from asof.interfaces.online import ViewKey
+from asof.plan.lookups import with_lookups
 from asof.plan.references import parse_object
 from asof.plan.registered import KINDS, VERSIONED
 from asof.plan.schedule import cadence
@@ -49,7 +50,7 @@ class Description:
     Attributes:
         versions: All stored versions.
         hidden: Removed from the definitions.
-        used_by: For a view, the newest on-demand views and the service versions that pin this version of it; for
+        used_by: For a view, the newest on-demand views and the service versions that read this version of it; for
             entities and sources, the newest views that read them.
         generation: For a view, what the online store holds of this version.
     """
@@ -229,5 +230,5 @@ def _used_by(catalog: Catalog, kind: Kind, name: str, version: int) -> tuple[str
 
 
 def _pins(used: Iterable[ServiceFeature | InputSpec], kind: Kind, name: str, version: int) -> bool:
-    pins = (("on_demand" if one.on_demand else "view", one.view, one.view_version) for one in used)
+    pins = (("on_demand" if one.on_demand else "view", one.view, one.view_version) for one in with_lookups(used))
     return (kind, name, version) in pins
