@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from asof.plan.specs import SourceSpec
 
+_VIEWS = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
+
 
 @dataclass(frozen=True)
 class Admitted:
@@ -115,6 +117,9 @@ def _rules(
 
 def _converted(field: pa.Field, values: pa.Array, refused: dict[int, str]) -> pa.Array:
     """Return values in the type of a column, losing nothing; of those that do not fit, say why and give null."""
+    if pa.types.is_dictionary(values.type):
+        values = _plain(values.dictionary).take(values.indices)
+    values = _plain(values)
     if values.type == field.type:
         return values
     try:
@@ -136,16 +141,25 @@ def _cast(values: pa.Array, wanted: pa.DataType) -> pa.Array:
         return pa.nulls(len(values), wanted)
     if pa.types.is_timestamp(have) and have.tz is None and pa.types.is_timestamp(wanted):
         return values.cast(pa.timestamp(have.unit, "UTC")).cast(wanted)
-    if pa.types.is_timestamp(wanted) and (pa.types.is_string(have) or pa.types.is_large_string(have)):
+    if pa.types.is_timestamp(wanted) and _is_text(have):
         return _times(values, wanted)
     textual = pa.types.is_string(wanted) or pa.types.is_binary(wanted)
-    if textual != (pa.types.is_string(have) or pa.types.is_large_string(have) or _is_bytes(have)):
+    if textual != (_is_text(have) or _is_bytes(have)):
         raise SchemaError(f"it is {have}")
     if pa.types.is_boolean(have) != pa.types.is_boolean(wanted):
         raise SchemaError(f"it is {have}")
     if pa.types.is_integer(have) and pa.types.is_temporal(wanted):
         raise SchemaError("it is a number, not a time")
     return values.cast(wanted)
+
+
+def _plain(values: pa.Array) -> pa.Array:
+    """Return views of text or bytes, as Polars has them, as what every function takes."""
+    return values.cast(plain) if (plain := _VIEWS.get(values.type)) is not None else values
+
+
+def _is_text(arrow: pa.DataType) -> bool:
+    return arrow in (pa.string(), pa.large_string())
 
 
 def _is_bytes(arrow: pa.DataType) -> bool:

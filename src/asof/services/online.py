@@ -142,7 +142,7 @@ class OnlineFeatures:
 
     @property
     def statuses(self) -> dict[str, list[str]]:
-        """Per feature column, one status per key: present, null, missing or expired."""
+        """Per feature column, one status per key: present, null, missing, expired or stale."""
         statuses: dict[str, list[str]] = self._answer.statuses()
         return statuses
 
