@@ -15,6 +15,7 @@ from asof.definitions.streams import ARRIVED_AT
 from asof.interfaces.scanner import AVAILABLE_AT, DELETED, EVENT_TIME, RETRACTED_AT, ColumnRequest, ScanRequest
 from asof.kernel.programs import compile_events, compile_states, value_error
 from asof.plan.specs import Column
+from asof.plan.streams import declared_types
 from asof.services.everything import kernel_keys
 from asof.services.history import column, one_batch, optional_column
 
@@ -49,11 +50,14 @@ class Sorted:
     Attributes:
         fresh: The rows that are counted as they are: the first with their id, of events that nothing takes back.
         touched: Ids whose events have to be counted anew from the log; None where there are none.
+        repeated: Those, and the ids with more than one event; None where there are none. Where join keys are computed,
+            nobody knows before whether the first event of an id had one.
         marks: What is now known of the ids.
     """
 
     fresh: pa.Table
     touched: pa.Array | None
+    repeated: pa.Array | None
     marks: Pairs
 
 
@@ -71,6 +75,12 @@ class Arrivals:
         self._keys = [key.name for key in view.entity.join_keys]
         roles: dict[str, Any] = {"event_id": None, "deleted": None} if view.kind == "event" else {}
         self._frame = msgspec.structs.replace(view.source, kind="frame", stream=None, max_skew_us=None, **roles)
+
+    @property
+    def computes_keys(self) -> bool:
+        """Whether some join key of the view is no column of its source."""
+        own = {one.name for one in self._view.source.columns}
+        return not own.issuperset(self._keys)
 
     def take_in(self, rows: pa.Table, get: Get, instant_us: int) -> Pairs:
         """Return what is to be stored of the entities of these rows, known at `instant_us`.
@@ -91,7 +101,7 @@ class Arrivals:
             where=self._view.where,
             events=self._events is not None,
         )
-        scan = self._scanner({self._frame.name: rows}).scan(request)
+        scan = self._scanner({self._frame.name: _as_of(self._view.source, rows)}).scan(request)
         return pa.Table.from_batches(list(scan.batches), schema=scan.schema)
 
     def _fold(self, rows: pa.Table, get: Get, instant_us: int) -> Pairs:
@@ -174,6 +184,18 @@ class Arrivals:
         return Pairs(index.encoded(), values)
 
 
+def _as_of(source: SourceSpec, rows: pa.Table) -> pa.Table:
+    """Return rows of a source as another version of it has them: with its columns, null where the rows have none."""
+    types = declared_types(source, None)
+    if not source.columns or types.keys() == set(rows.column_names):
+        return rows
+    columns = {
+        name: rows.column(name) if name in rows.column_names else pa.nulls(rows.num_rows, dtype)
+        for name, dtype in types.items()
+    }
+    return pa.table(columns)
+
+
 def none() -> Pairs:
     """Return no pairs."""
     empty = pa.array([], pa.binary())
@@ -232,8 +254,13 @@ def sort_by_id(source: SourceSpec, rows: pa.Table, get: Get, keys: Iterable[str]
         ],
         pa.binary(),
     )
-    ids_touched = pc.unique(ids.filter(pa.array(touched[codes]))) if touched.any() else None
-    return Sorted(rows.filter(pa.array(counted)), ids_touched, Pairs(encoded, marks))
+    several = np.bincount(codes[~gone], minlength=len(encoded)) > 1
+
+    def those(which: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> pa.Array | None:
+        return pc.unique(ids.filter(pa.array(which[codes]))) if which.any() else None
+
+    repeated = touched | several | (arrived & event)
+    return Sorted(rows.filter(pa.array(counted)), those(touched), those(repeated), Pairs(encoded, marks))
 
 
 def _comparable(ids: pa.Array) -> pa.Array:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from asof.errors import InputError
+from asof.errors import AsofError, CorruptDataError, InputError, StoreError
 from asof.interfaces.online import ViewKey
 from asof.plan.specs import ViewSpec
 from asof.plan.streams import stream_of
@@ -74,11 +74,20 @@ def open_writer(
     views = views_over(every, source)
     fill_ids(spec, views, scanner=scanner, log=log, store=store, project=project, clock=clock)
     begun = []
+    unbegun: dict[ViewKey, AsofError] = {}
     if with_history or stream.history is None:
         there = store.generations(project)
         for view in views_over(choose_views(catalog, None), source):
-            if ViewKey(project, view.name, view.version) not in there:
+            key = ViewKey(project, view.name, view.version)
+            if key in there:
+                continue
+            try:
                 begun.append(materializer.run(view, clock.now_us()))
+            except (StoreError, CorruptDataError):
+                raise
+            except AsofError as error:  # one view's trouble is not that of the others
+                if key not in store.generations(project):  # where it is there by now, somebody else was faster
+                    unbegun[key] = error
     ingestor = Ingestor(
         spec,
         views,
@@ -88,6 +97,7 @@ def open_writer(
         clock=clock,
         scanner=arrivals,
         threads=threads,
+        unbegun=unbegun,
     )
     return SourceWriter(ingestor, tuple(begun))
 
