@@ -15,7 +15,7 @@ from asof.definitions.streams import ARRIVED_AT
 from asof.interfaces.scanner import AVAILABLE_AT, DELETED, EVENT_TIME, RETRACTED_AT, ColumnRequest, ScanRequest
 from asof.kernel.programs import compile_events, compile_states, value_error
 from asof.plan.specs import Column
-from asof.plan.streams import declared_types
+from asof.plan.streams import declared_types, handover_us
 from asof.services.everything import kernel_keys
 from asof.services.history import column, one_batch, optional_column
 
@@ -101,8 +101,26 @@ class Arrivals:
             where=self._view.where,
             events=self._events is not None,
         )
-        scan = self._scanner({self._frame.name: _as_of(self._view.source, rows)}).scan(request)
+        scan = self._scanner({self._frame.name: self._own(rows)}).scan(request)
         return pa.Table.from_batches(list(scan.batches), schema=scan.schema)
+
+    def _own(self, rows: pa.Table) -> pa.Table:
+        """Return the rows that are the stream's in the view's version of the source, with its columns and no other."""
+        source = self._view.source
+        since_us = handover_us(source)
+        if since_us is not None:
+            times = column(rows, source.event_time).cast(pa.timestamp("us", "UTC")).cast(pa.int64())
+            rows = rows.filter(pc.greater_equal(times, since_us))
+        types = declared_types(source, None)
+        if not source.columns or types.keys() == set(rows.column_names):
+            return rows
+        known = set(rows.column_names)
+        return pa.table(
+            {
+                name: rows.column(name) if name in known else pa.nulls(rows.num_rows, dtype)
+                for name, dtype in types.items()
+            }
+        )
 
     def _fold(self, rows: pa.Table, get: Get, instant_us: int) -> Pairs:
         index = self._index(rows)
@@ -182,18 +200,6 @@ class Arrivals:
             self._threads,
         )
         return Pairs(index.encoded(), values)
-
-
-def _as_of(source: SourceSpec, rows: pa.Table) -> pa.Table:
-    """Return rows of a source as another version of it has them: with its columns, null where the rows have none."""
-    types = declared_types(source, None)
-    if not source.columns or types.keys() == set(rows.column_names):
-        return rows
-    columns = {
-        name: rows.column(name) if name in rows.column_names else pa.nulls(rows.num_rows, dtype)
-        for name, dtype in types.items()
-    }
-    return pa.table(columns)
 
 
 def none() -> Pairs:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from asof import dtypes
-from asof.clock import FIRST_US, LAST_US, parse_instant
+from asof.clock import FIRST_US, LAST_US, iso, parse_instant
 from asof.errors import SchemaError
 from asof.plan.streams import row_schema
 
@@ -34,7 +34,14 @@ class Admitted:
     refused: dict[int, str]
 
 
-def admit(source: SourceSpec, rows: pa.Table, now_us: int, refused: Mapping[int, str] | None = None) -> Admitted:
+def admit(
+    source: SourceSpec,
+    rows: pa.Table,
+    now_us: int,
+    refused: Mapping[int, str] | None = None,
+    *,
+    handover_us: int | None = None,
+) -> Admitted:
     """Check rows whose columns may have other types, or be missing.
 
     Args:
@@ -42,6 +49,7 @@ def admit(source: SourceSpec, rows: pa.Table, now_us: int, refused: Mapping[int,
         rows: Columns that it does not have are ignored; one that a row lacks is null.
         now_us: The clock, for `max_skew`.
         refused: Rows that are known to be refused, and why.
+        handover_us: Event times before it are history's, where a source has one of those.
     """
     refused = dict(refused or {})
     columns = []
@@ -52,7 +60,7 @@ def admit(source: SourceSpec, rows: pa.Table, now_us: int, refused: Mapping[int,
         given = rows.column(field.name).combine_chunks()
         columns.append(_converted(field, given if isinstance(given, pa.Array) else given.chunk(0), refused))
     table = pa.Table.from_arrays(columns, schema=row_schema(source))
-    for bad, reason in _rules(source, table, now_us):
+    for bad, reason in _rules(source, table, now_us, handover_us):
         for row in pc.indices_nonzero(bad.fill_null(False)).to_pylist():
             refused.setdefault(row, reason)
     index = pa.array(range(rows.num_rows), pa.int64())
@@ -86,7 +94,9 @@ def _one_by_one(field: pa.Field, values: list[Any], refused: dict[int, str]) -> 
     return pa.concat_arrays(found)
 
 
-def _rules(source: SourceSpec, rows: pa.Table, now_us: int) -> list[tuple[pa.ChunkedArray, str]]:
+def _rules(
+    source: SourceSpec, rows: pa.Table, now_us: int, handover_us: int | None
+) -> list[tuple[pa.ChunkedArray, str]]:
     times = rows.column(source.event_time)
     us = times.cast(pa.timestamp("us", "UTC")).cast(pa.int64())
     rules = [
@@ -95,6 +105,9 @@ def _rules(source: SourceSpec, rows: pa.Table, now_us: int) -> list[tuple[pa.Chu
     ]
     if source.max_skew_us is not None:
         rules.append((pc.greater(us, now_us + source.max_skew_us), "event time is ahead of the clock"))
+    if handover_us is not None:
+        why = f"event time is before the hand-over at {iso(handover_us)}: history has it"
+        rules.append((pc.less(us, handover_us), why))
     if source.event_id is not None:
         rules.append((rows.column(source.event_id).is_null(), "event id is null"))
     return rules

@@ -12,12 +12,12 @@ from asof import _native, dtypes
 from asof.interfaces.online import Progress
 from asof.interfaces.scanner import DELETED, EVENT_TIME, ColumnRequest, ScanRequest
 from asof.plan.specs import Column
-from asof.services.arrivals import EVENT, KEYLESS, RETRACTION, key_columns, sort_by_id
+from asof.services.arrivals import EVENT, KEYLESS, RETRACTION, sort_by_id
 from asof.services.history import column, optional_column
-from asof.services.ingest import ids_key
+from asof.services.ingest import ids_key, ids_meaning
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from asof.clock import Clock
     from asof.interfaces import Scanner
@@ -31,7 +31,7 @@ _MARKS = (EVENT, RETRACTION, KEYLESS)
 
 def fill_ids(
     source: SourceSpec,
-    views: Iterable[ViewSpec],
+    views: Sequence[ViewSpec],
     *,
     scanner: Scanner,
     log: OfflineLog,
@@ -39,7 +39,7 @@ def fill_ids(
     project: str,
     clock: Clock,
 ) -> bool:
-    """Write what is known of all ids so far, unless the store has it; return whether it was written.
+    """Write what is known of all ids so far, unless the store has it of this meaning; return whether it was written.
 
     What the store has is of no use any more where the source has other ids, or a view other join keys.
 
@@ -47,13 +47,9 @@ def fill_ids(
         StoreError, StoreFullError: nothing was switched in.
     """
     place = ids_key(project, source)
-    if source.event_id is None:
-        return False
-    keys = key_columns(source, views)
-    dtype = next(c.dtype for c in source.columns if c.name == source.event_id)
-    meaning = ",".join([source.event_id, dtype, source.deleted or "", *keys])
+    meaning = ids_meaning(source, views)
     there = store.generations(project).get(place)
-    if there is not None and there.meaning == meaning:
+    if source.event_id is None or (there is not None and there.meaning == meaning):
         return False
     head = log.of(source.name).head()
     types = {one.name: one.dtype for one in source.columns}

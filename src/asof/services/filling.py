@@ -28,12 +28,14 @@ class Filling:
     Attributes:
         head: Where the log ended when the rows were read.
         newest_us: The newest event time among them.
+        due_us: When the first of those that were not known yet will be.
     """
 
     writer: GenerationWriter
     view: ViewSpec
     head: LogHead
     newest_us: int | None
+    due_us: int | None
     log: OfflineLog
     store: OnlineStore
     project: str
@@ -49,7 +51,7 @@ class Filling:
         with self.store.exclusive(self.project, self.view.source.name):
             self._take_in(arrivals, log.head(), instant_us)
             now_us = clock.now_us()
-            progress = Progress(self.head.sequence, now_us, now_us, self.newest_us)
+            progress = Progress(self.head.sequence, now_us, now_us, self.newest_us, due_us=self.due_us)
             return self.writer.commit(max(instant_us, self.head.last_us), now_us, meaning_hash(self.view), progress)
 
     def _take_in(self, arrivals: Arrivals, until: LogHead, instant_us: int) -> None:

@@ -38,11 +38,16 @@ def exact_instant(generations: Sequence[Generation], now_us: int, newest_us: int
 
 
 def is_stale(view: ViewSpec, generation: Generation | None, now_us: int) -> bool:
-    """Return whether a view's values are older than its freshness objective, or lack arrivals that are stuck."""
+    """Return whether a view's values are older than its freshness objective, or lack rows that are known by now.
+
+    Those are arrivals that are stuck, and rows of a stream source's history that became known after it was read.
+    """
     if generation is None:
         return False
     progress = generation.progress
     if progress is not None and progress.pending_us is not None and now_us - progress.pending_us > LOST_AFTER_US:
+        return True
+    if progress is not None and progress.due_us is not None and now_us >= progress.due_us:
         return True
     if view.freshness_us is None:
         return False

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from asof import dtypes
 from asof.definitions.streams import ARRIVED_AT
 from asof.errors import AsofError
 from asof.interfaces.log import PARTITION, POSITION
 from asof.interfaces.online import Progress, Update, ViewKey
+from asof.plan.specs import meaning_hash
+from asof.plan.streams import earliest_handover_us
 from asof.services.arrivals import Arrivals, Pairs, arrived_us, key_columns, newest_us, none, over, sort_by_id
 from asof.services.door import admit
 from asof.services.history import column
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
 
 PUSHED = "push"
 """The partition of the rows that are pushed; its positions count them."""
+_COMPACT_EVERY = 64
+"""After so many entries, files of the log are joined."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +109,9 @@ class Ingestor:
         self.source = source
         self._views = {ViewKey(project, view.name, view.version): view for view in views}
         self._ids = ids_key(project, source)
+        self._meaning = meaning_hash(source)
+        self._ids_meaning = ids_meaning(source, views)
+        self._handover_us = earliest_handover_us([source, *(view.source for view in views)])
         self._log: SourceLog = log.of(source.name)
         self._store = store
         self._project = project
@@ -137,7 +145,7 @@ class Ingestor:
             behind = self._catch_up(head)
             start_us = max(self._clock.now_us(), head.last_us + 1)
             fresh, repeated = _fresh(batch, head)
-            admitted = admit(self.source, fresh.rows, start_us, fresh.refused)
+            admitted = admit(self.source, fresh.rows, start_us, fresh.refused, handover_us=self._handover_us)
             origin = pc.indices_nonzero(repeated) if repeated is not None else None
             refused = _renumbered(admitted.refused, origin)
             if keep_refused is not None and refused:
@@ -157,6 +165,9 @@ class Ingestor:
                     self._catch_up(self._log.head())
                 raise
             behind = {**behind, **self._apply(rows, head.sequence, after.sequence, at_us)}
+            if after.sequence % _COMPACT_EVERY == 0:
+                with suppress(AsofError):  # the rows are kept and shown; joining files can wait
+                    self._log.compact()
             return Ingested(rows.num_rows, left_out, refused, after.sequence, at_us, behind)
 
     def catch_up(self) -> Mapping[str, AsofError]:
@@ -175,7 +186,13 @@ class Ingestor:
         """Return the generations that take arrivals, of views and of ids."""
         found = self._store.generations(self._project)
         wanted = {*self._views} if self.source.event_id is None else {*self._views, self._ids}
-        return {key: one for key, one in found.items() if key in wanted and one.progress is not None}
+        return {
+            key: one
+            for key, one in found.items()
+            if key in wanted
+            and one.progress is not None
+            and (key != self._ids or one.meaning == self._ids_meaning)  # else they are those of another revision
+        }
 
     def _catch_up(self, head: LogHead) -> dict[str, AsofError]:
         current = self._current()
@@ -243,14 +260,14 @@ class Ingestor:
     def _changed(self, key: ViewKey, rows: pa.Table, found: Sorted | None, until: int, instant_us: int) -> Pairs:
         """Return what rows change in a view; `found` says which of them count, where that is known as of before them.
 
-        Where it is not, because the view comes later than what is known of the ids, or has other ids, the entities of
-        all their ids are counted anew.
+        Where it is not, because what is known of ids is that of another moment or of another version of the source, the
+        entities of all their ids are counted anew.
         """
         view, arrivals, get = self._views[key], self._arrivals(key), self._get(key)
         event_id = view.source.event_id
         if view.kind != "event" or event_id is None:
             return arrivals.take_in(rows, get, instant_us)
-        if found is None or (event_id, view.source.deleted) != (self.source.event_id, self.source.deleted):
+        if found is None or (view.source != self.source and meaning_hash(view.source) != self._meaning):
             if event_id not in rows.column_names:
                 return none()
             return arrivals.recount(pc.unique(column(rows, event_id).drop_null()), until, instant_us)
@@ -275,7 +292,8 @@ class Ingestor:
         if before is not None and before.newest_us is not None:
             newest = before.newest_us if newest is None else max(newest, before.newest_us)
         pending = before.pending_us if more and before is not None else None
-        progress = Progress(until, at_us, at_us, newest, pending)
+        due_us = before.due_us if before is not None else None
+        progress = Progress(until, at_us, at_us, newest, pending, due_us)
         return Update(key, generation.number, entry, pairs.keys, pairs.values, at_us, progress)
 
     def _get(self, key: ViewKey) -> Callable[[Sequence[bytes]], Sequence[bytes | None]]:
@@ -294,6 +312,12 @@ def ids_key(project: str, source: SourceSpec) -> ViewKey:
 
 def _named(key: ViewKey) -> str:
     return f"{key.view}@{key.version}"
+
+
+def ids_meaning(source: SourceSpec, views: Iterable[ViewSpec]) -> str:
+    """Return what the marks of event ids depend on: the source, the type of its ids, and which columns are keys."""
+    dtype = next((one.dtype for one in source.columns if one.name == source.event_id), "")
+    return ",".join([meaning_hash(source), dtypes.key_type(dtype) or dtype, *key_columns(source, views)])
 
 
 def _fresh(batch: Batch, head: LogHead) -> tuple[Batch, pa.Array | None]:

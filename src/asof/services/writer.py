@@ -12,6 +12,7 @@ from asof.errors import AsofError, CorruptDataError, InputError, StoreError
 from asof.interfaces.online import ViewKey
 from asof.plan.specs import ViewSpec
 from asof.plan.streams import stream_of
+from asof.services.beginning import begin_log
 from asof.services.door import table_of
 from asof.services.event_ids import fill_ids
 from asof.services.ingest import Batch, Ingestor, views_over
@@ -19,7 +20,7 @@ from asof.services.materialize import choose_views
 
 if TYPE_CHECKING:
     from asof.clock import Clock
-    from asof.interfaces import OfflineLog, OnlineStore, Scanner
+    from asof.interfaces import Generation, OfflineLog, OnlineStore, Scanner
     from asof.plan.specs import SourceSpec
     from asof.services.arrivals import MakeScanner
     from asof.services.catalog import Catalog
@@ -72,22 +73,28 @@ def open_writer(
     stream = stream_of(spec)
     every = [entry.spec for entry in catalog.entries("view") if isinstance(entry.spec, ViewSpec)]
     views = views_over(every, source)
+    begin_log(spec, scanner=scanner, log=log, store=store, project=project, clock=clock)
     fill_ids(spec, views, scanner=scanner, log=log, store=store, project=project, clock=clock)
+    there = store.generations(project)
+    keys = {view.key: ViewKey(project, view.name, view.version) for view in views}
+    chosen = [view for view in views_over(choose_views(catalog, None), source) if keys[view.key] not in there]
+    if stream.history is not None and not with_history:
+        chosen = []
+    if stream.positions is not None:  # what was built before the log began holds what the log brings again
+        chosen += [view for view in views if (one := there.get(keys[view.key])) and not _entry(one)]
     begun = []
     unbegun: dict[ViewKey, AsofError] = {}
-    if with_history or stream.history is None:
-        there = store.generations(project)
-        for view in views_over(choose_views(catalog, None), source):
-            key = ViewKey(project, view.name, view.version)
-            if key in there:
-                continue
-            try:
-                begun.append(materializer.run(view, clock.now_us()))
-            except (StoreError, CorruptDataError):
+    for view in chosen:
+        key = keys[view.key]
+        try:
+            begun.append(materializer.run(view, clock.now_us()))
+        except (StoreError, CorruptDataError):
+            raise
+        except AsofError as error:  # one view's trouble is not that of the others
+            if key in there:  # it would hold rows twice
                 raise
-            except AsofError as error:  # one view's trouble is not that of the others
-                if key not in store.generations(project):  # where it is there by now, somebody else was faster
-                    unbegun[key] = error
+            if key not in store.generations(project):  # else somebody else was faster
+                unbegun[key] = error
     ingestor = Ingestor(
         spec,
         views,
@@ -100,6 +107,10 @@ def open_writer(
         unbegun=unbegun,
     )
     return SourceWriter(ingestor, tuple(begun))
+
+
+def _entry(generation: Generation) -> int:
+    return generation.progress.entry if generation.progress is not None else 0
 
 
 def _rows(source: SourceSpec, rows: Any) -> tuple[pa.Table, Mapping[int, str]]:

@@ -12,11 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from asof.backends.local.parquet import read_footers
 from asof.backends.local.tables import disk_error
 from asof.backends.local.temporary import replacing
 from asof.errors import ConflictError, CorruptDataError, StoreError
-from asof.interfaces.log import ENTRY, LogHead
+from asof.interfaces.log import ENTRY, PARTITION, POSITION, LogHead
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,16 +23,18 @@ if TYPE_CHECKING:
 
 _SUFFIX = ".parquet"
 _META = b"asof.log"
-_JOIN_FILES = 64
+JOIN_FILES = 64
+"""How many files of about one size are joined into one."""
 _JOIN_BYTES = 128 * 2**20
 _READ_BYTES = 64 * 2**20
-_GRACE_S = 600.0
+_GRACE_S = 3600.0
 
 
 class _Meta(msgspec.Struct, frozen=True):
     positions: dict[str, int]
     last_us: int
     rows: int
+    began: dict[str, tuple[int, int]] = {}
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,14 @@ class Segment:
     path: Path
     first: int
     last: int
+
+    @property
+    def level(self) -> int:
+        """How often entries were joined to make it, about: single ones 0, joined ones 1, joined joined ones 2."""
+        level, entries = 0, self.last - self.first + 1
+        while entries >= JOIN_FILES:
+            level, entries = level + 1, entries // JOIN_FILES
+        return level
 
 
 class LocalLog:
@@ -80,20 +89,24 @@ class LocalSourceLog:
         found = segments(self._directory)
         if not found:
             return LogHead()
-        self._head, self._path = self._read_head(found[-1]), found[-1].path
+        newest = found[-1]
+        self._head = self._read_head(newest)
+        # Of a joined file's successors the first may be gone, joined as well, while the file is still there.
+        self._path = newest.path if newest.first == newest.last else None
         return self._head
 
     def append(self, after: LogHead, rows: pa.Table, positions: Mapping[str, int], at_us: int) -> LogHead:
         """Add rows, durably and in one step, and return the new end."""
         number = after.sequence + 1
-        head = LogHead(number, {**after.positions, **positions}, at_us, after.rows + rows.num_rows)
-        meta = _Meta(dict(head.positions), head.last_us, head.rows)
+        began = {**_first(rows, positions, number), **after.began}
+        head = LogHead(number, {**after.positions, **positions}, at_us, after.rows + rows.num_rows, began)
+        meta = _Meta(dict(head.positions), head.last_us, head.rows, began)
         rows = rows.append_column(ENTRY, pa.repeat(pa.scalar(number, pa.int64()), rows.num_rows))
         table = rows.replace_schema_metadata({_META: msgspec.json.encode(meta)})
         target = self._file(number, number)
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
-            with replacing(target, leftovers=number % _JOIN_FILES == 1) as temporary:
+            with replacing(target, leftovers=number % JOIN_FILES == 1) as temporary:
                 pq.write_table(table, temporary, compression="lz4", use_dictionary=False)
                 _sync(temporary)
                 os.link(temporary, target)  # which, unlike a rename, fails where somebody was faster
@@ -105,44 +118,63 @@ class LocalSourceLog:
         self._head, self._path = head, target
         return head
 
+    def segments(self) -> list[Segment]:
+        """Return the files of the log, in order; none where nothing was appended."""
+        return segments(self._directory)
+
     def read(self, after: int, until: int) -> Iterator[tuple[int, pa.Table]]:
         """Yield the rows of the entries after one sequence number and up to another, a few entries at a time."""
         held: list[Segment] = []
         size = 0
+        columns: pa.Schema | None = None
         for segment in segments(self._directory):
             if segment.last <= after or segment.first > until:
                 continue
+            own = self._schema(segment)
+            if held and (size >= _READ_BYTES or own != columns):
+                yield held[-1].last, self._tables(held, after, until)
+                held, size = [], 0
             held.append(segment)
             size += segment.path.stat().st_size
-            if size >= _READ_BYTES:
-                yield min(held[-1].last, until), self._tables(held, after, until)
-                held, size = [], 0
+            columns = own
         if held:
             yield min(held[-1].last, until), self._tables(held, after, until)
 
     def compact(self) -> int:
-        """Join many small entries into few large ones, and return how many files that took away."""
+        """Join many small entries into few large ones, and return how many files that took away.
+
+        A row is written anew once per level, so a few times in all. A file that was joined stays for an hour, for those
+        who are reading it.
+        """
         gone = self._remove_joined()
-        run: list[Segment] = []
-        size = 0
-        for segment in segments(self._directory):
-            bytes_ = segment.path.stat().st_size
-            if run and size + bytes_ > _JOIN_BYTES:
-                self._join(run)
-                run, size = [], 0
-            run.append(segment)
-            size += bytes_
-        if len(run) >= _JOIN_FILES:
+        while run := self._next_run():
             self._join(run)
         return gone
 
+    def _next_run(self) -> list[Segment]:
+        """Return the first files in a row that are to be joined, none where there are too few."""
+        run: list[Segment] = []
+        size = 0
+        columns: pa.Schema | None = None
+        for segment in segments(self._directory):
+            bytes_ = segment.path.stat().st_size
+            if len(run) == JOIN_FILES or (len(run) > 1 and size + bytes_ > _JOIN_BYTES):
+                return run
+            own = self._schema(segment)
+            if run and (segment.level != run[0].level or not (columns is None or fits(columns, own))):
+                run, size = [], 0
+            if bytes_ > _JOIN_BYTES // 2:
+                run, size, columns = [], 0, None
+                continue
+            run.append(segment)
+            size += bytes_
+            columns = own
+        return run if len(run) == JOIN_FILES else []
+
     def _join(self, run: list[Segment]) -> None:
-        if len(run) < 2:
-            return
         target = self._file(run[0].first, run[-1].last)
-        last = pq.read_schema(run[-1].path).metadata[_META]
-        footers = read_footers(self._source, [str(segment.path) for segment in run])
-        schema = footers.schema.with_metadata({_META: last})
+        schema = pq.read_schema(run[-1].path)  # with the metadata: where the log ended
+        schema = schema.with_metadata({_META: schema.metadata[_META]})
         try:
             with replacing(target) as temporary:
                 with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
@@ -157,7 +189,7 @@ class LocalSourceLog:
         """Delete files whose rows are in a larger one, once nobody can be reading them any more."""
         kept = {segment.path for segment in segments(self._directory)}
         gone = 0
-        for path in self._directory.glob(f"*{_SUFFIX}"):
+        for path in sorted(self._directory.glob(f"[0-9]*{_SUFFIX}")):  # oldest first, see `head`
             cover = next((k for k in kept if path not in kept and _covers(k, path)), None)
             if cover is not None and time.time() - cover.stat().st_mtime > _GRACE_S:
                 path.unlink(missing_ok=True)
@@ -169,25 +201,31 @@ class LocalSourceLog:
         try:
             tables = [pq.read_table(segment.path, filters=wanted) for segment in held]
         except FileNotFoundError as error:
-            raise StoreError(
-                f"File {error.filename} of the log of {self._source!r} is gone",
-                why="It was joined into a larger one meanwhile, or somebody deleted it",
-                fix="Try again.",
-            ) from error
-        schema = read_footers(self._source, [str(segment.path) for segment in held]).schema
-        return pa.concat_tables([conform(table, schema) for table in tables])
+            raise self._gone(error) from error
+        return pa.concat_tables(tables)
+
+    def _schema(self, segment: Segment) -> pa.Schema:
+        try:
+            return pq.read_schema(segment.path).remove_metadata()
+        except FileNotFoundError as error:
+            raise self._gone(error) from error
+        except pa.ArrowInvalid as error:
+            raise _damaged(segment, error) from error
+
+    def _gone(self, error: FileNotFoundError) -> StoreError:
+        return StoreError(
+            f"File {error.filename} of the log of {self._source!r} is gone",
+            why="It was joined into a larger one meanwhile, or somebody deleted it",
+            fix="Try again.",
+        )
 
     def _read_head(self, segment: Segment) -> LogHead:
         try:
             found = pq.read_schema(segment.path).metadata or {}
             meta = msgspec.json.decode(found[_META], type=_Meta)
         except (pa.ArrowInvalid, KeyError, msgspec.MsgspecError) as error:
-            raise CorruptDataError(
-                f"File {segment.path} is not a file of a log",
-                why=str(error),
-                fix="Restore it from a backup; rows after it cannot be read without it.",
-            ) from error
-        return LogHead(segment.last, meta.positions, meta.last_us, meta.rows)
+            raise _damaged(segment, error) from error
+        return LogHead(segment.last, meta.positions, meta.last_us, meta.rows, meta.began)
 
     def _file(self, first: int, last: int) -> Path:
         return self._directory / f"{first:012d}-{last:012d}{_SUFFIX}"
@@ -228,14 +266,34 @@ def segments(directory: Path) -> list[Segment]:
 
 
 def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Return a table with the columns of a schema, which are as wide or wider; those that it lacks are null."""
+    """Return a table with the columns of a schema; those that it lacks are null."""
     columns = [
-        table.column(field.name).cast(field.type)
-        if field.name in table.column_names
-        else pa.nulls(table.num_rows, field.type)
+        table.column(field.name) if field.name in table.column_names else pa.nulls(table.num_rows, field.type)
         for field in schema
     ]
     return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _damaged(segment: Segment, error: Exception) -> CorruptDataError:
+    return CorruptDataError(
+        f"File {segment.path} is not a file of a log",
+        why=str(error),
+        fix="Restore it from a backup; rows after it cannot be read without it.",
+    )
+
+
+def fits(one: pa.Schema, other: pa.Schema) -> bool:
+    """Return whether every column of one schema is in another one with the same type."""
+    return all(field.name in other.names and other.field(field.name).type == field.type for field in one)
+
+
+def _first(rows: pa.Table, positions: Mapping[str, int], number: int) -> dict[str, tuple[int, int]]:
+    """Return where partitions begin that an entry moves: at its first row of each, without one at the next to read."""
+    found = dict(positions)
+    if rows.num_rows:
+        first = rows.group_by(PARTITION).aggregate([(POSITION, "min")])
+        found |= dict(zip(first[PARTITION].to_pylist(), first[f"{POSITION}_min"].to_pylist(), strict=True))
+    return {partition: (position, number) for partition, position in found.items()}
 
 
 def _segment(path: Path) -> Segment:
