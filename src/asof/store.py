@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from asof.backends.formats import open_decoder
 from asof.backends.loading import open_online_store, open_registry, open_stream
+from asof.backends.local.deadletters import LocalDeadLetters
 from asof.backends.local.executor import LocalExecutor
 from asof.backends.local.expressions import LocalExpressions
 from asof.backends.local.folders import LocalFolders
@@ -31,6 +32,7 @@ from asof.services.apply import apply_plan, plan_changes
 from asof.services.backfill import Backfiller
 from asof.services.batches import Due, all_batches, find_batch, next_due_us, resolve_batch, run_due, views_over
 from asof.services.catalog import Catalog
+from asof.services.dead_letters import find_letter, list_letters, replay
 from asof.services.explain import Explainer, find_feature
 from asof.services.functions import FunctionLoader
 from asof.services.grid import grid_spine, known_entities
@@ -57,7 +59,7 @@ if TYPE_CHECKING:
     from asof.definitions.collection import Definition
     from asof.definitions.model_transforms import ModelTransform
     from asof.definitions.training import Split
-    from asof.interfaces import OfflineLog, OnlineStore, Registry
+    from asof.interfaces import DeadLetter, OfflineLog, OnlineStore, Registry
     from asof.interfaces.registry import Revision, Run
     from asof.plan.diff import Plan
     from asof.plan.lineage import Lineage
@@ -65,6 +67,7 @@ if TYPE_CHECKING:
     from asof.plan.selection import Selection
     from asof.plan.specs import FunctionSpec
     from asof.services.backfill import Backfilled
+    from asof.services.dead_letters import DeadLetters, Replayed
     from asof.services.explanation import Explanation
     from asof.services.grid import Instants
     from asof.services.ingest import Ingested
@@ -596,6 +599,51 @@ class FeatureStore:
         """
         return self.ingestor(source).push(rows)
 
+    def dead_letters(self, source: str, limit: int = 1000) -> DeadLetters:
+        """Return what a stream source could not take in: counts of all, and the newest ones without their values.
+
+        Args:
+            source: Its name.
+            limit: How many to list.
+
+        Raises:
+            NotFoundError: no such source.
+            DefinitionError: the source is no stream source.
+        """
+        stream_of(self.catalog().source(source))
+        return list_letters(self._letters().of(source), self.log.of(source), limit)
+
+    def dead_letter(self, source: str, id: str) -> DeadLetter:
+        """Return one dead letter with its original bytes, by the id that `dead_letters` lists.
+
+        Raises:
+            NotFoundError: no such source or id.
+            DefinitionError: the source is no stream source.
+        """
+        stream_of(self.catalog().source(source))
+        return find_letter(self._letters().of(source), self.log.of(source), source, id)
+
+    def replay_dead_letters(self, source: str, ids: Iterable[str] | None = None) -> Replayed:
+        """Decode dead letters again, as the source is defined now, take in what can be, and forget those.
+
+        They arrive now, after all that came before, oldest first. A letter counts once, whatever crashes when.
+
+        Args:
+            source: The source's name.
+            ids: Which ones. Default: all.
+
+        Raises:
+            NotFoundError: no such source or id.
+            DefinitionError: the source is no stream source.
+            ConflictError: somebody else replays them; what was taken until then stays taken.
+            UnsupportedOperationError: some are messages in a format that cannot be decoded here.
+        """
+        writer = self.ingestor(source)
+        return replay(writer.ingestor, self._letters().of(source), None if ids is None else list(ids))
+
+    def _letters(self) -> LocalDeadLetters:
+        return LocalDeadLetters(self.config.root / self.config.offline / "deadletter")
+
     def ingestor(self, source: str, *, with_history: bool = False) -> SourceWriter:
         """Return what takes rows of a stream source in, as of the newest revision; for servers and workers.
 
@@ -666,6 +714,7 @@ class FeatureStore:
             catalog,
             source,
             log=self.log,
+            letters=self._letters(),
             store=self.online,
             project=self.config.project,
             clock=self.clock,

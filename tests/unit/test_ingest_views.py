@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from asof.definitions import Definition
+    from asof.definitions.collection import Definition
 
     Project = Callable[..., FeatureStore]
 
@@ -172,8 +172,9 @@ def test_versions_with_and_without_event_ids_each_count_their_way(project: Proje
 
 @pytest.mark.filterwarnings(f"ignore::{RejectedRowsWarning.__module__}.RejectedRowsWarning")
 def test_an_event_without_the_key_of_a_later_view_does_not_use_its_id_up(project: Project) -> None:
-    shops = EventView("shops", entity=Entity("shop"), source=orders({**SCHEMA, "shop": "int64"}), features=[COUNT])
-    first = view(source=shops.source)
+    source = orders({**SCHEMA, "shop": "int64"})
+    shops = EventView("shops", entity=Entity("shop"), source=source, features=[COUNT])
+    first = view(source=source)
     store = project(first)
     store.push("orders", [row(1, shop=None)])
     apply(store, first, shops)

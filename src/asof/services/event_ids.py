@@ -12,7 +12,7 @@ from asof import _native, dtypes
 from asof.interfaces.online import Progress
 from asof.interfaces.scanner import DELETED, EVENT_TIME, ColumnRequest, ScanRequest
 from asof.plan.specs import Column
-from asof.services.arrivals import EVENT, KEYLESS, RETRACTION, sort_by_id
+from asof.services.arrivals import EVENT, KEYLESS, RETRACTION, key_columns, sort_by_id
 from asof.services.history import column, optional_column
 from asof.services.ingest import ids_key, ids_meaning
 
@@ -51,6 +51,8 @@ def fill_ids(
     there = store.generations(project).get(place)
     if source.event_id is None or (there is not None and there.meaning == meaning):
         return False
+    keys = key_columns(source, views)
+    dtype = next(c.dtype for c in source.columns if c.name == source.event_id)
     head = log.of(source.name).head()
     types = {one.name: one.dtype for one in source.columns}
     request = ScanRequest(
