@@ -428,9 +428,12 @@ class FeatureStore:
         self._training_sets().delete(name)
 
     def _training_sets(self) -> TrainingSets:
-        def engines(only: Mapping[str, Sequence[str]]) -> tuple[LocalScanner, LocalExecutor]:
+        def engines(
+            only: Mapping[str, Sequence[str]], entries: Mapping[str, int]
+        ) -> tuple[LocalScanner, LocalExecutor]:
             executor = LocalExecutor(self._state_dir("tmp"), self.config.memory_budget_bytes)
-            return self._scanner({}, self.config.memory_budget_bytes, executor.threads, only=only), executor
+            scanner = self._scanner({}, self.config.memory_budget_bytes, executor.threads, only=only, entries=entries)
+            return scanner, executor
 
         shelf = LocalFolders(self.config.root / self.config.offline / "training_sets")
         inputs = LocalInputs(self.config.root, self.config.root / self.config.offline / "batch")
@@ -443,6 +446,7 @@ class FeatureStore:
         threads: int,
         functions: Mapping[FunctionSpec, Callable[..., object]] | None = None,
         only: Mapping[str, Sequence[str]] | None = None,
+        entries: Mapping[str, int] | None = None,
     ) -> LocalScanner:
         quarantine = self.config.root / self.config.offline / "quarantine"
         return LocalScanner(
@@ -453,6 +457,7 @@ class FeatureStore:
             threads=threads,
             load=self._functions(functions).load,
             only=only,
+            entries=entries,
         )
 
     def _functions(self, given: Mapping[FunctionSpec, Callable[..., object]] | None = None) -> FunctionLoader:

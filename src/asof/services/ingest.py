@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 PUSHED = "push"
 """The partition of the rows that are pushed; its positions count them."""
+_IDS = "#ids"
 _COMPACT_EVERY = 64
 """After so many entries, files of the log are joined."""
 
@@ -336,7 +337,12 @@ class Ingestor:
 
 def ids_key(project: str, source: SourceSpec) -> ViewKey:
     """Return where the store keeps what is known of the event ids of a source."""
-    return ViewKey(project, f"{source.name}#ids", 0)
+    return ViewKey(project, f"{source.name}{_IDS}", 0)
+
+
+def ids_source(key: ViewKey) -> str | None:
+    """Return the source whose event ids a key of the store is about, None for a view."""
+    return key.view.removesuffix(_IDS) if key.view.endswith(_IDS) else None
 
 
 def _named(key: ViewKey) -> str:

@@ -104,7 +104,7 @@ def plan_prune(
     kept = {(e.name, e.version) for e in entries if e.kind == "view"} - deleted
     gone_items = {(item.kind, item.name, item.version) for item in items}
     sources = _sources(e for e in entries if (e.kind, e.name, e.version) not in gone_items)
-    ids = {ids_key(project, source) for source in sources}
+    ids = {ids_key(project, one) for one in sources if one.kind == "stream" and one.event_id is not None}
     storage = [key for key in online.generations(project) if (key.view, key.version) not in kept and key not in ids]
     gone_rows, kept_rows = unused_rows(published, sources, training_sets)
     return PrunePlan(
