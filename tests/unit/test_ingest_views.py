@@ -9,7 +9,7 @@ import pytest
 
 from asof import Count, Entity, EventView, FeatureService, FeatureStore, StreamSource, Sum
 from asof.clock import FixedClock, parse_instant
-from asof.errors import CorruptDataError, DefinitionError, RejectedRowsWarning, StoreError
+from asof.errors import CorruptDataError, DefinitionError, RejectedRowsWarning, SourceError, StoreError
 from asof.services.arrivals import Arrivals
 from asof.services.ingest import ids_key
 from asof.services.materialize import Materializer
@@ -246,3 +246,18 @@ def test_a_log_that_lost_its_newest_file_takes_nothing_more(project: Project, tm
         with pytest.raises(CorruptDataError, match=r"'orders' ends at entry 2, but entries up to 3 were taken in"):
             use()
     assert count(store) == 3
+
+
+@pytest.mark.parametrize("gone", [0, 1, 2])
+def test_training_and_materializing_name_a_file_of_the_log_that_is_damaged(
+    project: Project, tmp_path: Path, gone: int
+) -> None:
+    store = project(view())
+    for number in range(3):
+        store.push("orders", [row(number)])
+    file = sorted((tmp_path / ".asof/offline/log/orders").glob("*.parquet"))[gone]
+    content = file.read_bytes()
+    file.write_bytes(content[:20] + bytes(255 - byte for byte in content[20:60]) + content[60:])
+    for use in (store.materialize, lambda: trained(store, "spend", customer_id=1)):
+        with pytest.raises((SourceError, CorruptDataError), match=file.name):
+            use()

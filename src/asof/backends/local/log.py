@@ -128,15 +128,12 @@ class LocalSourceLog:
         self._head, self._path = head, target
         return head
 
-    def segments(self) -> list[Segment]:
-        """Return the files of the log, in order; none where nothing was appended."""
-        return segments(self._directory)
+    def segments(self, until: int = 0) -> list[Segment]:
+        """Return the files of the log, in order; none where nothing was appended.
 
-    def read(self, after: int, until: int) -> Iterator[tuple[int, pa.Table]]:
-        """Yield the rows of the entries after one sequence number and up to another, a few entries at a time."""
-        held: list[Segment] = []
-        size = 0
-        columns: pa.Schema | None = None
+        Raises:
+            CorruptDataError: one of them is missing, or they end before the entry `until`.
+        """
         found = segments(self._directory)
         end = found[-1].last if found else 0
         if end < until:
@@ -145,7 +142,14 @@ class LocalSourceLog:
                 why="Its newest files were deleted",
                 fix="Restore them from a backup.",
             )
-        for segment in found:
+        return found
+
+    def read(self, after: int, until: int) -> Iterator[tuple[int, pa.Table]]:
+        """Yield the rows of the entries after one sequence number and up to another, a few entries at a time."""
+        held: list[Segment] = []
+        size = 0
+        columns: pa.Schema | None = None
+        for segment in self.segments(until):
             if segment.last <= after or segment.first > until:
                 continue
             own = self._schema(segment)
