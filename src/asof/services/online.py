@@ -225,7 +225,9 @@ class OnlineReader:
             generations.append(found.generation)
         instant = self._instant(plan, generations, at_us, now_us)
         blocks = [
-            _block(view, found.values, instant, stale=is_stale(view.view, found.generation, max(now_us, instant)))
+            _block(
+                view, found.values, instant, stale=is_stale(view.view, found.generation, max(now_us, instant), instant)
+            )
             for view, found in zip(plan.views, reads, strict=True)
         ]
         if plan.on_demand is not None and given is not None:
