@@ -8,8 +8,8 @@ import rich_click as click
 
 from asof.cli.format import count, size
 from asof.cli.session import Session, json_option, pass_session
+from asof.definitions.streams import IDS_SUFFIX
 from asof.errors import InputError
-from asof.services.ingest import ids_source
 
 if TYPE_CHECKING:
     from asof.services.prune_batches import PublishedRows
@@ -43,8 +43,8 @@ def command(session: Session, services: tuple[str, ...], yes: bool) -> None:
     for item in plan.items:
         session.say(f"  - {item.kind:<8} {item.name}@{item.version}  {item.why}", "red")
     for key in plan.storage:
-        ids = ids_source(key)
-        stored = f"{key.view}@{key.version}" if ids is None else f"the event ids of {ids}"
+        ids = key.view.endswith(IDS_SUFFIX)
+        stored = f"the event ids of {key.view.removesuffix(IDS_SUFFIX)}" if ids else f"{key.view}@{key.version}"
         session.say(f"  - online storage of {stored}", "red")
     for rows in plan.batches:
         session.say(f"  - {_rows(rows)}  {rows.why}", "red")

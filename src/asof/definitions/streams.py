@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 STREAM_FORMATS = ("json", "avro", "protobuf")
 ARRIVED_AT = "__available_at"
 """The column of a stream source that says when each row arrived."""
+IDS_SUFFIX = "#ids"
+"""What follows a source's name in the name of the storage that holds what is known of its event ids."""
 
 
 @dataclass(frozen=True)

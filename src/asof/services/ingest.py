@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from asof import dtypes
-from asof.definitions.streams import ARRIVED_AT
+from asof.definitions.streams import ARRIVED_AT, IDS_SUFFIX
 from asof.errors import AsofError
 from asof.interfaces.log import PARTITION, POSITION
 from asof.interfaces.online import Progress, Update, ViewKey
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 PUSHED = "push"
 """The partition of the rows that are pushed; its positions count them."""
-_IDS = "#ids"
 _COMPACT_EVERY = 64
 """After so many entries, files of the log are joined."""
 
@@ -337,12 +336,7 @@ class Ingestor:
 
 def ids_key(project: str, source: SourceSpec) -> ViewKey:
     """Return where the store keeps what is known of the event ids of a source."""
-    return ViewKey(project, f"{source.name}{_IDS}", 0)
-
-
-def ids_source(key: ViewKey) -> str | None:
-    """Return the source whose event ids a key of the store is about, None for a view."""
-    return key.view.removesuffix(_IDS) if key.view.endswith(_IDS) else None
+    return ViewKey(project, f"{source.name}{IDS_SUFFIX}", 0)
 
 
 def _named(key: ViewKey) -> str:
