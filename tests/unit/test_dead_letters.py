@@ -14,7 +14,7 @@ import pytest
 
 from asof import Count, Entity, EventView, StreamSource, Sum
 from asof.clock import FixedClock, to_us
-from asof.errors import ConflictError, NotFoundError, UnsupportedOperationError
+from asof.errors import ConflictError, CorruptDataError, NotFoundError, UnsupportedOperationError
 from asof.interfaces import Decoded
 from asof.interfaces.deadletters import Replaying
 from asof.services.dead_letters import replay
@@ -350,3 +350,15 @@ def test_a_replay_that_the_log_does_not_have_is_forgotten(store: FeatureStore) -
     store.replay_dead_letters("orders")
     assert letters.replaying() is None
     assert store.dead_letters("orders").total == 1
+
+
+def test_files_that_are_no_dead_letters_are_named(store: FeatureStore) -> None:
+    store.push("orders", [row(ts=None)])
+    folder = store.config.root / ".asof" / "offline" / "deadletter" / "orders"
+    (folder / "replaying.json").write_text("torn", encoding="utf-8")
+    with pytest.raises(CorruptDataError, match=r"replaying\.json"):
+        store.replay_dead_letters("orders")
+    (folder / "replaying.json").unlink()
+    (folder / "000000000001.parquet").write_text("torn", encoding="utf-8")
+    with pytest.raises(CorruptDataError, match="does not hold dead letters"):
+        store.dead_letters("orders")

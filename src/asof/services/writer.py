@@ -47,13 +47,15 @@ class SourceWriter:
         """Take pushed rows in; see `FeatureStore.push`."""
         return self.ingestor.take_in(_batch(self.ingestor.source, rows))
 
-    def push_json(self, records: Sequence[Any]) -> Ingested:
+    def push_json(self, records: Sequence[Any], refused: Mapping[int, str] | None = None) -> Ingested:
         """Take pushed rows in that were decoded from JSON; see `json_rows.columns_of` for the forms of values.
 
         Args:
-            records: Objects; anything else is refused, by its position.
+            records: Objects; anything else is refused.
+            refused: Rows that are known to be refused, by their position, and why.
         """
-        return self.ingestor.take_in(json_batch(self.ingestor.source, records))
+        table, unfit = json_rows.columns_of(self.ingestor.source, records, refused)
+        return self.ingestor.take_in(Batch(table, refused=unfit, originals=_as_json(records)))
 
     def push_lines(self, lines: Sequence[bytes]) -> Ingested:
         """Take pushed rows in that are JSON texts; what is none is refused, and kept as it is."""
@@ -129,12 +131,6 @@ def open_writer(
 
 def _entry(generation: Generation) -> int:
     return generation.progress.entry if generation.progress is not None else 0
-
-
-def json_batch(source: SourceSpec, records: Sequence[Any]) -> Batch:
-    """Return rows that were decoded from JSON as they arrive."""
-    table, refused = json_rows.columns_of(source, records)
-    return Batch(table, refused=refused, originals=_as_json(records))
 
 
 def _batch(source: SourceSpec, rows: Any) -> Batch:
