@@ -70,7 +70,7 @@ if TYPE_CHECKING:
     from asof.services.dead_letters import DeadLetters, Replayed
     from asof.services.explanation import Explanation
     from asof.services.grid import Instants
-    from asof.services.ingest import Ingested
+    from asof.services.ingest import Ingested, Ingestor
     from asof.services.online import Keys
     from asof.services.overview import Description, Listed, Status
     from asof.services.prune import PrunePlan
@@ -115,7 +115,7 @@ class FeatureStore:
         self._checked_at_s = 0.0
         self._temporary: str | None = None
         self._expressions = LocalExpressions()
-        self._writers: dict[str, tuple[Catalog, SourceWriter]] = {}
+        self._writers: dict[tuple[str, bool], tuple[Catalog, SourceWriter]] = {}
 
     @classmethod
     def temporary(cls, *, clock: Clock | None = None) -> FeatureStore:
@@ -665,10 +665,10 @@ class FeatureStore:
         """
         catalog = self.catalog()
         with self._lock:
-            found = self._writers.get(source)
+            found = self._writers.get((source, with_history))
             if found is None or found[0] is not catalog:
                 writer = self._open_writer(catalog, source, with_history=with_history)
-                found = self._writers[source] = catalog, writer
+                found = self._writers[source, with_history] = catalog, writer
             return found[1]
 
     def stream(
@@ -728,7 +728,13 @@ class FeatureStore:
             materializer=self._materializer(scanner, executor),
             threads=executor.threads,
             with_history=with_history,
+            renew=lambda: self._renewed(source),
         )
+
+    def _renewed(self, source: str) -> Ingestor:
+        with self._lock:
+            self._checked_at_s = float("-inf")
+        return self.ingestor(source).ingestor
 
     def _arrivals(self, frames: Mapping[str, Any]) -> LocalScanner:
         """Return a scanner of rows that arrive; what it sets apart is in the log, where history sets it apart, too."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from asof import Count, Entity, EventView, FeatureService, FeatureStore, StreamSource, Sum
+from asof import Count, Entity, EventView, FeatureService, FeatureStore, FileSource, StreamSource, Sum
 from asof.clock import FixedClock, parse_instant
 from asof.errors import CorruptDataError, DefinitionError, RejectedRowsWarning, SourceError, StoreError
 from asof.services.arrivals import Arrivals
@@ -261,3 +263,24 @@ def test_training_and_materializing_name_a_file_of_the_log_that_is_damaged(
     for use in (store.materialize, lambda: trained(store, "spend", customer_id=1)):
         with pytest.raises((SourceError, CorruptDataError), match=file.name):
             use()
+
+
+def test_a_push_reaches_views_that_somebody_else_applied_a_moment_ago(project: Project) -> None:
+    """Before this process has looked at the registry again."""
+    store = project(view())
+    store.push("orders", [row(1)])
+    other = project(view(), view("second"))
+    other.materialize("second")
+    assert not store.push("orders", [row(2)]).behind
+    assert count(other, "second") == 2
+
+
+def test_what_reads_topics_begins_views_that_a_push_left_out(project: Project, tmp_path: Path) -> None:
+    """A push leaves those over a source with history for `materialize`."""
+    pq.write_table(pa.Table.from_pylist([row(1, ts=datetime(2026, 1, 30, 23, tzinfo=UTC))]), tmp_path / "old.parquet")
+    history = FileSource("old", path="old.parquet", event_time="ts")
+    source = StreamSource("orders", event_time="ts", history=history, handover="2026-01-30T23:30:00Z")
+    store = project(view(source=source))
+    store.push("orders", [row(2, ts="2026-01-30T23:45:00Z")])
+    assert store.ingestor("orders", with_history=True).begun
+    assert count(store) == 2

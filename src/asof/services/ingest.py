@@ -23,7 +23,7 @@ from asof.services.letters import compose
 from asof.services.log_end import require_log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from asof.clock import Clock
@@ -109,6 +109,8 @@ class Ingestor:
         scanner: MakeScanner,
         threads: int,
         unbegun: Mapping[ViewKey, AsofError] | None = None,
+        known: Collection[ViewKey] | None = None,
+        renew: Callable[[], Ingestor] | None = None,
     ) -> None:
         """Serve a source and the versions of views over it; those that are not in the store are left out.
 
@@ -123,6 +125,9 @@ class Ingestor:
             scanner: Makes a scanner that reads frames by the name of their source.
             threads: For the kernel.
             unbegun: Views that are not in the store because they cannot be materialized, and why.
+            known: All versions of views over any source; where the store has others that take arrivals, somebody has
+                applied since, and
+            renew: gives what knows of those.
         """
         self.source = source
         self._views = {ViewKey(project, view.name, view.version): view for view in views}
@@ -138,6 +143,9 @@ class Ingestor:
         self._scanner = scanner
         self._threads = threads
         self._unbegun = dict(unbegun or {})
+        self._known = None if known is None else frozenset(known)
+        self._renew = renew
+        self._outdated = False
         self._compiled: dict[ViewKey, Arrivals] = {}
 
     @property
@@ -164,6 +172,12 @@ class Ingestor:
         Raises:
             StoreError, StoreFullError: nothing was kept, or all of it: the same batch can be given again.
         """
+        found = self._take_in(batch, keep_refused)
+        if self._outdated and self._renew is not None and (newer := self._renew()) is not self:
+            return replace(found, behind=newer.catch_up())
+        return found
+
+    def _take_in(self, batch: Batch, keep_refused: KeepRefused | None) -> Ingested:
         with self.turn():
             head = self._log.head()
             behind = self._catch_up(head)
@@ -214,6 +228,11 @@ class Ingestor:
     def _current(self) -> dict[ViewKey, Generation]:
         """Return the generations that take arrivals, of views and of ids."""
         found = self._store.generations(self._project)
+        if self._known is not None:
+            self._outdated = any(
+                one.progress is not None and key not in self._known and not key.view.endswith(IDS_SUFFIX)
+                for key, one in found.items()
+            )
         wanted = {*self._views} if self.source.event_id is None else {*self._views, self._ids}
         return {
             key: one

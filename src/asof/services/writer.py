@@ -78,11 +78,13 @@ def open_writer(
     materializer: Materializer,
     threads: int,
     with_history: bool = False,
+    renew: Callable[[], Ingestor] | None = None,
 ) -> SourceWriter:
     """Make a source ready to be written.
 
     Args:
         with_history: Materialize also views over a source with history, which reads all of that.
+        renew: Gives the ingestor of the registry as it is now.
 
     Raises:
         NotFoundError: no such source.
@@ -125,6 +127,8 @@ def open_writer(
         scanner=arrivals,
         threads=threads,
         unbegun=unbegun,
+        known=[ViewKey(project, view.name, view.version) for view in every],
+        renew=renew,
     )
     return SourceWriter(ingestor, tuple(begun))
 
