@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from asof import Count, Entity, EventView, FeatureService, FeatureStore, FileSource, StreamSource, Sum
+from asof.backends.lmdb.writer import LmdbWriter
 from asof.clock import FixedClock, parse_instant
 from asof.errors import CorruptDataError, DefinitionError, RejectedRowsWarning, SourceError, StoreError
 from asof.services.arrivals import Arrivals
@@ -284,3 +285,25 @@ def test_what_reads_topics_begins_views_that_a_push_left_out(project: Project, t
     store.push("orders", [row(2, ts="2026-01-30T23:45:00Z")])
     assert store.ingestor("orders", with_history=True).begun
     assert count(store) == 2
+
+
+def test_an_older_version_can_be_rebuilt_while_rows_without_its_ids_arrive(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = view()
+    store = project(old, FeatureService("fraud", features=[old]))
+    store.push("orders", [row(1), row(1)])
+    new = view(source=orders({name: dtype for name, dtype in SCHEMA.items() if name != "id"}, event_id=None))
+    apply(store, new, FeatureService("fraud", features=[new]))
+    store.push("orders", [row(2)])
+    put, left = LmdbWriter.put, [row(3)]
+
+    def pushing(writer: LmdbWriter, *given: Any) -> None:
+        put(writer, *given)
+        if left:
+            store.push("orders", [left.pop()])
+
+    monkeypatch.setattr(LmdbWriter, "put", pushing)
+    with pytest.warns(RejectedRowsWarning, match="event id is null"):
+        store.materialize("spend@1")
+    assert (count(store), count(store, version=2)) == (1, 4)

@@ -282,6 +282,8 @@ def key_columns(source: SourceSpec, views: Iterable[ViewSpec]) -> list[str]:
 
 def newest_us(rows: pa.Table, source: SourceSpec) -> int | None:
     """Return the newest event time of some rows, in microseconds; None of none."""
+    if source.event_time not in rows.column_names:  # of another version of the source
+        return None
     times = rows.column(source.event_time).cast(pa.timestamp("us", "UTC")).cast(pa.int64())
     newest: int | None = pc.max(times).as_py()
     return newest
