@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from asof.services.dead_letters import DeadLetters, Replayed
     from asof.services.explanation import Explanation
     from asof.services.grid import Instants
-    from asof.services.ingest import Ingested
+    from asof.services.ingest import Ingested, Ingestor
     from asof.services.online import Keys, OnlineFeatures
     from asof.services.overview import Description, Listed, Status
     from asof.services.prune import PrunePlan
@@ -521,11 +521,17 @@ class FeatureStore(Wiring):
         """
         catalog = self.catalog()
         with self._lock:
-            found = self._writers.get(source)
+            found = self._writers.get((source, with_history))
             if found is None or found[0] is not catalog:
-                writer = self._open_writer(catalog, source, with_history=with_history)
-                found = self._writers[source] = catalog, writer
+                writer = self._open_writer(catalog, source, with_history=with_history, renew=self._renewed)
+                found = self._writers[source, with_history] = catalog, writer
             return found[1]
+
+    def _renewed(self, source: str) -> Ingestor:
+        """Return what takes rows of a source in, as of the registry's newest revision, however fresh that is."""
+        with self._lock:
+            self._checked_at_s = float("-inf")
+        return self.ingestor(source).ingestor
 
     def stream(
         self,

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from asof.plan.specs import SourceSpec
 
-_VIEWS = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
-
 
 @dataclass(frozen=True)
 class Admitted:
@@ -59,8 +57,11 @@ def admit(
         if field.name not in rows.column_names:
             columns.append(pa.nulls(rows.num_rows, field.type))
             continue
-        given = rows.column(field.name).combine_chunks()
-        columns.append(_converted(field, given if isinstance(given, pa.Array) else given.chunk(0), refused))
+        parts, done = [], 0
+        for chunk in rows.column(field.name).chunks:
+            parts.append(_converted(field, _plain(chunk), refused, done))
+            done += len(chunk)
+        columns.append(pa.chunked_array(parts, field.type))
     table = pa.Table.from_arrays(columns, schema=row_schema(source))
     for bad, reason in _rules(source, table, now_us, handover_us):
         for row in pc.indices_nonzero(bad.fill_null(False)).to_pylist():
@@ -115,24 +116,33 @@ def _rules(
     return rules
 
 
-def _converted(field: pa.Field, values: pa.Array, refused: dict[int, str]) -> pa.Array:
-    """Return values in the type of a column, losing nothing; of those that do not fit, say why and give null."""
+def _plain(values: pa.Array) -> pa.Array:
+    """Return the values of a dictionary, as of a categorical column, and texts and bytes in one piece."""
     if pa.types.is_dictionary(values.type):
         values = _plain(values.dictionary).take(values.indices)
-    values = _plain(values)
+    if pa.types.is_string_view(values.type):
+        return values.cast(pa.string())
+    return values.cast(pa.binary()) if pa.types.is_binary_view(values.type) else values
+
+
+def _converted(field: pa.Field, values: pa.Array, refused: dict[int, str], first: int) -> pa.Array:
+    """Return values in the type of a column, losing nothing; of those that do not fit, say why and give null.
+
+    Where some do not, halves are tried, so few of them among many cost little. `first` is the row of the first value.
+    """
     if values.type == field.type:
         return values
     try:
         return _cast(values, field.type)
-    except (pa.ArrowException, SchemaError):
-        found: list[pa.Array] = []
-        for row in range(len(values)):
-            try:
-                found.append(_cast(values.slice(row, 1), field.type))
-            except (pa.ArrowException, SchemaError) as error:
-                refused.setdefault(row, f"column {field.name!r} is no {dtypes.from_arrow(field.type)}: {error}")
-                found.append(pa.nulls(1, field.type))
-        return pa.concat_arrays(found) if found else pa.nulls(0, field.type)
+    except (pa.ArrowException, SchemaError) as error:
+        if len(values) == 1:
+            refused.setdefault(first, f"column {field.name!r} is no {dtypes.from_arrow(field.type)}: {error}")
+            return pa.nulls(1, field.type)
+        if not len(values):
+            return pa.nulls(0, field.type)
+        half = len(values) // 2
+        low = _converted(field, values.slice(0, half), refused, first)
+        return pa.concat_arrays([low, _converted(field, values.slice(half), refused, first + half)])
 
 
 def _cast(values: pa.Array, wanted: pa.DataType) -> pa.Array:
@@ -151,11 +161,6 @@ def _cast(values: pa.Array, wanted: pa.DataType) -> pa.Array:
     if pa.types.is_integer(have) and pa.types.is_temporal(wanted):
         raise SchemaError("it is a number, not a time")
     return values.cast(wanted)
-
-
-def _plain(values: pa.Array) -> pa.Array:
-    """Return views of text or bytes, as Polars has them, as what every function takes."""
-    return values.cast(plain) if (plain := _VIEWS.get(values.type)) is not None else values
 
 
 def _is_text(arrow: pa.DataType) -> bool:

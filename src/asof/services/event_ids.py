@@ -41,6 +41,8 @@ def fill_ids(
 ) -> bool:
     """Write what is known of all ids so far, unless the store has it of this meaning; return whether it was written.
 
+    What the store has is of no use any more where the source has other ids, or a view other join keys.
+
     Raises:
         StoreError, StoreFullError: nothing was switched in.
     """
@@ -49,9 +51,9 @@ def fill_ids(
     there = store.generations(project).get(place)
     if source.event_id is None or (there is not None and there.meaning == meaning):
         return False
-    head = log.of(source.name).head()
-    dtype = next(c.dtype for c in source.columns if c.name == source.event_id)
     keys = key_columns(source, views)
+    dtype = next(c.dtype for c in source.columns if c.name == source.event_id)
+    head = log.of(source.name).head()
     types = {one.name: one.dtype for one in source.columns}
     request = ScanRequest(
         source=msgspec.structs.replace(source, max_skew_us=None),

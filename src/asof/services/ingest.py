@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from asof import dtypes
 from asof.definitions.streams import ARRIVED_AT, IDS_SUFFIX
 from asof.errors import AsofError
 from asof.interfaces.log import PARTITION, POSITION
@@ -19,9 +20,10 @@ from asof.services.arrivals import Arrivals, Pairs, arrived_us, key_columns, new
 from asof.services.door import admit
 from asof.services.history import column
 from asof.services.letters import compose
+from asof.services.log_end import require_log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from asof.clock import Clock
@@ -106,6 +108,9 @@ class Ingestor:
         clock: Clock,
         scanner: MakeScanner,
         threads: int,
+        unbegun: Mapping[ViewKey, AsofError] | None = None,
+        known: Collection[ViewKey] | None = None,
+        renew: Callable[[], Ingestor] | None = None,
     ) -> None:
         """Serve a source and the versions of views over it; those that are not in the store are left out.
 
@@ -119,6 +124,10 @@ class Ingestor:
             clock: Says when rows arrive.
             scanner: Makes a scanner that reads frames by the name of their source.
             threads: For the kernel.
+            unbegun: Views that are not in the store because they cannot be materialized, and why.
+            known: All versions of views over any source; where the store has others that take arrivals, somebody has
+                applied since, and
+            renew: gives what knows of those.
         """
         self.source = source
         self._views = {ViewKey(project, view.name, view.version): view for view in views}
@@ -133,6 +142,10 @@ class Ingestor:
         self._clock = clock
         self._scanner = scanner
         self._threads = threads
+        self._unbegun = dict(unbegun or {})
+        self._known = None if known is None else frozenset(known)
+        self._renew = renew
+        self._outdated = False
         self._compiled: dict[ViewKey, Arrivals] = {}
 
     @property
@@ -159,6 +172,12 @@ class Ingestor:
         Raises:
             StoreError, StoreFullError: nothing was kept, or all of it: the same batch can be given again.
         """
+        found = self._take_in(batch, keep_refused)
+        if self._outdated and self._renew is not None and (newer := self._renew()) is not self:
+            return replace(found, behind=newer.catch_up())
+        return found
+
+    def _take_in(self, batch: Batch, keep_refused: KeepRefused | None) -> Ingested:
         with self.turn():
             head = self._log.head()
             behind = self._catch_up(head)
@@ -182,7 +201,12 @@ class Ingestor:
             self._store.announce(list(self._current()), start_us)
             at_us = max(self._clock.now_us(), start_us) + 1  # later than any read that saw no announcement
             rows = _logged(admitted.rows, fresh, admitted.index, head, at_us)
-            after = self._log.append(head, rows, moved, at_us)
+            try:
+                after = self._log.append(head, rows, moved, at_us)
+            except AsofError:
+                with suppress(AsofError):  # reads need not wait for what was not kept
+                    self._catch_up(self._log.head())
+                raise
             behind = {**behind, **self._apply(rows, head.sequence, after.sequence, at_us)}
             if after.sequence % _COMPACT_EVERY == 0:
                 with suppress(AsofError):  # the rows are kept and shown; joining files can wait
@@ -197,26 +221,19 @@ class Ingestor:
     def note_checked(self) -> None:
         """Note in the progress of views that they hold all that has arrived by now."""
         with self.turn():
-            head, now_us = self._log.head(), self._clock.now_us()
-            updates = [
-                Update(
-                    view=key,
-                    generation=one.number,
-                    entry=head.sequence,
-                    keys=none().keys,
-                    values=none().values,
-                    instant_us=0,
-                    progress=replace(progress, checked_at_us=now_us, pending_us=None),
-                )
-                for key, one in self._current().items()
-                if (progress := one.progress) is not None and progress.entry == head.sequence
-            ]
-            self._store.update(updates)
+            head = self._log.head()
+            self._catch_up(head)
+            self._settle(head, self._current(), self._clock.now_us())
 
     def _current(self) -> dict[ViewKey, Generation]:
         """Return the generations that take arrivals, of views and of ids."""
         found = self._store.generations(self._project)
-        wanted = {*self._views, self._ids}
+        if self._known is not None:
+            self._outdated = any(
+                one.progress is not None and key not in self._known and not key.view.endswith(IDS_SUFFIX)
+                for key, one in found.items()
+            )
+        wanted = {*self._views} if self.source.event_id is None else {*self._views, self._ids}
         return {
             key: one
             for key, one in found.items()
@@ -226,73 +243,105 @@ class Ingestor:
         }
 
     def _catch_up(self, head: LogHead) -> dict[str, AsofError]:
-        behind: dict[str, AsofError] = {}
+        current = self._current()
+        require_log(self.source.name, head, current)
+        behind = {_named(key): error for key, error in self._unbegun.items() if key not in current}
         for _ in range(2 + len(self._views)):
             late = {
                 key: one.progress.entry
-                for key, one in self._current().items()
-                if one.progress is not None
-                and one.progress.entry < head.sequence
-                and f"{key.view}@{key.version}" not in behind
+                for key, one in current.items()
+                if one.progress is not None and one.progress.entry < head.sequence and _named(key) not in behind
             }
             if not late:
                 break
             after = min(late.values())
             for until, rows in self._log.read(after, head.sequence):
-                behind |= self._apply(
-                    rows, after, until, head.last_us if (at_us := arrived_us(rows)) is None else at_us
-                )
+                at_us = head.last_us if (arrived := arrived_us(rows)) is None else arrived
+                behind |= self._apply(rows, after, until, at_us, more=until < head.sequence)
                 after = until
+            current = self._current()
+        self._settle(head, current)
         return behind
 
-    def _apply(self, rows: pa.Table, after: int, until: int, at_us: int) -> dict[str, AsofError]:
-        """Take the rows of the entries after one and up to another into every view that has come that far."""
+    def _settle(self, head: LogHead, current: Mapping[ViewKey, Generation], checked_at_us: int | None = None) -> None:
+        """Note of the views that hold the whole log that nothing is on its way to them, which its holder knows."""
+        updates = []
+        for key, one in current.items():
+            progress = one.progress
+            if progress is None or progress.entry != head.sequence:
+                continue
+            checked_us = progress.checked_at_us if checked_at_us is None else checked_at_us
+            settled = replace(progress, checked_at_us=checked_us, pending_us=None)
+            if settled != progress:
+                nothing = none()
+                updates.append(
+                    Update(key, one.number, head.sequence, nothing.keys, nothing.values, one.instant_us, settled)
+                )
+        if updates:
+            self._store.update(updates)
+
+    def _apply(self, rows: pa.Table, after: int, until: int, at_us: int, *, more: bool = False) -> dict[str, AsofError]:
+        """Take the rows of the entries after one and up to another into every view that has come that far.
+
+        With `more` to come, what is on its way stays so.
+        """
         current = self._current()
         ready = {key: one for key, one in current.items() if one.progress is not None and one.progress.entry == after}
         updates: list[Update] = []
         failed: dict[str, AsofError] = {}
-        found = None
+        found: Sorted | None = None
         if self._ids in ready:
             keys = key_columns(self.source, self._views.values())
             found = sort_by_id(self.source, rows, self._get(self._ids), keys)
-            updates.append(self._update(self._ids, ready.pop(self._ids), until, found.marks, rows, at_us))
+            updates.append(self._update(self._ids, ready.pop(self._ids), until, found.marks, rows, at_us, more=more))
         for key, generation in ready.items():
-            view = self._views[key]
             instant_us = max(at_us, generation.instant_us)
             try:
-                pairs = self._pairs(key, rows, found, until, instant_us)
+                pairs = self._changed(key, rows, found, until, instant_us)
             except AsofError as error:
-                failed[view.key] = error
+                failed[_named(key)] = error
                 continue
-            updates.append(self._update(key, generation, until, pairs, rows, instant_us))
+            updates.append(self._update(key, generation, until, pairs, rows, instant_us, more=more))
         self._store.update(updates)
         return failed
 
-    def _pairs(self, key: ViewKey, rows: pa.Table, found: Sorted | None, until: int, instant_us: int) -> Pairs:
-        """Return what rows change in a view; `found` tells which of them count for the source as newly defined."""
-        view, arrivals = self._views[key], self._arrivals(key)
-        if view.kind != "event" or view.source.event_id is None:
-            return arrivals.take_in(rows, self._get(key), instant_us)
+    def _changed(self, key: ViewKey, rows: pa.Table, found: Sorted | None, until: int, instant_us: int) -> Pairs:
+        """Return what rows change in a view; `found` says which of them count, where that is known as of before them.
+
+        Where it is not, because what is known of ids is that of another moment or of another version of the source, the
+        entities of all their ids are counted anew.
+        """
+        view, arrivals, get = self._views[key], self._arrivals(key), self._get(key)
+        event_id = view.source.event_id
+        if view.kind != "event" or event_id is None:
+            return arrivals.take_in(rows, get, instant_us)
         if found is None or (view.source != self.source and meaning_hash(view.source) != self._meaning):
-            # What is known of ids is that of another version of the source, or of another moment.
-            if view.source.event_id not in rows.column_names:
+            if event_id not in rows.column_names:
                 return none()
-            return arrivals.recount(pc.unique(column(rows, view.source.event_id)), until, instant_us)
-        pairs = arrivals.take_in(found.fresh, self._get(key), instant_us)
-        if found.touched is None:
-            return pairs
-        return over(pairs, arrivals.recount(found.touched, until, instant_us))
+            return arrivals.recount(pc.unique(column(rows, event_id).drop_null()), until, instant_us)
+        pairs = arrivals.take_in(found.fresh, get, instant_us)
+        touched = found.repeated if arrivals.computes_keys else found.touched
+        return pairs if touched is None else over(pairs, arrivals.recount(touched, until, instant_us))
 
     def _update(
-        self, key: ViewKey, generation: Generation, until: int, pairs: Pairs, rows: pa.Table, at_us: int
+        self,
+        key: ViewKey,
+        generation: Generation,
+        until: int,
+        pairs: Pairs,
+        rows: pa.Table,
+        at_us: int,
+        *,
+        more: bool,
     ) -> Update:
         before = generation.progress
         entry = before.entry if before is not None else 0
         newest = newest_us(rows, self.source)
         if before is not None and before.newest_us is not None:
             newest = before.newest_us if newest is None else max(newest, before.newest_us)
+        pending = before.pending_us if more and before is not None else None
         due_us = before.due_us if before is not None else None
-        progress = Progress(entry=until, updated_at_us=at_us, checked_at_us=at_us, newest_us=newest, due_us=due_us)
+        progress = Progress(until, at_us, at_us, newest, pending, due_us)
         return Update(key, generation.number, entry, pairs.keys, pairs.values, at_us, progress)
 
     def _get(self, key: ViewKey) -> Callable[[Sequence[bytes]], Sequence[bytes | None]]:
@@ -309,9 +358,14 @@ def ids_key(project: str, source: SourceSpec) -> ViewKey:
     return ViewKey(project, f"{source.name}{IDS_SUFFIX}", 0)
 
 
+def _named(key: ViewKey) -> str:
+    return f"{key.view}@{key.version}"
+
+
 def ids_meaning(source: SourceSpec, views: Iterable[ViewSpec]) -> str:
-    """Return what the marks of event ids depend on: the meaning of the source, and which of its columns are keys."""
-    return ",".join([meaning_hash(source), *key_columns(source, views)])
+    """Return what the marks of event ids depend on: the source, the type of its ids, and which columns are keys."""
+    dtype = next((one.dtype for one in source.columns if one.name == source.event_id), "")
+    return ",".join([meaning_hash(source), dtypes.key_type(dtype) or dtype, *key_columns(source, views)])
 
 
 def _fresh(batch: Batch, head: LogHead) -> tuple[Batch, pa.Array | None]:

@@ -22,6 +22,7 @@ from asof.services.arrivals import Arrivals
 from asof.services.everything import kernel_keys
 from asof.services.filling import Filling
 from asof.services.history import column, one_batch, optional_column, warn_rejected
+from asof.services.log_end import require_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -100,6 +101,8 @@ class Materializer:
         build, columns = self._events(view) if view.kind == "event" else self._states(view)
         streamed = view.source.kind == "stream"
         head = self._log.of(view.source.name).head() if streamed else LogHead()
+        if streamed:
+            self._require_log(view)
         instant_us = max(instant_us, head.last_us) if streamed else instant_us
         request = ScanRequest(
             source=view.source,
@@ -142,6 +145,11 @@ class Materializer:
             rows=counted.rows,
             seconds=time.perf_counter() - started,
         )
+
+    def _require_log(self, view: ViewSpec) -> None:
+        key = ViewKey(self._project, view.name, view.version)
+        there = {k: one for k, one in self._store.generations(self._project).items() if k == key}
+        require_log(view.source.name, self._log.of(view.source.name).head(), there)
 
     def _events(self, view: ViewSpec) -> tuple[_Build, tuple[ColumnRequest, ...]]:
         program = compile_events(view, view.features)

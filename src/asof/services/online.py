@@ -261,7 +261,7 @@ class OnlineReader:
         if plan.missing is not None:
             blocks += plan.missing.blocks(fetched.values, blocks, instant, lambda row: _in_words(plan, keys, row))
         for position, (view, generation) in enumerate(zip(plan.views, generations, strict=True)):
-            if is_stale(view.view, generation, max(fetched.now_us, instant)):
+            if is_stale(view.view, generation, max(fetched.now_us, instant), instant):
                 for block in (position, *(plan.missing.blocks_of(position) if plan.missing is not None else ())):
                     blocks[block] = blocks[block].stale()
         return OnlineFeatures(plan.shape.answer(blocks), plan, generations, instant)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from asof.errors import InputError
+from asof.errors import AsofError, CorruptDataError, InputError, StoreError
 from asof.interfaces.online import ViewKey
 from asof.plan.specs import ViewSpec
 from asof.plan.streams import stream_of
@@ -78,11 +78,13 @@ def open_writer(
     materializer: Materializer,
     threads: int,
     with_history: bool = False,
+    renew: Callable[[], Ingestor] | None = None,
 ) -> SourceWriter:
     """Make a source ready to be written.
 
     Args:
         with_history: Materialize also views over a source with history, which reads all of that.
+        renew: Gives the ingestor of the registry as it is now.
 
     Raises:
         NotFoundError: no such source.
@@ -101,7 +103,19 @@ def open_writer(
         chosen = []
     if stream.positions is not None:  # what was built before the log began holds what the log brings again
         chosen += [view for view in views if (one := there.get(keys[view.key])) and not _entry(one)]
-    begun = [materializer.run(view, clock.now_us()) for view in chosen]
+    begun = []
+    unbegun: dict[ViewKey, AsofError] = {}
+    for view in chosen:
+        key = keys[view.key]
+        try:
+            begun.append(materializer.run(view, clock.now_us()))
+        except (StoreError, CorruptDataError):
+            raise
+        except AsofError as error:  # one view's trouble is not that of the others
+            if key in there:  # it would hold rows twice
+                raise
+            if key not in store.generations(project):  # else somebody else was faster
+                unbegun[key] = error
     ingestor = Ingestor(
         spec,
         views,
@@ -112,6 +126,9 @@ def open_writer(
         clock=clock,
         scanner=arrivals,
         threads=threads,
+        unbegun=unbegun,
+        known=[ViewKey(project, view.name, view.version) for view in every],
+        renew=renew,
     )
     return SourceWriter(ingestor, tuple(begun))
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,6 +32,8 @@ JOIN_FILES = 64
 _JOIN_BYTES = 128 * 2**20
 _READ_BYTES = 64 * 2**20
 _GRACE_S = 3600.0
+_LISTINGS = 3
+_REMOVED, _JOINING = ".removed", ".joining"
 
 
 class _Meta(msgspec.Struct, frozen=True):
@@ -77,6 +81,7 @@ class LocalSourceLog:
         self._source = source
         self._head = LogHead()
         self._path: Path | None = None
+        self._seen: int | None = None
 
     def head(self) -> LogHead:
         """Return where the log ends now."""
@@ -85,16 +90,16 @@ class LocalSourceLog:
             while (path := self._file(known + 1, known + 1)).exists():
                 known += 1
                 self._path = path
-            if known > self._head.sequence:
-                self._head = self._read_head(Segment(self._path, known, known))
-            return self._head
+            if self._removed() == self._seen:  # else what follows may be in larger files only
+                if known > self._head.sequence:
+                    self._head = self._read_head(Segment(self._path, known, known))
+                return self._head
+        self._seen = self._removed()
         found = segments(self._directory)
         if not found:
-            return LogHead()
-        newest = found[-1]
-        self._head = self._read_head(newest)
-        # Of a joined file's successors the first may be gone, joined as well, while the file is still there.
-        self._path = newest.path if newest.first == newest.last else None
+            self._head, self._path = LogHead(), None
+            return self._head
+        self._head, self._path = self._read_head(found[-1]), found[-1].path
         return self._head
 
     def append(self, after: LogHead, rows: pa.Table, positions: Mapping[str, int], at_us: int) -> LogHead:
@@ -109,10 +114,13 @@ class LocalSourceLog:
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
             with replacing(target, leftovers=number % JOIN_FILES == 1) as temporary:
-                pq.write_table(table, temporary, compression="lz4", use_dictionary=False)
+                pq.write_table(table, temporary, compression="lz4", use_dictionary=False, write_page_checksum=True)
                 _sync(temporary)
                 os.link(temporary, target)  # which, unlike a rename, fails where somebody was faster
             _sync(self._directory)
+            if self._removed() != self._seen and all(one.path != target for one in segments(self._directory)):
+                target.unlink()  # the entry of this number was joined with others long ago
+                raise self._lost(number)
         except FileExistsError as error:
             raise self._lost(number) from error
         except OSError as error:
@@ -120,16 +128,28 @@ class LocalSourceLog:
         self._head, self._path = head, target
         return head
 
-    def segments(self) -> list[Segment]:
-        """Return the files of the log, in order; none where nothing was appended."""
-        return segments(self._directory)
+    def segments(self, until: int = 0) -> list[Segment]:
+        """Return the files of the log, in order; none where nothing was appended.
+
+        Raises:
+            CorruptDataError: one of them is missing, or they end before the entry `until`.
+        """
+        found = segments(self._directory)
+        end = found[-1].last if found else 0
+        if end < until:
+            raise CorruptDataError(
+                f"The log of {self._source!r} ends at entry {end}, before entry {until}, which was there",
+                why="Its newest files were deleted",
+                fix="Restore them from a backup.",
+            )
+        return found
 
     def read(self, after: int, until: int) -> Iterator[tuple[int, pa.Table]]:
         """Yield the rows of the entries after one sequence number and up to another, a few entries at a time."""
         held: list[Segment] = []
         size = 0
         columns: pa.Schema | None = None
-        for segment in segments(self._directory):
+        for segment in self.segments(until):
             if segment.last <= after or segment.first > until:
                 continue
             own = self._schema(segment)
@@ -137,7 +157,7 @@ class LocalSourceLog:
                 yield held[-1].last, self._tables(held, after, until)
                 held, size = [], 0
             held.append(segment)
-            size += segment.path.stat().st_size
+            size += self._size(segment)
             columns = own
         if held:
             yield min(held[-1].last, until), self._tables(held, after, until)
@@ -148,9 +168,14 @@ class LocalSourceLog:
         A row is written anew once per level, so a few times in all. A file that was joined stays for an hour, for those
         who are reading it.
         """
-        gone = self._remove_joined()
-        while run := self._next_run():
-            self._join(run)
+        if not self._directory.is_dir():
+            return 0
+        with _alone(self._directory / _JOINING) as mine:
+            if not mine:  # two who join would make files that overlap
+                return 0
+            gone = self._remove_joined()
+            while run := self._next_run():
+                self._join(run)
         return gone
 
     def _next_run(self) -> list[Segment]:
@@ -159,7 +184,7 @@ class LocalSourceLog:
         size = 0
         columns: pa.Schema | None = None
         for segment in segments(self._directory):
-            bytes_ = segment.path.stat().st_size
+            bytes_ = self._size(segment)
             if len(run) == JOIN_FILES or (len(run) > 1 and size + bytes_ > _JOIN_BYTES):
                 return run
             own = self._schema(segment)
@@ -179,9 +204,9 @@ class LocalSourceLog:
         schema = schema.with_metadata({_META: schema.metadata[_META]})
         try:
             with replacing(target) as temporary:
-                with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+                with pq.ParquetWriter(temporary, schema, compression="zstd", write_page_checksum=True) as writer:
                     for segment in run:
-                        writer.write_table(conform(pq.read_table(segment.path), schema))
+                        writer.write_table(conform(self._table(segment), schema))
                 _sync(temporary)
             _sync(self._directory)
         except OSError as error:
@@ -190,44 +215,64 @@ class LocalSourceLog:
     def _remove_joined(self) -> int:
         """Delete files whose rows are in a larger one, once nobody can be reading them any more."""
         kept = {segment.path for segment in segments(self._directory)}
-        gone = 0
+        joined = []
         for path in sorted(self._directory.glob(f"[0-9]*{_SUFFIX}")):  # oldest first, see `head`
             cover = next((k for k in kept if path not in kept and _covers(k, path)), None)
             if cover is not None and time.time() - cover.stat().st_mtime > _GRACE_S:
-                path.unlink(missing_ok=True)
-                gone += 1
-        return gone
+                joined.append(path)
+        if joined:
+            marker = self._directory / _REMOVED
+            marker.touch()
+            os.utime(marker, ns=(time.time_ns(), time.time_ns()))
+        for path in joined:
+            path.unlink(missing_ok=True)
+        return len(joined)
+
+    def _removed(self) -> int | None:
+        """Return when joined files were last removed, which is noted before it is done; None for never."""
+        try:
+            return (self._directory / _REMOVED).stat().st_mtime_ns
+        except FileNotFoundError:
+            return None
 
     def _tables(self, held: list[Segment], after: int, until: int) -> pa.Table:
         wanted = (pc.field(ENTRY) > after) & (pc.field(ENTRY) <= until)
-        try:
-            tables = [pq.read_table(segment.path, filters=wanted) for segment in held]
-        except FileNotFoundError as error:
-            raise self._gone(error) from error
-        return pa.concat_tables(tables)
+        return pa.concat_tables([self._table(segment, wanted) for segment in held])
+
+    def _table(self, segment: Segment, wanted: pc.Expression | None = None) -> pa.Table:
+        with self._told(segment):
+            return pq.read_table(segment.path, filters=wanted, page_checksum_verification=True)
 
     def _schema(self, segment: Segment) -> pa.Schema:
-        try:
+        with self._told(segment):
             return pq.read_schema(segment.path).remove_metadata()
+
+    def _size(self, segment: Segment) -> int:
+        with self._told(segment):
+            return segment.path.stat().st_size
+
+    @contextmanager
+    def _told(self, segment: Segment) -> Iterator[None]:
+        try:
+            yield
         except FileNotFoundError as error:
-            raise self._gone(error) from error
-        except pa.ArrowInvalid as error:
+            raise self._gone(segment) from error
+        except (pa.ArrowException, OSError) as error:
             raise _damaged(segment, error) from error
 
-    def _gone(self, error: FileNotFoundError) -> StoreError:
+    def _gone(self, segment: Segment) -> StoreError:
         return StoreError(
-            f"File {error.filename} of the log of {self._source!r} is gone",
+            f"File {segment.path} of the log of {self._source!r} is gone",
             why="It was joined into a larger one meanwhile, or somebody deleted it",
             fix="Try again.",
         )
 
     def _read_head(self, segment: Segment) -> LogHead:
-        try:
+        with self._told(segment):
             found = pq.read_schema(segment.path).metadata or {}
+        try:
             meta = msgspec.json.decode(found[_META], type=_Meta)
-        except FileNotFoundError as error:
-            raise self._gone(error) from error
-        except (pa.ArrowInvalid, KeyError, msgspec.MsgspecError) as error:
+        except (KeyError, msgspec.MsgspecError) as error:
             raise _damaged(segment, error) from error
         return LogHead(segment.last, meta.positions, meta.last_us, meta.rows, meta.began)
 
@@ -253,19 +298,28 @@ def segments(directory: Path) -> list[Segment]:
     Raises:
         CorruptDataError: a file is missing between two.
     """
-    found = sorted((_segment(path) for path in directory.glob(f"[0-9]*{_SUFFIX}")), key=lambda s: (s.first, -s.last))
-    kept: list[Segment] = []
-    for segment in found:
-        end = kept[-1].last if kept else 0
-        if segment.last <= end:
-            continue  # its rows are in a larger one
-        if segment.first != end + 1:
+    for tried in range(_LISTINGS):
+        found = sorted(
+            (_segment(path) for path in directory.glob(f"[0-9]*{_SUFFIX}")), key=lambda s: (s.first, -s.last)
+        )
+        kept: list[Segment] = []
+        lacking = 0
+        for segment in found:
+            end = kept[-1].last if kept else 0
+            if segment.last <= end:
+                continue  # its rows are in a larger one
+            if segment.first != end + 1:
+                lacking = end + 1
+                break
+            kept.append(segment)
+        if not lacking:
+            break
+        if tried + 1 == _LISTINGS:  # a list made while files are added may have a later one and lack an earlier one
             raise CorruptDataError(
-                f"The log in {directory} lacks its entries {end + 1} to {segment.first - 1}",
+                f"The log in {directory} lacks its entries {lacking} to {segment.first - 1}",
                 why="A file of it was deleted",
                 fix="Restore it from a backup.",
             )
-        kept.append(segment)
     return kept
 
 
@@ -280,8 +334,8 @@ def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 def _damaged(segment: Segment, error: Exception) -> CorruptDataError:
     return CorruptDataError(
-        f"File {segment.path} is not a file of a log",
-        why=str(error),
+        f"File {segment.path} of a log is damaged, or is not one",
+        why=str(error).strip(),
         fix="Restore it from a backup; rows after it cannot be read without it.",
     )
 
@@ -324,6 +378,24 @@ def _segment(path: Path) -> Segment:
 def _covers(one: Path, other: Path) -> bool:
     large, small = _segment(one), _segment(other)
     return large.first <= small.first and small.last <= large.last
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[bool]:
+    """Say whether nobody else, in any process, is in this block now."""
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            fcntl.flock(file, fcntl.LOCK_UN)
+    finally:
+        os.close(file)
 
 
 def _sync(path: Path) -> None:

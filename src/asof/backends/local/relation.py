@@ -79,11 +79,13 @@ class Relation:
         con: Its connection; the rows are the table `src`, in ingest order.
         columns: Its columns by name.
         footers: Statistics of its files, if they are Parquet.
+        logged: The files of its log, if it is a stream source.
     """
 
     con: duckdb.DuckDBPyConnection
     columns: Mapping[str, SourceColumn]
     footers: Footers | None = None
+    logged: tuple[str, ...] = ()
 
     @property
     def schema(self) -> pa.Schema:
@@ -201,9 +203,9 @@ def _open_stream(
     """
     stream = stream_of(source)
     log = LocalSourceLog(folder(engine.logs, source.name), source.name)
-    segments = log.segments()
     ends = [end for end in (until_entry, engine.entries.get(source.name)) if end is not None]
     until = min(ends) if ends else None
+    segments = log.segments(until or 0)
     past = stream.history
     files = None if past is None or past.kind == "delta" else files_of(engine, past)
     _lock(con, [*(str(one.path) for one in segments), *(files.paths if files is not None else ())])
@@ -223,7 +225,7 @@ def _open_stream(
     parts.append(f"SELECT {names} FROM log WHERE {kept}")
     con.execute(f"CREATE TEMP VIEW raw AS {' UNION ALL '.join(parts)}")
     _hide_nan(con)
-    return Relation(con, _columns(con, types))
+    return Relation(con, _columns(con, types), logged=tuple(str(one.path) for one in segments))
 
 
 def _began(head: LogHead, until_entry: int) -> dict[str, int] | None:
@@ -313,7 +315,7 @@ def _hide_nan(con: duckdb.DuckDBPyConnection) -> None:
 
 def _read_alone(relation: Relation, source: SourceSpec) -> None:
     """Raise for the first Parquet file that cannot be read on its own: of many, DuckDB does not say which one."""
-    for path in relation.footers.paths if relation.footers else ():
+    for path in relation.footers.paths if relation.footers else relation.logged:
         with translated(source.name, path):
             relation.con.execute(f"SELECT max(hash(one)) FROM read_parquet([{literal(path)}]) AS one").fetchall()
 
