@@ -40,6 +40,7 @@ class Connections:
         """Connect to nothing yet."""
         self._settings = settings
         self._lock = threading.Lock()
+        self._closed = False
         self._idle: list[Connection] = []
         self._open: set[Connection] = set()
         self._free = threading.BoundedSemaphore(settings.connections)
@@ -85,12 +86,18 @@ class Connections:
             return work(connection)
 
     def close(self) -> None:
-        """Close those that nobody uses; more than once is fine."""
+        """Close all, those in use when they are given back; more than once is fine."""
         with self._lock:
+            self._closed = True
             idle, self._idle = self._idle, []
             self._open.difference_update(idle)
         for connection in idle:
             connection.close()
+
+    def __del__(self) -> None:
+        """Close what nobody closed."""
+        with suppress(psycopg.Error, OSError, AttributeError):
+            self.close()
 
     def note_fork(self) -> None:
         """In a forked child: leave the parent's sessions as they are, and make new ones."""
@@ -121,7 +128,7 @@ class Connections:
         usable = not connection.closed and connection.info.transaction_status == TransactionStatus.IDLE
         with self._lock:
             mine = connection in self._open
-            if mine and usable and len(self._idle) < self._settings.connections:
+            if mine and usable and not self._closed and len(self._idle) < self._settings.connections:
                 self._idle.append(connection)
                 return
         if mine:

@@ -32,6 +32,10 @@ CREATE TABLE asof_pointers (
 ) WITH (fillfactor = 50);
 CREATE SEQUENCE asof_storages;
 """
+_THERE = """
+SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = %s AND c.relname = 'asof_online'
+"""
 _UNUSED = """
 SELECT c.relname FROM pg_class c
 WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r' AND c.relname ~ '^asof_values_[0-9]+$'
@@ -65,11 +69,11 @@ def prepare(connection: Connection, settings: Settings) -> None:
     Raises:
         CorruptDataError: they are of a newer version of asof.
     """
-    found = _layout(connection)
+    found = _layout(connection, settings.schema)
     if found is None:
         with connection.transaction():
             connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"asof {settings.schema}"])
-            found = _layout(connection)
+            found = _layout(connection, settings.schema)
             if found is None:
                 made = connection.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", [settings.schema]).fetchone()
                 if made is None:
@@ -85,9 +89,11 @@ def prepare(connection: Connection, settings: Settings) -> None:
         )
 
 
-def _layout(connection: Connection) -> int | None:
-    [there] = connection.execute("SELECT to_regclass('asof_online') IS NOT NULL").fetchone() or [False]
-    row = connection.execute("SELECT layout FROM asof_online").fetchone() if there else None
+def _layout(connection: Connection, schema: str) -> int | None:
+    # A look-up by name alone could still miss what was made while this transaction waited for the lock.
+    if connection.execute(_THERE, [schema]).fetchone() is None:
+        return None
+    row = connection.execute("SELECT layout FROM asof_online").fetchone()
     return None if row is None else int(row[0])
 
 

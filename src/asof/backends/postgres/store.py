@@ -74,7 +74,7 @@ class PostgresStore:
             return self._connections.reading(lambda connection: self._reader.read(connection, requests))
 
     def in_snapshot(self, work: Callable[[Read], _T]) -> _T:
-        """Return what `work` returns of a `read` of one transaction; it runs again where a generation it saw is gone."""
+        """Return what `work` returns of a `read` of one transaction; it runs again where what that saw is gone."""
 
         def once(connection: Connection) -> _T:
             try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 
@@ -50,6 +50,7 @@ class PostgresWriter:
         self._view = view
         self._where = where
         self._lent = ExitStack()
+        self._storage = 0
         self._count = 0
         self._indexed = False
 
@@ -59,7 +60,7 @@ class PostgresWriter:
             self._connection: Connection = self._lent.enter_context(self._connections.own())
             try:
                 self._connection.execute(_BEGIN, prepare=False)
-                [self._storage] = self._connection.execute("SELECT nextval('asof_storages')").fetchone() or [0]
+                self._storage = scalar(self._connection.execute("SELECT nextval('asof_storages')"))
                 self._table = layout.values_table(self._storage)
                 self._run(f"CREATE TABLE {self._table} (key bytea NOT NULL, value bytea NOT NULL) WITH (fillfactor=80)")
                 self._run(f"ALTER TABLE {self._table} ALTER value SET STORAGE EXTERNAL")
@@ -85,12 +86,16 @@ class PostgresWriter:
         if not len(keys):
             return
         copy = f"COPY {self._table} (key, value) FROM STDIN (FORMAT binary, FREEZE)".encode()
-        with translated(self._where, "be written"), self._twice(), self._connection.cursor() as cursor:
-            with cursor.copy(copy) as target:
-                target.write(packing.COPY_BEGIN)
-                for block in packing.rows(keys, values):
-                    target.write(block)
-                target.write(packing.COPY_END)
+        with (
+            translated(self._where, "be written"),
+            self._twice(),
+            self._connection.cursor() as cursor,
+            cursor.copy(copy) as target,
+        ):
+            target.write(packing.COPY_BEGIN)
+            for block in packing.rows(keys, values):
+                target.write(block)
+            target.write(packing.COPY_END)
         self._count += len(keys)
 
     def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
@@ -125,8 +130,7 @@ class PostgresWriter:
         with translated(self._where, "be written"):
             row = connection.execute(_SWITCH, [*name, *known, *come]).fetchone()
             if row is None:
-                [current_us] = connection.execute(_INSTANT, name).fetchone() or [0]
-                raise _later(view, current_us, instant_us)
+                raise _later(view, scalar(connection.execute(_INSTANT, name)), instant_us)
             connection.execute("COMMIT")
         self._lent.close()
         with translated(self._where, "be written"), self._connections.shared() as swept:
@@ -186,9 +190,14 @@ def change(connection: Connection, table: str, keys: pa.BinaryArray, values: pa.
     ).encode()
     for at, count in packing.slices(keys, values):
         pairs = [packing.from_arrow(keys.slice(at, count)), packing.from_arrow(values.slice(at, count))]
-        [added] = connection.execute(written, pairs).fetchone() or [0]
-        grown += added
+        grown += scalar(connection.execute(written, pairs))
     return grown
+
+
+def scalar(answer: psycopg.Cursor[Any]) -> int:
+    """Return the number that a statement answers with."""
+    row = answer.fetchone()
+    return 0 if row is None else int(row[0])
 
 
 def _later(view: ViewKey, current_us: int, instant_us: int) -> ConflictError:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 _LOGIN = "Check ASOF_POSTGRES_USER and ASOF_POSTGRES_PASSWORD, and what this user may do in the registry's schema."
 _ELSEWHERE = "Check that the server in the URL is up and can be reached from here, then try again."
-_AGAIN = "Try again."
 _ERRORS: tuple[tuple[str, type[AsofError], str], ...] = (
     ("23505", ConflictError, "Someone changed the same version; run `asof plan` again."),
     ("28", ConfigError, _LOGIN),
@@ -31,7 +30,9 @@ _ERRORS: tuple[tuple[str, type[AsofError], str], ...] = (
     ("57014", StoreError, "The server is busy, or a statement waits for long; repeat."),
     ("XX001", CorruptDataError, "Look at the server's log; restore the database from a backup."),
     ("XX002", CorruptDataError, "Look at the server's log; reindex the database, or restore it from a backup."),
-    ("40", StoreError, _AGAIN),
+    ("08", StoreError, _ELSEWHERE),
+    ("53", StoreError, _ELSEWHERE),
+    ("57P", StoreError, _ELSEWHERE),
 )
 _REFUSED = re.compile(r"authentication failed|no password supplied|role .* does not exist|no pg_hba\.conf entry")
 _NO_DATABASE = re.compile(r"database .* does not exist")
@@ -142,17 +143,22 @@ class PostgresDatabase:
         self._engine.dispose(close=False)
 
     def _explain(self, error: BaseException | None) -> AsofError:
-        state, text = getattr(error, "sqlstate", None) or "", str(error).strip()
-        kind, fix = StoreError, _ELSEWHERE if not state or state.startswith(("08", "57P", "53")) else "Repeat."
-        for prefix, ours, remedy in _ERRORS:
-            if state.startswith(prefix):
-                kind, fix = ours, remedy
-                break
-        if not state and _REFUSED.search(text):
-            kind, fix = ConfigError, _LOGIN
-        elif not state and _NO_DATABASE.search(text):
-            kind, fix = ConfigError, "Create the database, or correct the URL."
-        return kind(f"{self.name} cannot be used", why=text.replace("\n", " "), fix=fix)
+        state, text = getattr(error, "sqlstate", None) or "", " ".join(str(error).split())
+        kind, fix = _meaning(state, text)
+        return kind(f"{self.name} cannot be used", why=text, fix=fix)
+
+
+def _meaning(state: str, text: str) -> tuple[type[AsofError], str]:
+    for prefix, ours, fix in _ERRORS:
+        if state.startswith(prefix):
+            return ours, fix
+    if state:
+        return StoreError, "Try again; if it persists, look at the server's log."
+    if _REFUSED.search(text):  # the client has no code for what keeps it from connecting
+        return ConfigError, _LOGIN
+    if _NO_DATABASE.search(text):
+        return ConfigError, "Create the database, or correct the URL."
+    return StoreError, _ELSEWHERE
 
 
 def _note_fork() -> None:
