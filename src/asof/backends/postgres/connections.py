@@ -74,16 +74,21 @@ class Connections:
         finally:
             self._give_back(connection)
 
-    def reading(self, work: Callable[[Connection], _T]) -> _T:
-        """Return what work that changes nothing returns; it runs again where its connection turns out to be dead."""
-        with self.shared() as connection:
-            try:
-                return work(connection)
-            except psycopg.OperationalError:
-                if not connection.closed:
-                    raise
-        with self.shared() as connection:
-            return work(connection)
+    def repeatable(self, work: Callable[[Connection], _T]) -> _T:
+        """Return what work that may be done twice returns; it runs again where its connection turns out to be dead."""
+        while True:
+            kept = self.idle
+            with self.shared() as connection:
+                try:
+                    return work(connection)
+                except psycopg.OperationalError:
+                    if not (connection.closed and kept):  # one that was kept may be dead, a new one may not
+                        raise
+
+    @property
+    def idle(self) -> int:
+        """How many connections wait for their next use."""
+        return len(self._idle)
 
     def close(self) -> None:
         """Close all, those in use when they are given back; more than once is fine."""

@@ -81,7 +81,7 @@ def parse(url: str, root: Path, environment: Mapping[str, str]) -> Settings:
         raise ConfigError(f"connections in a PostgreSQL URL is {connections!r}", fix="Write a number from 1 to 1000.")
     timeout_ms = _milliseconds(options.pop("timeout", "5s"))
     options = {name: str(root / value) if name in _PATHS else value for name, value in options.items()}
-    own = f"-c search_path={schema} -c statement_timeout={timeout_ms} -c lock_timeout={timeout_ms}"
+    own = f"-c search_path={schema} -c statement_timeout={timeout_ms}"
     options["options"] = f"{own} {options.get('options', '')}".strip()
     login = {"user": environment.get("ASOF_POSTGRES_USER"), "password": environment.get("ASOF_POSTGRES_PASSWORD")}
     known = {name: value for name, value in login.items() if value}

@@ -46,6 +46,7 @@ UPDATE asof_pointers SET keys = keys + %s, instant_us = greatest(instant_us, %s)
   entry = %s, updated_at_us = %s, checked_at_us = %s, newest_us = %s, pending_us = %s
 WHERE project = %s AND view = %s AND version = %s
 """
+_FORGET = b"DELETE FROM asof_pointers WHERE project = %s AND view = %s AND version = %s"
 
 
 class PostgresStore:
@@ -63,15 +64,14 @@ class PostgresStore:
         """Begin a generation; tables that could not be deleted because they were being read are, now."""
         with translated(self._where, "be written"):
             self._prepare()
-            with self._connections.shared() as connection:
-                layout.sweep(connection)
+            self._connections.repeatable(layout.sweep)
         return PostgresWriter(self._connections, view, self._where)
 
     def read(self, requests: Sequence[tuple[ViewKey, Sequence[bytes | None]]]) -> list[ViewRead]:
         """Return the values of all requests as of one instant of the store, keys in order; a None key has no value."""
         with translated(self._where, "be read"):
             self._prepare()
-            return self._connections.reading(lambda connection: self._reader.read(connection, requests))
+            return self._connections.repeatable(lambda connection: self._reader.read(connection, requests))
 
     def in_snapshot(self, work: Callable[[Read], _T]) -> _T:
         """Return what `work` returns of a `read` of one transaction; it runs again where what that saw is gone."""
@@ -88,7 +88,7 @@ class PostgresStore:
             self._prepare()
             for _ in range(_TRIES):
                 with suppress(psycopg.errors.UndefinedTable):
-                    return self._connections.reading(once)
+                    return self._connections.repeatable(once)
         raise StoreError(f"The views in {self._where} kept changing while they were read", fix="Try again.")
 
     @contextmanager
@@ -100,15 +100,7 @@ class PostgresStore:
             self._prepare()
         with ExitStack() as lent:
             with translated(self._where, "be written"):
-                connection = lent.enter_context(self._connections.own())
-                try:
-                    connection.execute(_LOCK.format(key=key).encode(), prepare=False)
-                except psycopg.errors.LockNotAvailable as error:
-                    raise StoreError(
-                        f"Somebody else has been writing {source!r} for {_WAIT_S} s",
-                        why="Arrivals of one source are taken in by one process at a time",
-                        fix="Try again; if it persists, look for a process that hangs.",
-                    ) from error
+                connection = self._locked(lent, key, source)
             try:
                 yield
             finally:
@@ -117,22 +109,39 @@ class PostgresStore:
                 except psycopg.Error:
                     connection.close()  # and the lock with it; updates of whoever lost it are refused
 
+    def _locked(self, lent: ExitStack, key: int, source: str) -> Connection:
+        while True:
+            kept = self._connections.idle
+            connection = lent.enter_context(self._connections.own())
+            try:
+                connection.execute(_LOCK.format(key=key).encode(), prepare=False)
+                return connection
+            except psycopg.errors.LockNotAvailable as error:
+                raise StoreError(
+                    f"Somebody else has been writing {source!r} for {_WAIT_S} s",
+                    why="Arrivals of one source are taken in by one process at a time",
+                    fix="Try again; if it persists, look for a process that hangs.",
+                ) from error
+            except psycopg.OperationalError:
+                lent.close()
+                if not (connection.closed and kept):  # one that was kept may be dead, a new one may not
+                    raise
+
     def announce(self, views: Sequence[ViewKey], at_us: int) -> None:
         """Note in the progress of these views that arrivals are on their way; an earlier note stays."""
         if not views:
             return
         with translated(self._where, "be written"):
             self._prepare()
-            with self._connections.shared() as connection:
-                connection.execute(_ANNOUNCE, [*_names(views), at_us])
+            self._connections.repeatable(lambda connection: connection.execute(_ANNOUNCE, [*_names(views), at_us]))
 
     def update(self, updates: Sequence[Update]) -> None:
         """Write all updates in one transaction."""
         if not updates:
             return
-        with translated(self._where, "be written"):
-            self._prepare()
-            with self._connections.shared() as connection, connection.transaction():
+
+        def write(connection: Connection) -> None:
+            with connection.transaction():
                 held = connection.execute(_HELD, _names([one.view for one in updates])).fetchall()
                 found = {ViewKey(*row[:3]): row[3:] for row in held}
                 for one in updates:
@@ -145,22 +154,28 @@ class PostgresStore:
                     name = [one.view.project, one.view.view, one.view.version]
                     connection.execute(_ADVANCE, [grown, one.instant_us, *come, *name])
 
+        with translated(self._where, "be written"):
+            self._prepare()
+            self._connections.repeatable(write)  # had it been committed the first time, the second would be refused
+
     def generations(self, project: str) -> dict[ViewKey, Generation]:
         """Return the current generation of every view version of a project."""
         query = f"SELECT view, version, {layout.COLUMNS} FROM asof_pointers WHERE project = %s".encode()
         with translated(self._where, "be read"):
             self._prepare()
-            rows = self._connections.reading(lambda connection: connection.execute(query, [project]).fetchall())
+            rows = self._connections.repeatable(lambda connection: connection.execute(query, [project]).fetchall())
         return {ViewKey(project, view, version): layout.generation(tuple(row)) for view, version, *row in rows}
 
     def drop(self, view: ViewKey) -> None:
         """Delete a view version's storage; unknown ones are ignored."""
-        forget = b"DELETE FROM asof_pointers WHERE project = %s AND view = %s AND version = %s"
+
+        def forget(connection: Connection) -> None:
+            connection.execute(_FORGET, [view.project, view.view, view.version])
+            layout.sweep(connection)
+
         with translated(self._where, "be written"):
             self._prepare()
-            with self._connections.shared() as connection:
-                connection.execute(forget, [view.project, view.view, view.version])
-                layout.sweep(connection)
+            self._connections.repeatable(forget)
 
     def close(self) -> None:
         """Close the connections; more than once is fine."""
@@ -168,8 +183,7 @@ class PostgresStore:
 
     def _prepare(self) -> None:
         if not self._prepared:
-            with self._connections.shared() as connection:
-                layout.prepare(connection, self._settings)
+            self._connections.repeatable(lambda connection: layout.prepare(connection, self._settings))
             self._prepared = True
 
 
