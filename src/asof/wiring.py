@@ -10,7 +10,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from asof.backends.formats import open_decoder
 from asof.backends.loading import open_online_store, open_registry
+from asof.backends.local.deadletters import LocalDeadLetters
 from asof.backends.local.executor import LocalExecutor
 from asof.backends.local.expressions import LocalExpressions
 from asof.backends.local.folders import LocalFolders
@@ -20,6 +22,7 @@ from asof.backends.local.scanner import LocalScanner
 from asof.backends.local.tables import LocalTableWriter
 from asof.clock import Clock, SystemClock
 from asof.config import FILE_NAME, find_root, load_config
+from asof.plan.streams import row_schema, stream_of
 from asof.services.backfill import Backfiller
 from asof.services.catalog import Catalog
 from asof.services.functions import FunctionLoader
@@ -33,8 +36,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from asof.backends.local.transformer import LocalTransformer
-    from asof.interfaces import OfflineLog, OnlineStore, Registry
-    from asof.plan.specs import FunctionSpec
+    from asof.interfaces import Decoder, OfflineLog, OnlineStore, Registry
+    from asof.plan.specs import FunctionSpec, SourceSpec
     from asof.services.writer import SourceWriter
 
 REFRESH_S = 0.5
@@ -218,6 +221,7 @@ class Wiring:
             catalog,
             source,
             log=self.log,
+            letters=self._letters(),
             store=self.online,
             project=self.config.project,
             clock=self.clock,
@@ -227,3 +231,9 @@ class Wiring:
             threads=executor.threads,
             with_history=with_history,
         )
+
+    def _letters(self) -> LocalDeadLetters:
+        return LocalDeadLetters(self.config.root / self.config.offline / "deadletter")
+
+    def _decoder(self, source: SourceSpec) -> Decoder:
+        return open_decoder(stream_of(source).format, row_schema(source), registry=self.config.schema_registry)
