@@ -8,6 +8,7 @@ import pytest
 
 from tests.servers.dynamodb import dynamodb_process
 from tests.servers.kafka import kafka_broker
+from tests.servers.postgres import PASSWORD, USER, postgres_process
 from tests.servers.redis import redis_process
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from tests.servers.dynamodb import DynamoServer
     from tests.servers.kafka import KafkaServer
+    from tests.servers.postgres import PostgresServer
     from tests.servers.redis import RedisServer
 
 
@@ -38,4 +40,13 @@ def dynamodb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dynamo
     with dynamodb_process(tmp_path_factory.mktemp("dynamodb")) as server, pytest.MonkeyPatch.context() as patch:
         for name, value in server.environment.items():
             patch.setenv(name, value)
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """Run one PostgreSQL, its login in the environment; tests keep apart by schemas."""
+    with postgres_process() as server, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ASOF_POSTGRES_USER", USER)
+        patch.setenv("ASOF_POSTGRES_PASSWORD", PASSWORD)
         yield server

@@ -71,7 +71,7 @@ class _Lease:
                 seen, since_s = found, time.monotonic()
 
     def _take(self, lapsed: bytes | None) -> bytes | None:
-        """Take the lock where nobody has it, or the mark on it lapsed; return the mark that is in the way."""
+    XX
         values: dict[str, Any] = {":m": {"B": secrets.token_bytes(16)}, ":o": self._owner}
         condition = "attribute_not_exists(o) OR o = :o"
         if lapsed is not None:
