@@ -14,7 +14,6 @@ Every item has a partition key `k` and a sort key `s`, both binary:
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from typing import Any
 
@@ -29,7 +28,7 @@ Item = dict[str, Any]
 BUCKETS = 32
 """Partition keys that a generation is spread over, for one alone serves 1,000 small writes a second."""
 LARGEST = 190_000
-"""Bytes of the largest value: an item holds two of them, and at most 400 KB."""
+"""Bytes of the largest value: an item holds two of them, and at most 400 KB with names and keys."""
 _LONGEST_KEY = 1000
 
 
@@ -50,7 +49,7 @@ class Pointer(msgspec.Struct, frozen=True, array_like=True):
     written_at_us: int
     meaning: str
     keys: int
-    progress: tuple[int, int | None, int | None, int | None, int | None] | None
+    progress: Progress | None
     generation: bytes
     buckets: int
     seen: int = 0
@@ -60,8 +59,7 @@ class Pointer(msgspec.Struct, frozen=True, array_like=True):
 
     def shown(self) -> Generation:
         """Return what the contract shows of it."""
-        progress = None if self.progress is None else Progress(*self.progress)
-        return Generation(self.number, self.instant_us, self.keys, self.written_at_us, self.meaning, progress)
+        return Generation(self.number, self.instant_us, self.keys, self.written_at_us, self.meaning, self.progress)
 
     def counts(self, number: int) -> bool:
         """Return whether a change counts."""
@@ -109,11 +107,6 @@ class Pointers:
                 self.views[key] = _pointer(value["B"])
             elif name.startswith("g:"):
                 self.records[name] = value["B"], _record(value["B"])
-
-
-def packed(progress: Progress | None) -> tuple[int, int | None, int | None, int | None, int | None] | None:
-    """Return progress as a pointer keeps it."""
-    return None if progress is None else dataclasses.astuple(progress)
 
 
 def pointers_key(project: str) -> Key:

@@ -1,7 +1,7 @@
 """The lock of a source: an item that its holder renews, and that lapses when nobody has seen it change for a while.
 
-No clocks are compared: whoever waits measures with its own how long the item has stayed the same, and takes it over by
-a condition on what it saw. A holder that lost it unawares does no harm: its updates meet other pointers, and are refused.
+No clocks are compared: whoever waits measures with its own how long the item has stayed the same, and takes it over
+by a condition on what it saw. Who lost it unawares does no harm: its updates meet other pointers and are refused.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class _Lease:
                 seen, since_s = found, time.monotonic()
 
     def _take(self, lapsed: bytes | None) -> bytes | None:
-    XX
+        """Take the lock where nobody has it or its mark lapsed; return the mark that is in the way."""
         values: dict[str, Any] = {":m": {"B": secrets.token_bytes(16)}, ":o": self._owner}
         condition = "attribute_not_exists(o) OR o = :o"
         if lapsed is not None:

@@ -23,7 +23,6 @@ from asof.backends.dynamodb.layout import (
     LARGEST,
     encode,
     hashed,
-    packed,
     pointer_name,
     pointers_key,
     value_key,
@@ -59,10 +58,10 @@ class Updater:
         """Note in the progress of views that arrivals are on their way; an earlier note stays."""
 
         def noted(_: ViewKey, pointer: Pointer) -> Pointer | None:
-            progress = pointer.shown().progress
+            progress = pointer.progress
             if progress is None or progress.pending_us is not None:
                 return None
-            return msgspec.structs.replace(pointer, progress=packed(dataclasses.replace(progress, pending_us=at_us)))
+            return msgspec.structs.replace(pointer, progress=dataclasses.replace(progress, pending_us=at_us))
 
         self._change(project, views, noted)
 
@@ -90,7 +89,7 @@ class Updater:
             _check(update, pointer)
             changed = msgspec.structs.replace(
                 pointer,
-                progress=packed(update.progress),
+                progress=update.progress,
                 instant_us=max(pointer.instant_us, update.instant_us),
                 keys=pointer.keys + added.get(view, 0),
             )
@@ -192,7 +191,7 @@ def check_sizes(view: ViewKey, values: Any) -> None:
 
 
 def _check(update: Update, pointer: Pointer) -> None:
-    if pointer.number != update.generation or pointer.progress is None or pointer.progress[0] != update.entry:
+    if pointer.number != update.generation or pointer.progress is None or pointer.progress.entry != update.entry:
         raise _replaced(update.view)
 
 

@@ -14,7 +14,6 @@ from asof.backends.dynamodb.layout import (
     Record,
     encode,
     hashed,
-    packed,
     pointer_name,
     pointers_key,
     record_name,
@@ -136,7 +135,7 @@ class DynamoWriter:
                 written_at_us=written_at_us,
                 meaning=meaning,
                 keys=self._count,
-                progress=packed(progress),
+                progress=progress,
                 generation=self._name,
                 buckets=self._buckets,
             )
