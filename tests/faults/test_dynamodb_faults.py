@@ -106,6 +106,24 @@ def test_what_a_writer_thought_dead_still_writes_never_counts(store: DynamoStore
     other.close()
 
 
+def test_of_two_that_write_the_same_change_one_is_refused(store: DynamoStore, url: str) -> None:
+    """Both wrote the same values under the same number; one of them counted them."""
+    begin(store, VIEW, {b"a": b"0"})
+    other = open_store(url, Path("/"))
+    real = store._updater._write
+
+    def late(*arguments: Any) -> int:
+        other.update([change(VIEW, {b"a": b"1"}, entry=0)])
+        return real(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store._updater, "_write", late)
+        with pytest.raises(ConflictError, match="changed while"):
+            store.update([change(VIEW, {b"a": b"1"}, entry=0)])
+    assert values(store, VIEW, [b"a"]) == [b"1"]
+    other.close()
+
+
 def test_a_change_that_is_broken_off_again_and_again_takes_one_number(store: DynamoStore) -> None:
     """A worker that repeats it for hours does not fill the list of numbers that never count; others would."""
     begin(store, VIEW, {b"a": b"0"})

@@ -1,4 +1,4 @@
-"""A stand-in for DynamoDB: moto's server, which speaks its protocol and keeps its conditions and limits."""
+"""A stand-in for DynamoDB, which runs at Amazon only: moto's server speaks its protocol and keeps its limits."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import urllib.error
 import urllib.request
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.servers.processes import free_ports, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def dynamodb_process(directory: Path) -> Iterator[DynamoServer]:
     """Run a server that keeps its tables in memory."""
     [port] = free_ports(1)
     server = DynamoServer(port)
-    command = [sys.executable, "-W", "ignore", "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    command = [sys.executable, "-W", "ignore", str(Path(__file__).with_name("moto_server.py")), str(port)]
     with running("moto", command, directory / "moto.log", lambda: _answers(server)):
         yield server
 

@@ -42,6 +42,7 @@ class Pointer(msgspec.Struct, frozen=True, array_like=True):
         claimed: The number of the last change that was begun; beyond `seen` while one is under way or was broken off.
         digest: Of what that change writes: whoever writes the same again goes on with it.
         aborted: Numbers up to `claimed` that never count.
+        token: Of who wrote this last, so that nobody takes what another wrote for its own.
     """
 
     number: int
@@ -56,6 +57,7 @@ class Pointer(msgspec.Struct, frozen=True, array_like=True):
     claimed: int = 0
     digest: bytes = b""
     aborted: tuple[int, ...] = ()
+    token: bytes = b""
 
     def shown(self) -> Generation:
         """Return what the contract shows of it."""

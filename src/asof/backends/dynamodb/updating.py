@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import random
+import secrets
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -154,6 +155,8 @@ class Updater:
                     continue
                 if (pointer := change(view, now.views[view])) is not None:
                     changed[view] = pointer
+            token = secrets.token_bytes(8)
+            changed = {view: msgspec.structs.replace(one, token=token) for view, one in changed.items()}
             if not changed or self._swap(project, now, changed):
                 return changed
             time.sleep(random.uniform(0, _PAUSE_S * (attempt + 1)))  # noqa: S311 - spreads writers that collide
