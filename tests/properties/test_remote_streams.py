@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module", params=["postgres", "redis"])
+@pytest.fixture(scope="module", params=["dynamodb", "postgres", "redis"])
 def online(request: pytest.FixtureRequest) -> str:
     """Return the URL of a store that runs."""
-    return str(request.getfixturevalue(f"{request.param}_server").url)
+    server = request.getfixturevalue(f"{request.param}_server")
+    return str(server.url("streams") if request.param == "dynamodb" else server.url)
 
 
 @settings(max_examples=settings.default.max_examples // 2 if settings.default else 10)

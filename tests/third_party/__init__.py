@@ -1,0 +1,1 @@
+"""Packages that extend Asof from outside, as anybody could write them."""
