@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from asof.definitions.batch import BatchSource
     from asof.definitions.collection import Definition
     from asof.definitions.model_transforms import ModelTransform
+    from asof.definitions.services import Consistency
     from asof.definitions.training import Split
     from asof.interfaces import OfflineLog, OnlineStore, Registry
     from asof.interfaces.registry import Revision, Run
@@ -576,13 +577,18 @@ class FeatureStore:
         """The logs of the project's stream sources."""
         return LocalLog(self.config.root / self.config.offline / "log")
 
-    def push(self, source: str, rows: Any) -> Ingested:
+    def push(self, source: str, rows: Any, *, readable: bool = False) -> Ingested:
         """Take rows of a stream source in: when this returns they are durable, and reads show them.
+
+        A view that cannot take them in, as for a sum beyond 64 bits, is named in the answer's `behind`: it shows what
+        it had, and takes them in once it can.
 
         Args:
             source: Its name.
             rows: A list of dicts, a dict of columns, an Arrow table, a pandas or Polars frame. Columns that the source
                 does not have are ignored; a row that lacks one has null there.
+            readable: Fail where a view that reads may ask for does not show the rows when this returns: one that is
+                behind, or was never materialized. They are kept all the same.
 
         Returns:
             How many rows were taken, and why others were refused: those are with the dead letters.
@@ -593,8 +599,9 @@ class FeatureStore:
             InputError: `rows` are no rows.
             StoreError, StoreFullError: nothing was kept, or all of it; of a source with an `event_id` the same rows can
                 be pushed again.
+            ViewsBehindError: `readable`, and a view does not show the rows; they are kept, so do not push them again.
         """
-        return self.ingestor(source).push(rows)
+        return self.ingestor(source).push(rows, readable=readable)
 
     def ingestor(self, source: str, *, with_history: bool = False) -> SourceWriter:
         """Return what takes rows of a stream source in, as of the newest revision; for servers and workers.
@@ -703,7 +710,13 @@ class FeatureStore:
             return self._reader
 
     def get_online_features(
-        self, features: str | Sequence[str], keys: Keys, *, at: Instant | None = None, request: Request | None = None
+        self,
+        features: str | Sequence[str],
+        keys: Keys,
+        *,
+        at: Instant | None = None,
+        request: Request | None = None,
+        consistency: Consistency | None = None,
     ) -> OnlineFeatures:
         """Return the features of entities as they are known now.
 
@@ -714,14 +727,18 @@ class FeatureStore:
             at: The instant of the read, not before the materialized one. Default: now.
             request: What on-demand views need besides: per field a list with one value per key, as
                 {"distance": [229.0, 1089.0]}, or one mapping per entity.
+            consistency: "snapshot": all views as of one instant at which each is exact, even while rows of several
+                sources arrive. "latest": do not wait for that. Default: the service's; of features, "latest".
 
         Raises:
             NotFoundError: no such service, view or feature.
-            InputError: keys or request inputs missing, unknown or of the wrong type.
+            InputError: keys or request inputs missing, unknown or of the wrong type; or a snapshot of the future.
             NotMaterializedError: a view is not in the online store.
+            SnapshotUnavailableError: for 0.2 s there was no instant at which all views are exact; try again.
             FeatureValueError: an integer sum beyond 64 bits, or a user's function fails.
         """
-        return self.reader().read(features, keys, None if at is None else as_us(at), request)
+        at_us = None if at is None else as_us(at)
+        return self.reader().read(features, keys, at_us, request, consistency=consistency)
 
     def explain(
         self, feature: str, keys: Mapping[str, Any], at: Instant | None = None, *, rows: int = 10

@@ -9,6 +9,7 @@ import rich_click as click
 from asof.cli.format import generation
 from asof.cli.session import Session, json_option, pass_session
 from asof.definitions.on_demand import INSTANT
+from asof.definitions.services import LATEST
 from asof.durations import format_duration
 from asof.plan.phrases import missing_text
 from asof.plan.registered import NOUNS, VERSIONED
@@ -111,7 +112,10 @@ def _facts(one: Description) -> Sequence[tuple[str, str]]:
             *_derived(spec),
             ("where", spec.where or ""),
             ("ttl", format_duration(spec.ttl_us) if spec.ttl_us else ""),
+            ("freshness", format_duration(spec.freshness_us) if spec.freshness_us else ""),
         ]
+    if isinstance(spec, ServiceSpec):
+        return [("consistency", spec.consistency if spec.consistency != LATEST else "")]
     if isinstance(spec, OnDemandSpec):
         return [("function", spec.function.path if spec.function else "")]
     if isinstance(spec, SourceSpec):

@@ -94,6 +94,7 @@ def _view(old: ViewSpec, new: ViewSpec) -> Words:
     words += _derived(old.derived or DerivedSpec(), new.derived or DerivedSpec())
     words += _fields(old, new, ("where",))
     words += _changed("ttl", _duration(old.ttl_us), _duration(new.ttl_us))
+    words += _changed("freshness", _duration(old.freshness_us), _duration(new.freshness_us))
     return words + _features(old, new)
 
 
@@ -207,6 +208,7 @@ def _service(old: ServiceSpec, new: ServiceSpec) -> Words:
         ),
     )
     words += _changed_roles(old, new)
+    words += _fields(old, new, ("consistency",))
     pins_before = {f.view: f.view_version for f in old.features}
     pins_after = {f.view: f.view_version for f in new.features}
     for view, version in pins_after.items():

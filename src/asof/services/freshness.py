@@ -37,8 +37,36 @@ def exact_instant(generations: Sequence[Generation], now_us: int, newest_us: int
     return max(exact, newest_us)
 
 
+def snapshot_instant(
+    generations: Sequence[Generation], now_us: int, newest_us: int, at_us: int | None = None
+) -> int | None:
+    """Return an instant at which every view is exact, or None where there is none in this snapshot.
+
+    That is an instant that no view is past, that lies before whatever is on its way was announced, however long ago
+    that was, and that the clock had reached before the snapshot was taken, so that no row can be known at it any more
+    that is not there already.
+
+    Args:
+        generations: Of the views that are read, from one snapshot.
+        now_us: The clock, asked before the snapshot was taken.
+        newest_us: The newest instant that a view shows.
+        at_us: The instant that is asked for. Default: the newest there is.
+    """
+    pending = [one.progress.pending_us for one in generations if one.progress is not None]
+    latest = min([now_us, *(since - 1 for since in pending if since is not None)])
+    if at_us is None:
+        return latest if latest >= newest_us else None
+    return at_us if newest_us <= at_us <= latest else None
+
+
 def is_stale(view: ViewSpec, generation: Generation | None, now_us: int) -> bool:
-    """Return whether a view's values are older than its freshness objective, or lack arrivals that are stuck."""
+    """Return whether a view's values are older than its freshness objective, or lack arrivals that are stuck.
+
+    Args:
+        view: Its objective may be None: any age is fine, but stuck arrivals are not.
+        generation: What the store holds of it.
+        now_us: The clock, or the instant of the read where one was asked for.
+    """
     if generation is None:
         return False
     progress = generation.progress

@@ -67,6 +67,11 @@ class Ingested:
     at_us: int
     behind: Mapping[str, AsofError] = field(default_factory=dict)
 
+    @property
+    def readable(self) -> bool:
+        """Whether reads of every view that takes arrivals show the rows."""
+        return not self.behind
+
 
 class Ingestor:
     """Takes in the rows of one stream source. Any number of processes may do so: they take turns."""
@@ -170,6 +175,11 @@ class Ingestor:
                 if (progress := one.progress) is not None and progress.entry == head.sequence
             ]
             self._store.update(updates)
+
+    def not_begun(self, views: Iterable[ViewSpec]) -> list[ViewSpec]:
+        """Return those views that take no arrivals yet, since they were never materialized."""
+        begun = self._current()
+        return [view for view in views if ViewKey(self._project, view.name, view.version) not in begun]
 
     def _current(self) -> dict[ViewKey, Generation]:
         """Return the generations that take arrivals, of views and of ids."""

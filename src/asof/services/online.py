@@ -10,9 +10,11 @@ import msgspec
 
 from asof import _native
 from asof.clock import EPOCH, FIRST_US, from_us, iso, parse_instant, to_us
+from asof.definitions.services import LATEST, check_consistency
 from asof.errors import InputError, NotMaterializedError, did_you_mean
 from asof.interfaces.online import Generation, ViewKey
 from asof.kernel.programs import compile_events, compile_states, value_error
+from asof.services.consistency import read_snapshot
 from asof.services.everything import kernel_values
 from asof.services.freshness import exact_instant, is_stale
 from asof.services.missing import refuse_status_names
@@ -26,7 +28,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from asof.clock import Clock
+    from asof.definitions.services import Consistency
     from asof.interfaces import ExpressionEngine, OnlineStore
+    from asof.interfaces.online import ViewRead
     from asof.plan.selection import ViewGroup
     from asof.plan.specs import RequestSpec, ServiceSpec, ViewSpec
     from asof.services.catalog import Catalog
@@ -75,6 +79,11 @@ class ReadPlan:
     on_demand: OnlineProgram | None = None
     missing: OnlineMissing | None = None
     columns: tuple[str, ...] = ()
+
+    @property
+    def consistency(self) -> Consistency:
+        """What the service asks for; of a list of features it is the latest values."""
+        return LATEST if self.service is None else self.service.consistency
 
     @property
     def request(self) -> Mapping[str, RequestSpec]:
@@ -206,7 +215,13 @@ class OnlineReader:
         return plan
 
     def read(
-        self, features: str | Sequence[str], keys: Keys, at_us: int | None = None, request: Request | None = None
+        self,
+        features: str | Sequence[str],
+        keys: Keys,
+        at_us: int | None = None,
+        request: Request | None = None,
+        *,
+        consistency: Consistency | None = None,
     ) -> OnlineFeatures:
         """Return the features of every key.
 
@@ -217,10 +232,13 @@ class OnlineReader:
             at_us: The instant of the read; windows age with it. Default: the clock, or the newest instant
                 materialized where the clock is behind it.
             request: The inputs of on-demand views that come with the request: per field one value per key.
+            consistency: "latest" or "snapshot". Default: the service's.
 
         Raises:
-            InputError: keys or request inputs missing, unknown, of different lengths or of the wrong type.
+            InputError: keys or request inputs missing, unknown, of different lengths or of the wrong type; or a
+                snapshot of the future.
             NotMaterializedError: a view has no generation, or only one of a later instant than `at_us`.
+            SnapshotUnavailableError: for a while there was no instant at which all views are exact.
             FeatureValueError: an integer sum beyond 64 bits, or a user's function fails.
             MissingValueError: a feature has no value although the service says that it must have one.
         """
@@ -231,14 +249,19 @@ class OnlineReader:
             given = plan.on_demand.given(request, len(encoded[0]) if encoded else None)
         elif request:
             from_request(request, {}, None)
-        now_us = self._clock.now_us() if at_us is None else at_us  # before the snapshot: see exact_instant
-        reads = self._store.read([(view.key, encoded[view.entity]) for view in plan.views])
-        generations: list[Generation] = []
-        for view, found in zip(plan.views, reads, strict=True):
-            if found.generation is None:
-                raise _not_materialized(view.view)
-            generations.append(found.generation)
-        instant = self._instant(plan, generations, at_us, now_us)
+        if check_consistency(consistency or plan.consistency) == LATEST:
+            now_us = self._clock.now_us() if at_us is None else at_us  # before the snapshot: see exact_instant
+            reads, generations = self._look_up(plan, encoded)
+            instant = self._instant(plan, generations, at_us, now_us)
+        else:
+            found = read_snapshot(
+                lambda: self._look_up(plan, encoded),
+                self._clock,
+                at_us,
+                lambda generations: self._instant(plan, generations, at_us, 0),
+            )
+            reads, generations, instant = found.reads, found.generations, found.instant_us
+            now_us = found.now_us if at_us is None else at_us
         blocks = [_block(view, found.values, instant) for view, found in zip(plan.views, reads, strict=True)]
         if plan.on_demand is not None and given is not None:
             blocks += plan.on_demand.blocks(blocks, given, instant)
@@ -250,6 +273,18 @@ class OnlineReader:
                 for block in (position, *(plan.missing.blocks_of(position) if plan.missing is not None else ())):
                     blocks[block] = blocks[block].stale()
         return OnlineFeatures(plan.shape.answer(blocks), plan, generations, instant)
+
+    def _look_up(
+        self, plan: ReadPlan, encoded: Sequence[Sequence[bytes | None]]
+    ) -> tuple[Sequence[ViewRead], Sequence[Generation]]:
+        """Return what the store holds of every view, all from one instant of the store."""
+        reads = self._store.read([(view.key, encoded[view.entity]) for view in plan.views])
+        generations: list[Generation] = []
+        for view, found in zip(plan.views, reads, strict=True):
+            if found.generation is None:
+                raise _not_materialized(view.view)
+            generations.append(found.generation)
+        return reads, generations
 
     def _instant(self, plan: ReadPlan, generations: Sequence[Generation], at_us: int | None, now_us: int) -> int:
         newest = max((generation.instant_us for generation in generations), default=FIRST_US)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from asof.errors import InputError
+from asof.errors import InputError, ViewsBehindError
 from asof.interfaces.online import ViewKey
 from asof.plan.specs import ViewSpec
 from asof.plan.streams import stream_of
@@ -34,15 +34,34 @@ class SourceWriter:
     Attributes:
         ingestor: Does it.
         begun: What was materialized to begin with.
+        served: The view versions over the source that reads may ask for.
     """
 
     ingestor: Ingestor
     begun: tuple[Materialized, ...]
+    served: tuple[ViewSpec, ...] = ()
 
-    def push(self, rows: Any) -> Ingested:
+    def push(self, rows: Any, *, readable: bool = False) -> Ingested:
         """Take pushed rows in; see `FeatureStore.push`."""
         table, refused = _rows(self.ingestor.source, rows)
-        return self.ingestor.take_in(Batch(table, refused=refused))
+        found = self.ingestor.take_in(Batch(table, refused=refused))
+        if readable:
+            self._require_readable(found)
+        return found
+
+    def _require_readable(self, found: Ingested) -> None:
+        behind = {view: str(error) for view, error in found.behind.items()}
+        behind |= {view.name: "It was never materialized." for view in self.ingestor.not_begun(self.served)}
+        if behind and found.taken:
+            name, why = next(iter(behind.items()))
+            views = f"view {name!r}" if len(behind) == 1 else f"views {', '.join(map(repr, behind))}"
+            rows = "1 row is" if found.taken == 1 else f"{found.taken:,} rows are"
+            raise ViewsBehindError(
+                f"{rows} in the log of {self.ingestor.source.name!r}, but {views} cannot show them",
+                why=why,
+                fix="Do not push them again: a view takes them in with the next push once it can, or with "
+                f"`asof materialize {name}`.",
+            )
 
 
 def open_writer(
@@ -74,9 +93,10 @@ def open_writer(
     views = views_over(every, source)
     fill_ids(spec, views, scanner=scanner, log=log, store=store, project=project, clock=clock)
     begun = []
+    served = views_over(choose_views(catalog, None), source)
     if with_history or stream.history is None:
         there = store.generations(project)
-        for view in views_over(choose_views(catalog, None), source):
+        for view in served:
             if ViewKey(project, view.name, view.version) not in there:
                 begun.append(materializer.run(view, clock.now_us()))
     ingestor = Ingestor(
@@ -89,7 +109,7 @@ def open_writer(
         scanner=arrivals,
         threads=threads,
     )
-    return SourceWriter(ingestor, tuple(begun))
+    return SourceWriter(ingestor, tuple(begun), tuple(served))
 
 
 def _rows(source: SourceSpec, rows: Any) -> tuple[pa.Table, Mapping[int, str]]:
