@@ -46,6 +46,7 @@ from asof.services.request import require_defaults
 from asof.services.spine import make_spine
 from asof.services.stream import open_feeds, run_feeds
 from asof.services.training_sets import Recipe, TrainingSets
+from asof.services.workers import WorkerBoard, published
 from asof.services.writer import open_writer
 
 if TYPE_CHECKING:
@@ -215,7 +216,7 @@ class FeatureStore:
 
     def status(self) -> Status:
         """Return how fresh every view version is online, and what the registry holds."""
-        return project_status(self.catalog(), self.online, project=self.config.project, clock=self.clock)
+        return project_status(self.catalog(), self.online, self.log, project=self.config.project, clock=self.clock)
 
     def revisions(self, limit: int = 20) -> Sequence[Revision]:
         """Return the newest revisions, newest first."""
@@ -664,7 +665,15 @@ class FeatureStore:
             project=self.config.project,
             clock=self.clock,
         )
-        return run_feeds(feeds, until_caught_up=until_caught_up, stop=stop or threading.Event(), progress=progress)
+        board, names = WorkerBoard(self.online, self.config.project), [feed.source.name for feed in feeds]
+        with published(board, self.clock, names) as tell:
+
+            def both(done: StreamProgress) -> None:
+                tell(done)
+                if progress is not None:
+                    progress(done)
+
+            return run_feeds(feeds, until_caught_up=until_caught_up, stop=stop or threading.Event(), progress=both)
 
     def _open_writer(self, catalog: Catalog, source: str, *, with_history: bool) -> SourceWriter:
         executor = LocalExecutor(self._state_dir("tmp"), self.config.memory_budget_bytes)

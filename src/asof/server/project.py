@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from asof.backends.loading import open_online_store, open_registry
 from asof.backends.local.expressions import LocalExpressions
+from asof.backends.local.log import LocalLog
 from asof.services.functions import FunctionLoader
 
 if TYPE_CHECKING:
     from asof.clock import Clock
     from asof.config import Config
-    from asof.interfaces import ExpressionEngine, OnlineStore, Registry
+    from asof.interfaces import ExpressionEngine, OfflineLog, OnlineStore, Registry
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Project:
         name: What the online store knows it by.
         functions: Imports the functions of on-demand views.
         expressions: Computes their SQL.
+        log: How far the logs of stream sources have come.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Project:
     clock: Clock
     functions: FunctionLoader
     expressions: ExpressionEngine
+    log: OfflineLog
 
     @classmethod
     def open(cls, config: Config, clock: Clock) -> Project:
@@ -42,7 +45,8 @@ class Project:
         registry = open_registry(config.registry, config.root)
         functions = FunctionLoader(config.root, config.definitions)
         online = open_online_store(config.online, config.root)
-        return cls(config.project, registry, online, clock, functions, LocalExpressions())
+        log = LocalLog(config.root / config.offline / "log")
+        return cls(config.project, registry, online, clock, functions, LocalExpressions(), log)
 
     def close(self) -> None:
         """Release files and connections."""

@@ -101,7 +101,12 @@ def plan_prune(
             items.append(Prunable(entry.kind, entry.name, entry.version, why))
     deleted = {(item.name, item.version) for item in items if item.kind == "view"}
     kept = {(e.name, e.version) for e in entries if e.kind == "view"} - deleted
-    storage = [key for key in online.generations(project) if (key.view, key.version) not in kept]
+    beside = {e.name for e in entries if e.kind == "source" and (e.kind, e.name) not in gone}
+    storage = [
+        key
+        for key in online.generations(project)
+        if (key.view, key.version) not in kept and not _is_beside(key, beside)
+    ]
     gone_items = {(item.kind, item.name, item.version) for item in items}
     gone_rows, kept_rows = unused_rows(
         published, _sources(e for e in entries if (e.kind, e.name, e.version) not in gone_items), training_sets
@@ -153,6 +158,12 @@ def prune(
         if rows.folder in held:  # or another prune was faster
             published.remove(rows.folder)
     return revision
+
+
+def _is_beside(key: ViewKey, sources: set[str]) -> bool:
+    """Return whether a store keeps this for a source: what its ids are known by, and its workers' records."""
+    name, mark, _ = key.view.partition("#")
+    return bool(mark) and name in sources
 
 
 def _sources(kept: Iterable[Entry]) -> list[SourceSpec]:

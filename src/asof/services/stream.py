@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from asof.errors import AsofError, ConfigError
 from asof.plan.streams import stream_of
 from asof.services.ingest import Batch
+from asof.services.latency import NOTHING, Latency
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -49,6 +50,11 @@ class StreamProgress:
         lag_s: How long ago the newest message that was taken in had been sent, while others wait; else 0.
         behind: Views that cannot take rows in, and why.
         problem: What keeps the worker from going on, which it tries again and again; None while it goes on.
+        lags: Per partition that this worker reads, the messages that wait; None while that is not known.
+        batches: How many batches of messages it has taken in.
+        polled_at_us: When it last asked for messages.
+        event_to_servable: How long rows took from their event time until reads showed them, and
+        sent_to_servable: from being sent. Batches in which something was repeated are not timed.
     """
 
     source: str
@@ -59,6 +65,11 @@ class StreamProgress:
     lag_s: float = 0.0
     behind: Mapping[str, AsofError] = field(default_factory=dict)
     problem: AsofError | None = None
+    lags: Mapping[str, int] | None = None
+    batches: int = 0
+    polled_at_us: int | None = None
+    event_to_servable: Latency = NOTHING
+    sent_to_servable: Latency = NOTHING
 
 
 @dataclass(frozen=True)
@@ -163,6 +174,7 @@ class _Reader:
         self._tell = progress or (lambda _: None)
         self._done = StreamProgress(feed.source.name)
         self._decoder: tuple[SourceSpec, Decoder] | None = None
+        self._decoded: tuple[pa.Int64Array, pa.Int64Array] | None = None
         self._sent_us: int | None = None
         self._checked_s = 0.0
 
@@ -172,6 +184,7 @@ class _Reader:
         with self._feed.backend().consume(topic, self._feed.group, self._positions) as consumer:
             goal: dict[str, int] | None = None
             while not self._stop.is_set():
+                self._done = replace(self._done, polled_at_us=self._feed.clock.now_us())
                 messages = self._tried(lambda: _poll(consumer))
                 if messages is None:
                     break
@@ -207,8 +220,27 @@ class _Reader:
             refused=done.refused + len(messages) - found.taken - found.repeated,
             behind=found.behind,
             problem=None,
+            batches=done.batches + 1,
         )
+        self._time(messages, found)
         self._tell(self._done)
+
+    def _time(self, messages: Messages, found: Ingested) -> None:
+        """Add the rows that were taken in just now to the histograms."""
+        if self._decoded is None or not found.taken or found.repeated:
+            return
+        now_us = self._feed.clock.now_us()
+        index, times = self._decoded
+        if found.refused:
+            kept = pc.invert(
+                pc.is_in(pa.array(range(len(index)), pa.int64()), pa.array(list(found.refused), pa.int64()))
+            )
+            index, times = index.filter(kept), times.filter(kept)
+        self._done = replace(
+            self._done,
+            event_to_servable=self._done.event_to_servable.plus(times, now_us),
+            sent_to_servable=self._done.sent_to_servable.plus(messages.sent_at_us.take(index), now_us),
+        )
 
     def _ingest(self, messages: Messages) -> Ingested:
         writer = self._feed.writer(self._feed.source.name)
@@ -216,6 +248,7 @@ class _Reader:
         if self._decoder is None or self._decoder[0] is not source:
             self._decoder = source, self._feed.decoder(source)
         decoded = self._decoder[1].decode(messages.value)
+        self._decoded = decoded.index, _instants(decoded.rows, source.event_time)
         return writer.ingestor.take_in(
             Batch(
                 decoded.rows,
@@ -249,11 +282,13 @@ class _Reader:
         self._checked_s = now_s
         ingestor = self._feed.writer(self._feed.source.name).ingestor
         known = ingestor.log.head().positions
-        lag = sum(max(0, end - known.get(partition, 0)) for partition, end in consumer.end_positions().items())
+        ends = consumer.end_positions()
+        lags = {partition: max(0, end - known.get(partition, 0)) for partition, end in ends.items()}
+        lag = sum(lags.values())
         if not lag:
             ingestor.note_checked()
         late_s = (self._feed.clock.now_us() - self._sent_us) / 1e6 if lag and self._sent_us is not None else 0.0
-        self._done = replace(self._done, lag=lag, lag_s=max(0.0, late_s), problem=None)
+        self._done = replace(self._done, lag=lag, lags=lags, lag_s=max(0.0, late_s), problem=None)
         self._tell(self._done)
 
 
@@ -270,3 +305,9 @@ def _next_positions(messages: Messages) -> dict[str, int]:
             newest.column("partition").to_pylist(), newest.column("position_max").to_pylist(), strict=True
         )
     }
+
+
+def _instants(rows: pa.Table, name: str) -> pa.Int64Array:
+    times = rows.column(name).combine_chunks()
+    times = times if isinstance(times, pa.Array) else times.chunk(0)
+    return times.cast(pa.timestamp("us", "UTC"), safe=False).cast(pa.int64())
