@@ -191,7 +191,7 @@ def test_training_rows_equal_snapshots_read_while_two_sources_are_written(tmp_pa
         now_us = store.clock.now_us
 
         def write(name: str) -> None:
-            for number in range(40):
+            for number in range(25):
                 store.push(name, [row(now_us() - number * 20_000, number, number % 2)])
 
         def read() -> None:
@@ -221,7 +221,7 @@ def test_training_rows_equal_snapshots_read_while_two_sources_are_written(tmp_pa
             thread.join()
         assert not failures
         assert len({at for at, *_ in served}) > 20
-        chosen = served[:: max(1, len(served) // 400)]
+        chosen = served[:: max(1, len(served) // 200)]
         spine = {
             "customer_id": [key for _ in chosen for key in (0, 1)],
             "event_timestamp": [at for at, *_ in chosen for _ in (0, 1)],

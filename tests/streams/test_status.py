@@ -224,13 +224,16 @@ def test_a_store_that_fails_does_not_stop_a_worker(
     assert not board.records("orders")
 
 
-def test_a_prune_keeps_what_workers_told(store: FeatureStore) -> None:
-    """It belongs to a source that is there; with the source it goes."""
-    board = WorkerBoard(store.online, store.config.project)
-    board.tell("orders", record())
+def test_a_prune_keeps_what_belongs_to_a_source(store: FeatureStore) -> None:
+    """What workers told, and what event ids are known by; with the source they go."""
+    known = StreamSource("known", event_time="ts", schema={**SCHEMA, "id": "int64"}, event_id="id")
+    store.apply(store.plan([spend, EventView("seen", entity=customer, source=known, features=[Count(windows=["1h"])])]))
+    WorkerBoard(store.online, store.config.project).tell("orders", record())
+    store.push("known", [{"customer_id": 1, "ts": from_us(START), "id": 1}])
     assert not store.plan_prune().storage
     store.apply(store.plan([]))
-    assert ViewKey(store.config.project, "orders#workers", 0) in store.plan_prune().storage
+    gone = {key.view for key in store.plan_prune().storage}
+    assert {"orders#workers", "known#ids"} <= gone
 
 
 # Metrics -------------------------------------------------------------------------------------------------------------
