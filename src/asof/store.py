@@ -46,7 +46,7 @@ from asof.services.request import require_defaults
 from asof.services.spine import make_spine
 from asof.services.stream import open_feeds, run_feeds
 from asof.services.training_sets import Recipe, TrainingSets
-from asof.services.workers import WorkerBoard, published
+from asof.services.workers import WorkerBoard, new_member, published
 from asof.services.writer import open_writer
 
 if TYPE_CHECKING:
@@ -653,6 +653,7 @@ class FeatureStore:
             ConfigError: there is no setting `stream`, or a source has no topic.
             StreamError: the broker cannot be reached or read, and another try would not help.
         """
+        board, member = WorkerBoard(self.online, self.config.project), new_member()
         feeds = open_feeds(
             self.catalog(),
             sources,
@@ -662,11 +663,11 @@ class FeatureStore:
                 stream_of(spec).format, row_schema(spec), registry=self.config.schema_registry
             ),
             writer=lambda name: self.ingestor(name, with_history=True),
+            peers=lambda name: board.peers(name, member, self.clock.now_us()),
             project=self.config.project,
             clock=self.clock,
         )
-        board, names = WorkerBoard(self.online, self.config.project), [feed.source.name for feed in feeds]
-        with published(board, self.clock, names) as tell:
+        with published(board, self.clock, member, [feed.source.name for feed in feeds]) as tell:
 
             def both(done: StreamProgress) -> None:
                 tell(done)

@@ -20,6 +20,7 @@ from asof.errors import StoreError, StreamError
 from asof.interfaces.online import ViewKey
 from asof.server.gauges import StatusCollector
 from asof.server.stream_metrics import StreamMetrics, serving_metrics
+from asof.services.caught_up import CaughtUp, Peer
 from asof.services.latency import BOUNDS_S, NOTHING
 from asof.services.stream import StreamProgress
 from asof.services.workers import SILENT_AFTER_US, WorkerBoard, WorkerRecord, published
@@ -83,14 +84,14 @@ def record(member: str = "one", seen_at_us: int = START, **rest: Any) -> WorkerR
 
 
 def test_a_view_has_a_watermark_and_its_last_updates(store: FeatureStore, clock: FixedClock) -> None:
-    """The newest event time does not go back; the last update and the last check are when they were."""
+    """The newest event time does not go back; a push is an update, but of the topic it says nothing."""
     store.push("orders", [{"customer_id": 1, "ts": from_us(START - 2 * SECOND)}])
     clock.set(START + SECOND)
     store.push("orders", [{"customer_id": 1, "ts": from_us(START - 3 * SECOND)}])
     clock.set(START + 2 * SECOND)
     found = view_of(store.status())
     assert found.watermark_us == START - 2 * SECOND
-    assert found.updated_at_us == found.checked_at_us == START + SECOND + 1
+    assert (found.updated_at_us, found.checked_at_us) == (START + SECOND + 1, START)
     assert (found.entries_behind, found.pending_us, found.stuck) == (0, None, False)
     assert (found.written_at_us, found.objective_us, found.stale) == (START, 5 * SECOND, False)
     clock.set(START + 7 * SECOND)
@@ -198,7 +199,7 @@ def test_a_worker_that_fails_says_why(store: FeatureStore, clock: FixedClock) ->
     board = WorkerBoard(store.online, store.config.project)
 
     def work() -> None:
-        with published(board, clock, ["orders"]):
+        with published(board, clock, "one", ["orders"]):
             (told,) = board.records("orders")
             assert (told.state(START), told.lag) == ("running", None)
             raise StreamError("The broker is gone")
@@ -219,7 +220,7 @@ def test_a_store_that_fails_does_not_stop_a_worker(
         raise StoreError("The disk is gone")
 
     monkeypatch.setattr(store.online, "update", fail)
-    with published(board, clock, ["orders"]) as tell:
+    with published(board, clock, "one", ["orders"]) as tell:
         tell(StreamProgress("orders", taken=1))
     assert not board.records("orders")
 
@@ -234,6 +235,78 @@ def test_a_prune_keeps_what_belongs_to_a_source(store: FeatureStore) -> None:
     store.apply(store.plan([]))
     gone = {key.view for key in store.plan_prune().storage}
     assert {"orders#workers", "known#ids"} <= gone
+
+
+def test_a_worker_that_is_caught_up_keeps_its_views_fresh(
+    store: FeatureStore, clock: FixedClock, broker: MemoryBroker
+) -> None:
+    """Also where nothing comes, or what comes is refused."""
+    store.stream(until_caught_up=True)
+    clock.set(START + 3600 * SECOND)
+    assert view_of(store.status()).stale
+    store.stream(until_caught_up=True)
+    assert not view_of(store.status()).stale
+    clock.set(START + 7200 * SECOND)
+    broker.produce(0, [b"no order"])
+    store.stream(until_caught_up=True)
+    found = view_of(store.status())
+    assert (found.checked_at_us, found.watermark_us, found.stale) == (START + 7200 * SECOND, None, False)
+
+
+def test_views_are_as_fresh_as_the_slowest_worker(store: FeatureStore, clock: FixedClock, broker: MemoryBroker) -> None:
+    """One that is caught up does not speak for partitions that another reads; of a silent one nobody knows."""
+    broker.produce(0, [message(START)])
+    broker.produce(1, [message(START)])
+    store.stream(until_caught_up=True)
+    board = WorkerBoard(store.online, store.config.project)
+    clock.set(START + 60 * SECOND)
+    board.tell("orders", record("slow", START + 60 * SECOND, lag={"2": 9}, checked_at_us=START + 20 * SECOND))
+    board.tell("orders", record("idle", START + 60 * SECOND, lag={}))
+    store.stream(until_caught_up=True)
+    assert view_of(store.status()).checked_at_us == START + 20 * SECOND
+    board.tell("orders", record("slow", START + 60 * SECOND, lag={"2": 9}))
+    store.stream(until_caught_up=True)
+    assert view_of(store.status()).checked_at_us == START + 20 * SECOND
+
+
+def test_a_rebuild_does_not_make_a_view_fresh_whose_topic_nobody_reads(store: FeatureStore, clock: FixedClock) -> None:
+    """The log may lack what waits in the topic."""
+    store.push("orders", [{"customer_id": 1, "ts": from_us(START)}])
+    clock.set(START + 60 * SECOND)
+    store.materialize()
+    found = view_of(store.status())
+    assert (found.written_at_us, found.checked_at_us, found.stale) == (START + 60 * SECOND, START, True)
+
+
+def test_steady_traffic_is_caught_up_with_what_had_come_at_the_last_look() -> None:
+    """There is always a message that waits, and a real backlog shows: the instant stays until its end is reached."""
+    worker = CaughtUp()
+    worker.look(10, {"0": 100}, {"0": 90})
+    assert worker.checked_at_us is None
+    worker.look(20, {"0": 110}, {"0": 99})
+    assert worker.checked_at_us is None
+    worker.look(30, {"0": 120}, {"0": 105})
+    assert worker.checked_at_us == 10
+    worker.look(40, {"0": 130}, {"0": 119})
+    assert worker.checked_at_us == 10
+    worker.look(50, {"0": 140}, {"0": 120})
+    assert worker.checked_at_us == 30
+    worker.look(60, {"0": 140}, {"0": 140})
+    assert worker.checked_at_us == 60
+    worker.look(70, {"0": 150, "1": 5}, {"0": 140})
+    assert worker.checked_at_us is None
+    worker.look(80, {}, {"0": 150})
+    assert worker.together([], ["0"]) is None
+
+
+def test_nobody_speaks_for_partitions_that_nobody_reads() -> None:
+    """A standby knows nothing; together workers know what the slowest does, if they cover all partitions."""
+    worker = CaughtUp()
+    worker.look(10, {"0": 1}, {"0": 1})
+    assert worker.together([], ["0"]) == 10
+    assert worker.together([], ["0", "1"]) is None
+    assert worker.together([Peer(frozenset({"1"}), 7), Peer(frozenset(), None)], ["0", "1"]) == 7
+    assert worker.together([Peer(frozenset({"1"}), None)], ["0"]) is None
 
 
 # Metrics -------------------------------------------------------------------------------------------------------------

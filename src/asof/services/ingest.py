@@ -12,6 +12,7 @@ from asof.definitions.streams import ARRIVED_AT
 from asof.errors import AsofError
 from asof.interfaces.log import PARTITION, POSITION
 from asof.interfaces.online import Progress, Update, ViewKey
+from asof.plan.streams import stream_of
 from asof.services.arrivals import Arrivals, Pairs, arrived_us, key_columns, newest_us, none, over, sort_by_id
 from asof.services.door import admit
 
@@ -157,10 +158,14 @@ class Ingestor:
         with self._store.exclusive(self._project, self.source.name):
             return self._catch_up(self._log.head())
 
-    def note_checked(self) -> None:
-        """Note in the progress of views that they hold all that has arrived by now."""
+    def note_checked(self, at_us: int | None = None) -> None:
+        """Note in the progress of views that they hold all that had arrived by an instant, if they hold all the log.
+
+        Args:
+            at_us: All that had been sent by then is in the log. Default: now.
+        """
         with self._store.exclusive(self._project, self.source.name):
-            head, now_us = self._log.head(), self._clock.now_us()
+            head, checked = self._log.head(), self._clock.now_us() if at_us is None else at_us
             updates = [
                 Update(
                     view=key,
@@ -169,7 +174,9 @@ class Ingestor:
                     keys=none().keys,
                     values=none().values,
                     instant_us=0,
-                    progress=replace(progress, checked_at_us=now_us, pending_us=None),
+                    progress=replace(
+                        progress, checked_at_us=max(checked, progress.checked_at_us or checked), pending_us=None
+                    ),
                 )
                 for key, one in self._current().items()
                 if (progress := one.progress) is not None and progress.entry == head.sequence
@@ -240,7 +247,10 @@ class Ingestor:
         newest = newest_us(rows, self.source)
         if before is not None and before.newest_us is not None:
             newest = before.newest_us if newest is None else max(newest, before.newest_us)
-        progress = Progress(entry=until, updated_at_us=at_us, checked_at_us=at_us, newest_us=newest)
+        checked = at_us
+        if before is not None and stream_of(self.source).topic is not None:
+            checked = before.checked_at_us or at_us  # others may wait in the topic: whoever reads that knows
+        progress = Progress(entry=until, updated_at_us=at_us, checked_at_us=checked, newest_us=newest)
         return Update(key, generation.number, entry, pairs.keys, pairs.values, at_us, progress)
 
     def _get(self, key: ViewKey) -> Callable[[Sequence[bytes]], Sequence[bytes | None]]:

@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 
 from asof.errors import AsofError, ConfigError
 from asof.plan.streams import stream_of
-from asof.services.ingest import Batch
+from asof.services.caught_up import CaughtUp
+from asof.services.ingest import PUSHED, Batch
 from asof.services.latency import NOTHING, Latency
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from asof.interfaces.stream import Decoder, Messages, StreamBackend, StreamConsumer
     from asof.plan.specs import SourceSpec
     from asof.services.catalog import Catalog
-    from asof.services.ingest import Ingested
+    from asof.services.caught_up import Peer
+    from asof.services.ingest import Ingested, Ingestor
     from asof.services.writer import SourceWriter
 
     Progress = Callable[["StreamProgress"], None]
@@ -55,6 +57,7 @@ class StreamProgress:
         polled_at_us: When it last asked for messages.
         event_to_servable: How long rows took from their event time until reads showed them, and
         sent_to_servable: from being sent. Batches in which something was repeated are not timed.
+        checked_at_us: All that had come by then into the partitions that it reads is taken in; None: not known.
     """
 
     source: str
@@ -70,6 +73,7 @@ class StreamProgress:
     polled_at_us: int | None = None
     event_to_servable: Latency = NOTHING
     sent_to_servable: Latency = NOTHING
+    checked_at_us: int | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,7 @@ class Feed:
     backend: Callable[[], StreamBackend]
     decoder: Callable[[SourceSpec], Decoder]
     writer: Callable[[str], SourceWriter]
+    peers: Callable[[str], Sequence[Peer]]
     clock: Clock
 
 
@@ -92,6 +97,7 @@ def open_feeds(
     backend: Callable[[], StreamBackend],
     decoder: Callable[[SourceSpec], Decoder],
     writer: Callable[[str], SourceWriter],
+    peers: Callable[[str], Sequence[Peer]],
     project: str,
     clock: Clock,
 ) -> list[Feed]:
@@ -121,7 +127,7 @@ def open_feeds(
             why=f"Source {chosen[0].name!r} has a topic, but nothing says on which broker it is",
             fix='Write stream = "kafka://host:9092" into asof.toml, or set ASOF_STREAM.',
         )
-    return [Feed(one, f"asof.{project}.{one.name}", backend, decoder, writer, clock) for one in chosen]
+    return [Feed(one, f"asof.{project}.{one.name}", backend, decoder, writer, peers, clock) for one in chosen]
 
 
 def run_feeds(
@@ -175,6 +181,7 @@ class _Reader:
         self._done = StreamProgress(feed.source.name)
         self._decoder: tuple[SourceSpec, Decoder] | None = None
         self._decoded: tuple[pa.Int64Array, pa.Int64Array] | None = None
+        self._caught_up = CaughtUp()
         self._sent_us: int | None = None
         self._checked_s = 0.0
 
@@ -282,14 +289,23 @@ class _Reader:
         self._checked_s = now_s
         ingestor = self._feed.writer(self._feed.source.name).ingestor
         known = ingestor.log.head().positions
+        now_us = self._feed.clock.now_us()
         ends = consumer.end_positions()
         lags = {partition: max(0, end - known.get(partition, 0)) for partition, end in ends.items()}
         lag = sum(lags.values())
-        if not lag:
-            ingestor.note_checked()
-        late_s = (self._feed.clock.now_us() - self._sent_us) / 1e6 if lag and self._sent_us is not None else 0.0
+        self._caught_up.look(now_us, ends, known)
+        self._note_checked(ingestor, known)
+        late_s = (now_us - self._sent_us) / 1e6 if lag and self._sent_us is not None else 0.0
         self._done = replace(self._done, lag=lag, lags=lags, lag_s=max(0.0, late_s), problem=None)
+        self._done = replace(self._done, checked_at_us=self._caught_up.checked_at_us)
         self._tell(self._done)
+
+    def _note_checked(self, ingestor: Ingestor, known: Mapping[str, int]) -> None:
+        """Note in the views up to when they hold all that was sent, as far as all workers together know that."""
+        feed = self._feed
+        at_us = self._caught_up.together(feed.peers(feed.source.name), known.keys() - {PUSHED})
+        if at_us is not None:
+            ingestor.note_checked(at_us)
 
 
 def _poll(consumer: StreamConsumer) -> Messages:

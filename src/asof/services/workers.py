@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from asof.errors import AsofError
 from asof.interfaces.online import Progress, Update, ViewKey
+from asof.services.caught_up import Peer
 from asof.services.stream import StreamProgress
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class WorkerRecord(msgspec.Struct, frozen=True, kw_only=True):
         lag_s: How long ago the newest message that it took in had been sent, while others wait; else 0.
         p50_s: Half of the rows took at most so long from being sent to being servable, as the bound of a bucket.
         p99_s: As many as 99 of 100 did.
+        checked_at_us: All that had come by then into the partitions that it reads is in the log; None: not known.
         behind: Views that cannot take rows in, and why.
         problem: What keeps it from going on, or None.
     """
@@ -71,6 +73,7 @@ class WorkerRecord(msgspec.Struct, frozen=True, kw_only=True):
     lag_s: float = 0.0
     p50_s: float | None = None
     p99_s: float | None = None
+    checked_at_us: int | None = None
     behind: dict[str, str] = {}
     problem: str | None = None
 
@@ -99,6 +102,15 @@ class WorkerBoard:
             StoreError: the store cannot be read.
         """
         return self._read(source)[1]
+
+    def peers(self, source: str, member: str, now_us: int) -> list[Peer]:
+        """Return the other workers of a source that run.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        others = [one for one in self.records(source) if one.member != member and one.state(now_us) == "running"]
+        return [Peer(frozenset(one.lag or ()), one.checked_at_us) for one in others]
 
     def tell(self, source: str, record: WorkerRecord) -> None:
         """Put a record in place of the member's last one; those of members long gone are dropped.
@@ -129,14 +141,20 @@ class WorkerBoard:
         return ViewKey(self._project, source + WORKERS, 0)
 
 
+def new_member() -> str:
+    """Return a name for a worker that no other has."""
+    return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:6]}"
+
+
 @contextmanager
-def published(board: WorkerBoard, clock: Clock, sources: Sequence[str]) -> Iterator[Callable[[StreamProgress], None]]:
+def published(
+    board: WorkerBoard, clock: Clock, member: str, sources: Sequence[str]
+) -> Iterator[Callable[[StreamProgress], None]]:
     """Give a function that takes a worker's progress, and tell it to others every two seconds within the block.
 
     A thread does so, and also while a batch takes long. At the end the worker is told to have stopped, and by which
     error. A store that cannot be written is no reason to stop: the record grows old then, which its readers see.
     """
-    member = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:6]}"
     telling = _Telling(board, clock, member, sources)
     telling.tell(stopped=False)
     thread = threading.Thread(target=telling.run, name="worker-record", daemon=True)
@@ -194,6 +212,7 @@ class _Telling:
             lag_s=round(one.lag_s, 3),
             p50_s=one.sent_to_servable.quantile(0.5),
             p99_s=one.sent_to_servable.quantile(0.99),
+            checked_at_us=one.checked_at_us,
             behind={view: str(error) for view, error in one.behind.items()},
             problem=None if one.problem is None else str(one.problem),
         )
