@@ -424,3 +424,16 @@ def test_the_command_shows_views_sources_and_workers(
     status = json.loads(run("status", "--json"))
     assert status["views"][0]["freshness"]["watermark_us"] == START - 2 * SECOND
     assert status["sources"][0]["workers"][0]["record"]["lag"] == {"0": 3}
+
+
+def test_a_worker_on_the_command_line_serves_metrics_where_it_is_told_to(
+    store: FeatureStore, broker: MemoryBroker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It names the address, which is this machine's, and gives it up at the end."""
+    broker.produce(0, [message(START)])
+    with pytest.raises(SystemExit) as ended:
+        main(["--project", str(store.config.root), "stream", "--until-caught-up", "--metrics-port", "0"])
+    assert ended.value.code == 0
+    said = capsys.readouterr()
+    assert "Metrics on http://127.0.0.1:" in said.err
+    assert "1 row taken in" in said.out
