@@ -32,7 +32,7 @@ command -v java >/dev/null && command -v keytool >/dev/null ||
     absent "Java 17 (java and keytool)" "Kafka" "default-jre-headless" "openjdk"
 
 stamp=.servers/kafka/.complete
-if ! cmp -s tests/servers/pom.xml "$stamp"; then
+if ! cmp -s tests/servers/pom.xml "$stamp" || ! compgen -G '.servers/kafka/kafka_*.jar' >/dev/null; then
     if ! command -v mvn >/dev/null; then
         absent "Maven (mvn)" "Kafka" "maven" "maven"
     else

@@ -158,6 +158,9 @@ class WindowPlan:
             ValueError: Lengths differ, a code is out of range, or an array that may not has nulls; names it.
         """
 
+def window_start(length_us: int, hop_us: int, instant: int) -> int:
+    """Where a window of a length and a hop begins at an instant, in microseconds since the epoch."""
+
 def as_of(
     source_codes: pa.Int32Array,
     event_time: pa.Int64Array,
@@ -342,6 +345,16 @@ class StateReader:
             ValueError: a state was built after `instant`, or its bytes are damaged, of another plan, or of a format
                 this version does not read.
             OverflowError: a sum that does not fit its type; names the feature.
+        """
+
+    def tiles(self, value: bytes) -> tuple[list[int], Block]:
+        """What the tiles of one state hold, from the oldest to the newest: where each begins, and a row per tile.
+
+        A row has every feature as of the tile's events alone. A tile that no window of a feature reaches any more does
+        not hold it, and has it empty.
+
+        Raises:
+            ValueError, OverflowError: as `read`.
         """
 
     def failed(self, n_keys: int) -> Block:

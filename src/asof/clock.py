@@ -7,6 +7,9 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Protocol
 
+from asof.errors import InputError
+
+Instant = datetime | str
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 FIRST_US = (datetime.min.replace(tzinfo=UTC) - EPOCH) // _MICROSECOND
@@ -79,3 +82,19 @@ def parse_instant(text: str) -> int:
         ValueError: `text` is not ISO 8601.
     """
     return to_us(datetime.fromisoformat(text))
+
+
+def as_us(instant: Instant) -> int:
+    """Return an instant in microseconds since the epoch.
+
+    Raises:
+        InputError: the text is not ISO 8601.
+    """
+    if isinstance(instant, datetime):
+        return to_us(instant)
+    try:
+        return parse_instant(instant)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{instant!r} is not an instant", fix='Give a datetime, or ISO 8601 text as "2013-06-01T12:00".'
+        ) from error

@@ -1,65 +1,53 @@
-"""FeatureStore: the one object that users hold; it wires backends to services and delegates."""
+"""FeatureStore: the one object that users hold; it delegates to services, put together by `asof.wiring`."""
 
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 import threading
-import time
-from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from asof.backends.formats import open_decoder
-from asof.backends.loading import open_online_store, open_registry, open_stream
+from asof.backends.loading import open_stream
 from asof.backends.local.executor import LocalExecutor
-from asof.backends.local.expressions import LocalExpressions
-from asof.backends.local.folders import LocalFolders
-from asof.backends.local.inputs import LocalInputs
-from asof.backends.local.log import LocalLog
-from asof.backends.local.scanner import LocalScanner
 from asof.backends.local.tables import LocalTableWriter, read_table
 from asof.backends.local.transformer import LocalTransformer
-from asof.clock import Clock, SystemClock, parse_instant, to_us
-from asof.config import FILE_NAME, find_root, load_config, parse_size
+from asof.clock import as_us
+from asof.config import parse_size
 from asof.definitions.collection import Definitions
 from asof.errors import AsofError, InputError
-from asof.plan.streams import row_schema, stream_of
+from asof.plan.streams import stream_of
 from asof.services import unregistered
 from asof.services.apply import apply_plan, plan_changes
-from asof.services.backfill import Backfiller
 from asof.services.batches import Due, all_batches, find_batch, next_due_us, resolve_batch, run_due, views_over
 from asof.services.catalog import Catalog
+from asof.services.dead_letters import find_letter, list_letters, replay
 from asof.services.explain import Explainer, find_feature
-from asof.services.functions import FunctionLoader
 from asof.services.grid import grid_spine, known_entities
 from asof.services.history import HistoryReader
 from asof.services.join import join
 from asof.services.lineage import trace_lineage
-from asof.services.materialize import Materialized, Materializer, choose_views
-from asof.services.online import OnlineFeatures, OnlineReader
+from asof.services.materialize import Materialized, choose_views
 from asof.services.overview import describe_object, list_objects, project_status
 from asof.services.project import collect_definitions
 from asof.services.prune import plan_prune, prune
 from asof.services.request import require_defaults
 from asof.services.spine import make_spine
 from asof.services.stream import open_feeds, run_feeds
-from asof.services.training_sets import Recipe, TrainingSets
+from asof.services.training_sets import Recipe
 from asof.services.workers import WorkerBoard, new_member, published
-from asof.services.writer import open_writer
+from asof.wiring import Wiring
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from types import TracebackType
 
+    from asof.clock import Instant
     from asof.definitions import FeatureSelection, FeatureService, FeatureView, Label, OnDemandView
     from asof.definitions.batch import BatchSource
     from asof.definitions.collection import Definition
     from asof.definitions.model_transforms import ModelTransform
     from asof.definitions.services import Consistency
     from asof.definitions.training import Split
-    from asof.interfaces import OfflineLog, OnlineStore, Registry
+    from asof.interfaces import DeadLetter
     from asof.interfaces.registry import Revision, Run
     from asof.plan.diff import Plan
     from asof.plan.lineage import Lineage
@@ -67,10 +55,11 @@ if TYPE_CHECKING:
     from asof.plan.selection import Selection
     from asof.plan.specs import FunctionSpec
     from asof.services.backfill import Backfilled
+    from asof.services.dead_letters import DeadLetters, Replayed
     from asof.services.explanation import Explanation
     from asof.services.grid import Instants
     from asof.services.ingest import Ingested
-    from asof.services.online import Keys
+    from asof.services.online import Keys, OnlineFeatures
     from asof.services.overview import Description, Listed, Status
     from asof.services.prune import PrunePlan
     from asof.services.request import Request
@@ -81,78 +70,15 @@ if TYPE_CHECKING:
 
     _View = FeatureView | OnDemandView | FeatureSelection
     Features = str | FeatureService | _View | Sequence[str | _View]
-    Instant = datetime | str
-
-REFRESH_S = 0.5
-_SCAN_SHARE = 4
 
 
-class FeatureStore:
+class FeatureStore(Wiring):
     """A project: its definitions, its registry, its history and its online store.
 
     Safe to use from several threads. Holds files open: close it, or use it as a context manager.
     """
 
-    def __init__(self, path: str | os.PathLike[str] = ".", *, clock: Clock | None = None) -> None:
-        """Open the project whose `asof.toml` is in `path` or above it.
-
-        Args:
-            path: A directory of the project.
-            clock: Tells the present. Default: the machine's clock.
-
-        Raises:
-            NotFoundError: there is no project.
-            ConfigError: its settings are wrong.
-        """
-        self.config = load_config(find_root(Path(path)), os.environ)
-        self.clock: Clock = clock or SystemClock()
-        self._lock = threading.RLock()
-        self._registry: Registry | None = None
-        self._online: OnlineStore | None = None
-        self._reader: OnlineReader | None = None
-        self._catalog: Catalog | None = None
-        self._checked_at_s = 0.0
-        self._temporary: str | None = None
-        self._expressions = LocalExpressions()
-        self._writers: dict[str, tuple[Catalog, SourceWriter]] = {}
-
-    @classmethod
-    def temporary(cls, *, clock: Clock | None = None) -> FeatureStore:
-        """Return a new, empty project in a temporary directory, which `close` deletes."""
-        root = tempfile.mkdtemp(prefix="asof-")
-        (Path(root) / FILE_NAME).write_text('project = "temporary"\ndefinitions = []\n', encoding="utf-8")
-        store = cls(root, clock=clock)
-        store._temporary = root
-        return store
-
     # Definitions ---------------------------------------------------------------------------------------------------
-
-    @property
-    def registry(self) -> Registry:
-        """The project's registry, opened on first use."""
-        with self._lock:
-            if self._registry is None:
-                self._registry = open_registry(self.config.registry, self.config.root)
-            return self._registry
-
-    @property
-    def online(self) -> OnlineStore:
-        """The project's online store, opened on first use."""
-        with self._lock:
-            if self._online is None:
-                self._online = open_online_store(self.config.online, self.config.root)
-            return self._online
-
-    def catalog(self) -> Catalog:
-        """Return the registry's content; an apply elsewhere is seen within half a second."""
-        with self._lock:
-            now_s = time.monotonic()
-            if self._catalog is None or now_s - self._checked_at_s > REFRESH_S:
-                self._checked_at_s = now_s
-                if self._catalog is None or self.registry.revision() != self._catalog.revision:
-                    self._catalog = Catalog(self.registry.snapshot())
-                    self._reader = None
-            return self._catalog
 
     def plan(self, definitions: Iterable[Definition] | None = None) -> Plan:
         """Return what an apply would change in the registry: data, nothing is written.
@@ -216,7 +142,9 @@ class FeatureStore:
 
     def status(self) -> Status:
         """Return how fresh every view version is online, and what the registry holds."""
-        return project_status(self.catalog(), self.online, self.log, project=self.config.project, clock=self.clock)
+        return project_status(
+            self.catalog(), self.online, self.log, self._letters(), project=self.config.project, clock=self.clock
+        )
 
     def revisions(self, limit: int = 20) -> Sequence[Revision]:
         """Return the newest revisions, newest first."""
@@ -260,13 +188,6 @@ class FeatureStore:
         )
         self._forget()
         return done
-
-    def _published(self) -> LocalFolders:
-        return LocalFolders(self.config.root / self.config.offline / "batch")
-
-    def _forget(self) -> None:
-        with self._lock:
-            self._catalog = self._reader = None
 
     # Training ------------------------------------------------------------------------------------------------------
 
@@ -322,7 +243,7 @@ class FeatureStore:
             unregistered.functions(definitions) if definitions else {},
         )
         if definitions is None:
-            selection = self.catalog().select(features)
+            selection = self.catalog().select(cast("str | Sequence[str]", features))
         else:
             selection = unregistered.select(features, definitions, scanner)
         if isinstance(spine, str | os.PathLike):
@@ -426,40 +347,6 @@ class FeatureStore:
         """
         self._training_sets().delete(name)
 
-    def _training_sets(self) -> TrainingSets:
-        def engines(only: Mapping[str, Sequence[str]]) -> tuple[LocalScanner, LocalExecutor]:
-            executor = LocalExecutor(self._state_dir("tmp"), self.config.memory_budget_bytes)
-            return self._scanner({}, self.config.memory_budget_bytes, executor.threads, only=only), executor
-
-        shelf = LocalFolders(self.config.root / self.config.offline / "training_sets")
-        inputs = LocalInputs(self.config.root, self.config.root / self.config.offline / "batch")
-        return TrainingSets(shelf, inputs, LocalTableWriter(), engines, self._functions(), self._expressions)
-
-    def _scanner(
-        self,
-        frames: dict[str, Any],
-        budget: int,
-        threads: int,
-        functions: Mapping[FunctionSpec, Callable[..., object]] | None = None,
-        only: Mapping[str, Sequence[str]] | None = None,
-    ) -> LocalScanner:
-        quarantine = self.config.root / self.config.offline / "quarantine"
-        return LocalScanner(
-            self.config.root,
-            frames=frames,
-            quarantine=quarantine,
-            memory_limit_bytes=max(budget // _SCAN_SHARE, 64 * 2**20),
-            threads=threads,
-            load=self._functions(functions).load,
-            only=only,
-        )
-
-    def _functions(self, given: Mapping[FunctionSpec, Callable[..., object]] | None = None) -> FunctionLoader:
-        return FunctionLoader(self.config.root, self.config.definitions, given)
-
-    def _state_dir(self, name: str) -> Path:
-        return self.config.root / ".asof" / name
-
     # Batches -------------------------------------------------------------------------------------------------------
 
     def backfill(
@@ -528,10 +415,6 @@ class FeatureStore:
         """Return the newest runs of batch sources, or of the one of that name (or of that view), newest first."""
         return self.registry.runs(batch and find_batch(self.catalog(), batch).name, limit)
 
-    def _backfiller(self, transformer: LocalTransformer, functions: Mapping[FunctionSpec, Any]) -> Backfiller:
-        loader = FunctionLoader(self.config.root, self.config.definitions, functions)
-        return Backfiller(transformer, self.registry, loader, clock=self.clock)
-
     # Serving -------------------------------------------------------------------------------------------------------
 
     def materialize(
@@ -560,23 +443,7 @@ class FeatureStore:
         instant_us = self.clock.now_us() if at is None else as_us(at)
         return [job.run(view, instant_us, progress) for view in chosen]
 
-    def _materializer(self, scanner: LocalScanner, executor: LocalExecutor) -> Materializer:
-        return Materializer(
-            scanner,
-            executor,
-            self.online,
-            project=self.config.project,
-            clock=self.clock,
-            log=self.log,
-            arrivals=self._arrivals,
-        )
-
     # Streams -------------------------------------------------------------------------------------------------------
-
-    @property
-    def log(self) -> OfflineLog:
-        """The logs of the project's stream sources."""
-        return LocalLog(self.config.root / self.config.offline / "log")
 
     def push(self, source: str, rows: Any, *, readable: bool = False) -> Ingested:
         """Take rows of a stream source in: when this returns they are durable, and reads show them.
@@ -603,6 +470,49 @@ class FeatureStore:
             ViewsBehindError: `readable`, and a view does not show the rows; they are kept, so do not push them again.
         """
         return self.ingestor(source).push(rows, readable=readable)
+
+    def dead_letters(self, source: str, limit: int = 1000) -> DeadLetters:
+        """Return what a stream source could not take in: counts of all, and the newest ones without their values.
+
+        Args:
+            source: Its name.
+            limit: How many to list.
+
+        Raises:
+            NotFoundError: no such source.
+            DefinitionError: the source is no stream source.
+        """
+        stream_of(self.catalog().source(source))
+        return list_letters(self._letters().of(source), self.log.of(source), limit)
+
+    def dead_letter(self, source: str, id: str) -> DeadLetter:
+        """Return one dead letter with its original bytes, by the id that `dead_letters` lists.
+
+        Raises:
+            NotFoundError: no such source or id.
+            DefinitionError: the source is no stream source.
+        """
+        stream_of(self.catalog().source(source))
+        return find_letter(self._letters().of(source), self.log.of(source), source, id)
+
+    def replay_dead_letters(self, source: str, ids: Iterable[str] | None = None) -> Replayed:
+        """Decode dead letters again, as the source is defined now, take in what can be, and forget those.
+
+        They arrive now, after all that came before, oldest first. A letter counts once, whatever crashes when.
+
+        Args:
+            source: The source's name.
+            ids: Which ones. Default: all.
+
+        Raises:
+            NotFoundError: no such source or id.
+            DefinitionError: the source is no stream source.
+            ConflictError: somebody else replays them; what was taken until then stays taken.
+            UnsupportedOperationError: some are messages in a format that cannot be decoded here.
+        """
+        writer = self.ingestor(source)
+        decoder = self._decoder(writer.ingestor.source)
+        return replay(writer.ingestor, self._letters().of(source), None if ids is None else list(ids), decoder=decoder)
 
     def ingestor(self, source: str, *, with_history: bool = False) -> SourceWriter:
         """Return what takes rows of a stream source in, as of the newest revision; for servers and workers.
@@ -659,9 +569,7 @@ class FeatureStore:
             sources,
             url=self.config.stream,
             backend=lambda: open_stream(self.config.stream, self.config.root),
-            decoder=lambda spec: open_decoder(
-                stream_of(spec).format, row_schema(spec), registry=self.config.schema_registry
-            ),
+            decoder=self._decoder,
             writer=lambda name: self.ingestor(name, with_history=True),
             peers=lambda name: board.peers(name, member, self.clock.now_us()),
             project=self.config.project,
@@ -675,49 +583,6 @@ class FeatureStore:
                     progress(done)
 
             return run_feeds(feeds, until_caught_up=until_caught_up, stop=stop or threading.Event(), progress=both)
-
-    def _open_writer(self, catalog: Catalog, source: str, *, with_history: bool) -> SourceWriter:
-        executor = LocalExecutor(self._state_dir("tmp"), self.config.memory_budget_bytes)
-        scanner = self._scanner({}, self.config.memory_budget_bytes, executor.threads)
-        return open_writer(
-            catalog,
-            source,
-            log=self.log,
-            store=self.online,
-            project=self.config.project,
-            clock=self.clock,
-            scanner=scanner,
-            arrivals=self._arrivals,
-            materializer=self._materializer(scanner, executor),
-            threads=executor.threads,
-            with_history=with_history,
-        )
-
-    def _arrivals(self, frames: Mapping[str, Any]) -> LocalScanner:
-        """Return a scanner of rows that arrive; what it sets apart is in the log, where history sets it apart, too."""
-        return LocalScanner(
-            self.config.root,
-            frames=frames,
-            quarantine=self.config.root / self.config.offline / "arrivals",
-            memory_limit_bytes=max(self.config.memory_budget_bytes // _SCAN_SHARE, 64 * 2**20),
-            threads=os.cpu_count() or 1,
-            load=self._functions().load,
-        )
-
-    def reader(self) -> OnlineReader:
-        """Return the online reader of the newest revision, its reads compiled once; for servers and hot loops."""
-        with self._lock:
-            catalog = self.catalog()
-            if self._reader is None:
-                self._reader = OnlineReader(
-                    catalog,
-                    self.online,
-                    project=self.config.project,
-                    clock=self.clock,
-                    functions=self._functions(),
-                    expressions=self._expressions,
-                )
-            return self._reader
 
     def get_online_features(
         self,
@@ -780,24 +645,6 @@ class FeatureStore:
         finally:
             executor.release()
 
-    def close(self) -> None:
-        """Release files; a temporary project is deleted."""
-        with self._lock:
-            for resource in (self._registry, self._online):
-                if resource is not None:
-                    resource.close()
-            self._registry = self._online = self._reader = self._catalog = None
-            if self._temporary is not None:
-                shutil.rmtree(self._temporary, ignore_errors=True)
-
-    def __enter__(self) -> FeatureStore:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
 
 def _raise(error: AsofError) -> None:
     raise error
@@ -809,19 +656,3 @@ def _raise_named(_name: str, error: AsofError) -> None:
 
 def _text_keys(selection: Selection) -> set[str]:
     return {column for column, dtype in selection.key_types().items() if dtype == "string"}
-
-
-def as_us(instant: Instant) -> int:
-    """Return an instant in microseconds since the epoch.
-
-    Raises:
-        InputError: the text is not ISO 8601.
-    """
-    if isinstance(instant, datetime):
-        return to_us(instant)
-    try:
-        return parse_instant(instant)
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"{instant!r} is not an instant", fix='Give a datetime, or ISO 8601 text as "2013-06-01T12:00".'
-        ) from error

@@ -84,6 +84,37 @@ def test_a_role_is_described_and_read(applied: Project) -> None:
     assert "keys of profile as referrer changed: customer_id = by -> customer_id = via" in applied.run("plan").out
 
 
+def test_a_lookup_is_planned_described_and_read(applied: Project) -> None:
+    """The command line takes the card and shows where the owner comes from."""
+    applied.write("cards.csv", "card_id,customer_id,since\n1,7,2025-01-01T00:00:00Z\n2,,2025-01-01T00:00:00Z\n")
+    applied.edit(
+        "score = ",
+        """cards = StateView(
+    "cards",
+    entity=Entity("card", join_key="card_id"),
+    source=FileSource("cards", path="cards.csv", event_time="since"),
+    features=["customer_id"],
+)
+score = """,
+    )
+    applied.edit('"score", features=[profile]', '"score", features=[profile.via(cards["customer_id"])]')
+    plan = applied.run("plan").out
+    assert "keys of profile changed: none -> customer_id = cards:customer_id" in plan
+    applied.run("apply")
+    described = [line.split() for line in applied.run("describe", "score").out.splitlines()]
+    assert ["profile__country", "profile@1", "country", "customer_id", "=", "cards:customer_id"] in described
+    assert "fraud@1, score@1, score@2" in applied.run("describe", "profile").out
+    assert "score@2" in applied.run("describe", "cards").out
+    assert "cards@1:customer_id (join key)" in applied.run("lineage", "score").out
+    assert applied.run("materialize", "--at", "2025-01-03").code == 0
+    read = ["get-online-features", "score", "--key", "card_id=1", "--key", "card_id=2", "--at", "2025-01-04"]
+    shown = [line.split() for line in applied.run(*read).out.splitlines()]
+    assert [line for line in shown if line[:1] == ["profile__country"]] == [
+        ["profile__country", "NL", "present"],
+        ["profile__country", "missing"],
+    ]
+
+
 def test_features_about_everything_take_no_key(applied: Project) -> None:
     """One entity without a key: nothing to give, one answer."""
     applied.edit(

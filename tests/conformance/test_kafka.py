@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from tests.servers.kafka import PASSWORD, USER, kafka_broker
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from asof.interfaces import StreamConsumer
     from tests.servers.kafka import KafkaServer
 
 ROOT = Path("/")
@@ -88,6 +90,37 @@ def test_partitions_that_are_added_are_read_from_their_first_message(
         group.until(lambda: group.count() == 8, member)
         assert len(member.assigned()) == PARTITIONS + 2
     assert group.seen == {"0": numbered(0, 5), str(PARTITIONS + 1): numbered(5, 8)}
+
+
+def test_a_member_that_is_silent_for_too_long_asks_for_its_positions_again(
+    kafka_server: KafkaServer, stream: StreamUnderTest
+) -> None:
+    """Another one has read on in between; what the silent one had fetched is forgotten."""
+    hasty = "session.timeout.ms=1500&max.poll.interval.ms=1500"
+    backend = open_stream(f"kafka://{kafka_server.servers}?{QUICK}&{hasty}", ROOT)
+    everything = {str(number) for number in range(PARTITIONS)}
+    group = Group(replace(stream, backend=backend))
+    for name in everything:
+        stream.produce(name, numbered(0, 20))
+    with group.member() as silent:
+        group.until(lambda: silent.assigned() == everything, silent)
+        group.until(lambda: group.count() == 20 * PARTITIONS, silent)
+        for name in everything:
+            stream.produce(name, numbered(20, 40))
+        group.poll(silent, max_messages=5)
+        with group.member() as other:
+
+            def polled(*members: StreamConsumer) -> bool:
+                for member in members:
+                    with suppress(StreamError):  # whoever was silent is told for how long
+                        group.poll(member)
+                return True
+
+            group.until(lambda: polled(other) and other.assigned() == everything and group.count() == 40 * PARTITIONS)
+            for name in everything:
+                stream.produce(name, numbered(40, 60))
+            group.until(lambda: polled(silent, other) and group.count() == 60 * PARTITIONS and bool(silent.assigned()))
+    assert group.seen == dict.fromkeys(everything, numbered(0, 60))
 
 
 def test_a_login_over_tls_takes_its_secrets_from_the_environment(

@@ -72,10 +72,18 @@ filled = FeatureService(
 )
 strict = FeatureService("strict", features=[profile["country"].with_missing(error=True)])
 pair = FeatureService("pair", features=[profile, profile.with_role("referrer", keys={"customer_id": "referrer_id"})])
+cards = StateView(
+    "cards",
+    entity=Entity("card", join_key="card_id"),
+    source=FileSource("cards", path="cards.csv", event_time="since"),
+    features=["customer_id"],
+)
+payment = FeatureService("payment", features=[spend.via(cards["customer_id"])["count_lifetime"]])
 """
 DATA = {
     "people.csv": "customer_id,country,since\n17,NL,2026-01-01\n42,BE,2026-01-02\n",
     "orders.csv": "customer_id,amount,at\n17,2.5,2026-01-01\n17,1.0,2026-01-03\n42,4.0,2026-01-02\n",
+    "cards.csv": "card_id,customer_id,since\nA,17,2026-01-01\nB,,2026-01-01\n",
     "days.csv": "day,rain,seen\n2026-01-01,1.5,2026-01-02\n2026-01-05,2.5,2026-01-06\n",
 }
 KEYS = {"customer_id": [17, 42, 99]}
@@ -91,7 +99,7 @@ def make_project(root: Path) -> Path:
         (root / name).write_text(text, encoding="utf-8")
     with FeatureStore(root) as store:
         store.apply()
-        store.materialize(["profile", "spend", "weather"])
+        store.materialize(["profile", "spend", "weather", "cards"])
     return root
 
 

@@ -221,3 +221,12 @@ def test_a_snapshot_may_be_asked_for(client: httpx.Client) -> None:
     )
     future = ask(client, service="fraud", keys=KEYS, consistency="snapshot", at="2999-01-01T00:00:00Z")
     assert "cannot be read yet" in refused(future, 400, "input_invalid")
+
+
+def test_keys_that_are_looked_up_are_not_asked_for(client: httpx.Client) -> None:
+    """A service about a card's owner takes cards; the metadata shows both views."""
+    body = ask(client, service="payment", keys={"card_id": ["A", "B", "C", None]}, metadata=True).json()
+    assert [result["values"] for result in body["results"]] == [[2], [0], [0], [0]]
+    assert [result["statuses"] for result in body["results"]] == [["present"], ["missing"], ["missing"], ["missing"]]
+    assert list(body["views"]) == ["spend", "cards"]
+    refused(ask(client, service="payment", keys={"customer_id": [17]}), 400, "input_invalid")

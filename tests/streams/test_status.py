@@ -132,6 +132,7 @@ def test_a_worker_tells_what_it_did(store: FeatureStore, clock: FixedClock, brok
     with FeatureStore(store.config.root, clock=clock) as other:
         found = source_of(other.status())
     assert (found.source, found.entries, found.rows, found.last_us) == ("orders", 1, 2, START + 1)
+    assert found.dead_letters == 1
     (worker,) = found.workers
     assert (worker.state, worker.silent_us) == ("stopped", 0)
     told = worker.record
@@ -346,6 +347,7 @@ def test_the_server_has_gauges_of_views_and_sources(store: FeatureStore, clock: 
     assert {name.removesuffix(source): value for name, value in found.items() if name.endswith(source)} == {
         "asof_source_log_entries": 1,
         "asof_source_log_rows": 1,
+        "asof_source_dead_letters": 0,
         "asof_source_arrived_timestamp_seconds": pytest.approx(at),
         "asof_source_lag_messages": 7,
         "asof_source_lag_seconds": 1.5,

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from asof import Count, Entity, EventView, FeatureService, FileSource
 from asof.errors import CorruptDataError, InputError, NotFoundError
 from asof.interfaces.registry import RegistrySnapshot, StoredObject
 from asof.plan.registered import Kind, encode_spec, kind_of
@@ -125,19 +124,6 @@ def test_a_list_selects_features_and_whole_views_in_the_listed_order(catalog: Ca
     assert columns(catalog, ["profile@1:country"]) == ["profile@1:country"]
     assert columns(catalog, "spend:total") == ["spend@1:total"]
     assert catalog.select(["spend"]).service is None
-
-
-def test_definition_objects_stand_for_their_names(catalog: Catalog) -> None:
-    spend = EventView(
-        "spend",
-        entity=Entity("customer"),
-        source=FileSource("s", "s.csv", event_time="ts"),
-        features=[Count(windows=["1h"], name="n")],
-    )
-    assert columns(catalog, [spend]) == ["spend@1:total"]
-    assert columns(catalog, FeatureService("fraud", features=[spend])) == ["spend@1:total", "profile@2:age"]
-    with pytest.raises(NotFoundError, match="no feature 'n_1h'"):
-        catalog.select([spend["n_1h"]])
 
 
 def test_groups_by_view_keep_first_use_order_and_column_order(catalog: Catalog) -> None:

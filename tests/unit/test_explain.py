@@ -125,6 +125,22 @@ def test_only_the_newest_rows_are_listed_and_all_are_counted(store: FeatureStore
         explain(store, "spend:count_1h", {"customer_id": 7}, NOW, rows=-1)
 
 
+def test_the_partial_states_online_are_those_of_the_window_and_add_up(store: FeatureStore) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RejectedRowsWarning)
+        store.materialize(["spend"], at=NOW)
+    for feature in ("spend:count_1h", "spend:amount_sum_1h"):
+        found = explain(store, feature, {"customer_id": 7}, NOW)
+        assert found.agree
+        assert found.window is not None
+        starts = [tile.start for tile in found.online.tiles]
+        assert starts == sorted(starts, reverse=True)
+        assert found.window.start is not None
+        assert all(found.window.start <= start < found.window.end for start in starts)
+        assert sum(tile.value or 0 for tile in found.online.tiles) == found.online.value
+    assert explain(store, "profile:country", {"customer_id": 7}).online.tiles == ()
+
+
 def test_a_state_is_explained_by_the_row_that_wins(store: FeatureStore) -> None:
     found = explain(store, "profile:country", {"customer_id": 7})
     assert [row.value for row in found.rows] == ["NL"]

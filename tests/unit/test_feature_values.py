@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from asof import (
@@ -17,9 +19,12 @@ from asof import (
     FileSource,
     Last,
     Mean,
+    OnDemandView,
+    RequestField,
     StateView,
     Sum,
     TopK,
+    on_demand,
 )
 from asof.errors import FeatureValueError, InputError, SchemaError
 from asof.testing import feature_table, feature_values, values
@@ -126,6 +131,92 @@ def test_the_sources_roles_hold() -> None:
     assert feature_values(spend, late, keys=ONE, at="2024-01-01T08:00")["amount_sum_1d"] == 0.0
     lost = {"since": "2023-07-01", "country": "BE"}
     assert feature_values(profile, [person, lost], keys=ONE, at="2024-01-01")["country"] == "NL"
+
+
+def test_a_lookup_finds_the_key_in_other_rows() -> None:
+    """Question and answer are about the card; the oracle looks up the same owner."""
+    owned = FileSource("owned", path="not/there.csv", event_time="since")
+    cards = StateView("cards", entity=Entity("card"), source=owned, features=["customer_id"])
+    rows: dict[str, list[dict[str, Any]]] = {
+        "owned": [
+            {"card": 7, "since": "2023-01-01", "customer_id": 1},
+            {"card": 7, "since": "2023-06-01", "customer_id": 2},
+        ],
+        "people": [{"customer_id": key, "since": "2023-01-01", "country": f"C{key}"} for key in (1, 2)],
+    }
+    spine = [{"card": 7, "event_timestamp": at} for at in ("2022-01-01", "2023-05-01", "2024-01-01")]
+    found = feature_table([profile.via(cards["customer_id"])["country"]], rows, spine, statuses=True)
+    assert [tuple(row.values()) for row in found] == [(None, "missing"), ("C1", "present"), ("C2", "present")]
+
+
+def share_of_limit(batch: pa.RecordBatch) -> dict[str, Any]:
+    """Return what a payment and the day's spend take of a limit."""
+    return {"share": pc.divide(pc.add(batch["spend__amount_sum_1d"], batch["payment"]), batch["limit"])}
+
+
+PRESSURE = OnDemandView(
+    "pressure",
+    inputs=[spend["amount_sum_1d"], profile["age"]],
+    request=[RequestField("payment", "float64"), RequestField("limit", "float64", default=100.0)],
+    features=[
+        on_demand.sql("share", '(spend__amount_sum_1d + payment) / "limit"'),
+        on_demand.ratio("per_year", "payment", "profile__age"),
+    ],
+)
+
+
+def test_an_on_demand_view_is_computed_from_rows_and_a_request() -> None:
+    """Its inputs are those of the rows, by source; a request field may be left out where it has a default."""
+    rows: dict[str, list[dict[str, Any]]] = {
+        "orders": [order(amount=40)],
+        "people": [{"customer_id": 1, "since": "2023-01-01", "age": 30}],
+    }
+    found = feature_values(PRESSURE, rows, keys=ONE, at="2024-01-02", request={"payment": 15.0}, statuses=True)
+    assert found == {"share": 0.55, "share__status": "present", "per_year": 0.5, "per_year__status": "present"}
+    spine = [{**ONE, "event_timestamp": "2024-01-02", "payment": 10.0, "limit": limit} for limit in (50.0, 200.0)]
+    table = feature_table([spend["count_1d"], PRESSURE["share"]], rows, spine)
+    assert table == [{"spend__count_1d": 0, "pressure__share": share} for share in (1.0, 0.25)]
+
+
+def test_an_on_demand_view_takes_inputs_by_hand() -> None:
+    """Without rows or keys, as the function alone would be tested; what is not given is read from the rows."""
+    inputs = {"spend__amount_sum_1d": 40.0, "profile__age": 30}
+    asked: dict[str, Any] = {"at": "2024-01-02", "request": {"payment": 15.0}}
+    assert feature_values(PRESSURE, inputs=inputs, **asked) == {"share": 0.55, "per_year": 0.5}
+    assert feature_values(PRESSURE["per_year"], inputs={**inputs, "profile__age": None}, **asked) == {"per_year": None}
+    people_rows = {"people": [{"customer_id": 1, "since": "2023-01-01", "age": 15}]}
+    one = {"spend__amount_sum_1d": 0}
+    assert feature_values(PRESSURE, people_rows, keys=ONE, inputs=one, **asked) == {"share": 0.15, "per_year": 1.0}
+    function = OnDemandView(
+        "f",
+        inputs=[spend["amount_sum_1d"], PRESSURE["share"]],
+        request=[RequestField("payment", "float64"), RequestField("limit", "float64", default=100.0)],
+        function=share_of_limit,
+        outputs={"share": "float64"},
+    )
+    assert feature_values(function, inputs=inputs, **asked) == {"share": 0.55}
+    table = feature_table(
+        function, [], [{**inputs, "event_timestamp": "2024-01-01", "payment": one} for one in (0.0, 60.0)]
+    )
+    assert table == [{"share": 0.4}, {"share": 1.0}]
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"request": {}}, "no column 'payment'"),
+        ({"request": {"payment": 1.0, "limits": 5.0}}, "no request field 'limits'.*Did you mean limit"),
+        ({"inputs": {"spend__amount_sum": 1.0}}, "no input 'spend__amount_sum'.*Did you mean spend__amount_sum_1d"),
+        ({"request": {"payment": "much"}}, "'payment' is not float64"),
+        ({"inputs": {"spend__amount_sum_1d": 1.0}}, "no column 'customer_id'"),
+    ],
+)
+def test_a_slip_in_a_request_is_named(changed: dict[str, Any], words: str) -> None:
+    """What is missing, unknown or of the wrong type, and a key that is needed for what is not given."""
+    inputs = {"spend__amount_sum_1d": 40.0, "profile__age": 30}
+    asked: dict[str, Any] = {"at": "2024-01-02", "request": {"payment": 15.0}, "inputs": inputs, **changed}
+    with pytest.raises(InputError, match=words):
+        feature_values(PRESSURE, **asked)
 
 
 @pytest.mark.parametrize(

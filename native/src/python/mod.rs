@@ -27,7 +27,7 @@ mod _native {
     use super::states::StateReader;
 
     #[pymodule_export]
-    use super::plan::{PyWindowFeature, PyWindowPlan};
+    use super::plan::{PyWindowFeature, PyWindowPlan, window_start};
 
     #[pymodule_init]
     fn init(m: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -6,7 +6,7 @@ use arrow_pyarrow::PyArrowType;
 use arrow_schema::Schema;
 use pyo3::prelude::*;
 
-use crate::plan::{FeatureSpec, WindowPlan};
+use crate::plan::{FeatureSpec, Window, WindowPlan};
 
 /// One windowed feature to compile.
 #[pyclass(name = "WindowFeature", module = "asof._native", frozen, from_py_object)]
@@ -52,4 +52,10 @@ impl PyWindowPlan {
     fn output_schema(&self) -> PyArrowType<Schema> {
         PyArrowType(self.plan.output_schema())
     }
+}
+
+/// Where a window begins at an instant.
+#[pyfunction]
+pub fn window_start(length_us: i64, hop_us: i64, instant: i64) -> i64 {
+    Window::Sliding { length_us, hop_us }.tail(instant)
 }

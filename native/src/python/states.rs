@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use arrow_pyarrow::PyArrowType;
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 
 use super::arrays::{int32, int64, nullable_int64};
 use super::arrow::{ArrayArg, returned};
@@ -86,6 +87,11 @@ impl StateReader {
     fn read(&self, py: Python<'_>, values: &Bound<'_, PyAny>, instant: i64) -> PyResult<Block> {
         let read = |values: &[Option<&[u8]>]| self.reader.read(values.iter().copied(), instant);
         Block::of(Values::new(values)?.with(py, read))
+    }
+
+    fn tiles(&self, value: &Bound<'_, PyBytes>) -> PyResult<(Vec<i64>, Block)> {
+        let (times, block) = self.reader.tiles(value.as_bytes())?;
+        Ok((times, Block::of(Ok(block))?))
     }
 
     fn failed(&self, n_keys: usize) -> PyResult<Block> {

@@ -8,7 +8,7 @@ use super::events::add_events;
 use super::format::{Form, Header, fingerprint, read_tile};
 use super::layout::{Cursor, Layout, Zone};
 use super::sink::CellSink;
-use super::stored::{Ahead, AheadTile, add_states, all_read, shapes};
+use super::stored::{Ahead, AheadTile, add_states, all_read, pieces, shapes};
 use crate::aggregates::Accumulator;
 use crate::aggregates::value::Shape;
 use crate::block::{Block, BlockBuilder, RowBuilder};
@@ -71,6 +71,33 @@ impl StateReader {
             }
         }
         block.finish()
+    }
+
+    /// What the tiles of one state hold, from the oldest to the newest: where each begins, and every feature as of its
+    /// events alone; a tile that no window of a feature reaches any more does not hold it, and has it empty.
+    ///
+    /// # Errors
+    /// As [`StateReader::read`].
+    pub fn tiles(&self, bytes: &[u8]) -> Result<(Vec<i64>, Block)> {
+        let mut reader = Reader::new(bytes);
+        let header = Header::read(self.fingerprint, &mut reader)?;
+        let layout = Layout::new(&self.plan, header.instant);
+        let mut tiles = Vec::new();
+        pieces(&header, &layout, &mut reader, &mut tiles)?;
+        let mut states: Vec<_> = self.plan.slots.iter().map(|slot| self.plan.state(slot)).collect();
+        let mut block = BlockBuilder::new(&self.columns, &self.defaults, tiles.len());
+        for tile in &tiles {
+            states.iter_mut().for_each(Accumulator::clear);
+            tile.add(&layout, &self.shapes, &mut states)?;
+            let mut row = block.row(status::PRESENT, Some(tile.time));
+            for &column in self.features.iter().flatten() {
+                let feature = &self.plan.features[column];
+                let mut sink = CellSink::new(&mut row, column, feature.output);
+                feature.finalize(&states[feature.slot], &mut sink)?;
+                sink.finish()?;
+            }
+        }
+        Ok((tiles.iter().map(|tile| tile.time).collect(), block.finish()?))
     }
 
     /// The block of a read that failed: every value null or its default, with status `error`.

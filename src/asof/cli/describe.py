@@ -24,11 +24,12 @@ from asof.plan.specs import (
     SourceSpec,
     ViewSpec,
 )
-from asof.plan.wording import call_text
+from asof.plan.wording import call_text, keys_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from asof.plan.specs import InputSpec
     from asof.services.overview import Description
 
 
@@ -85,11 +86,11 @@ def _show(session: Session, one: Description) -> None:
 
 
 def _show_features(session: Session, spec: ServiceSpec) -> None:
-    roles = any(f.role is not None for f in spec.features)
+    roles = any(keys_text(f) for f in spec.features)
     missing = any(f.missing is not None for f in spec.features)
     rows = [
         (f.column, f"{f.view}@{f.view_version}", f.feature)
-        + ((", ".join(f"{key} = {column}" for key, column in f.keys),) if roles else ())
+        + ((keys_text(f),) if roles else ())
         + ((missing_text(f.missing),) if missing else ())
         for f in spec.features
     ]
@@ -154,9 +155,14 @@ def _derived(view: ViewSpec) -> list[tuple[str, str]]:
 
 
 def _inputs(spec: OnDemandSpec) -> list[tuple[object, ...]]:
-    rows: list[tuple[object, ...]] = [(i.column, i.dtype, f"{i.view}@{i.view_version}", None) for i in spec.inputs]
+    rows: list[tuple[object, ...]] = [(i.column, i.dtype, _origin(i), None) for i in spec.inputs]
     rows += [(r.name, r.dtype, "the request", r.default) for r in spec.request]
     return [*rows, (INSTANT, "timestamp", "the read", None)] if spec.instant else rows
+
+
+def _origin(used: InputSpec) -> str:
+    keys = keys_text(used)
+    return f"{used.view}@{used.view_version}" + (f" ({keys})" if keys else "")
 
 
 def _feature_row(feature: FeatureSpec) -> tuple[object, ...]:

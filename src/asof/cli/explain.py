@@ -74,12 +74,19 @@ def command(session: Session, feature: str, keys: tuple[str, ...], at: str | Non
         _show(session, found)
 
 
+_SHOWN_TILES = 10
+
+
 def _with_text_keys(found: Explanation) -> Explanation:
     """Return the explanation with the bools among its maps' keys as text, which JSON needs."""
     return replace(
         found,
         offline=replace(found.offline, value=_text_keys(found.offline.value)),
-        online=replace(found.online, value=_text_keys(found.online.value)),
+        online=replace(
+            found.online,
+            value=_text_keys(found.online.value),
+            tiles=tuple(replace(tile, value=_text_keys(tile.value)) for tile in found.online.tiles),
+        ),
     )
 
 
@@ -119,6 +126,7 @@ def _show(session: Session, found: Explanation) -> None:
     counted = "row" if found.inside == 1 else "rows"
     place = "Inside the window" if found.kind == "event" else "The newest row"
     _rows(session, f"{place}: {found.inside} {counted}", found.inside, found.rows, found)
+    _tiles(session, found)
     for group in found.outside:
         detail = f" ({group.detail})" if group.detail else ""
         _rows(
@@ -154,6 +162,16 @@ def _online(found: OnlineValue) -> str:
         stored = "nothing stored" if found.size_bytes is None else f"{size(found.size_bytes)} stored"
         parts.append(f"generation {found.generation} as of {_time(found.instant)}, {stored}")
     return "; ".join(parts)
+
+
+def _tiles(session: Session, found: Explanation) -> None:
+    if not found.online.tiles:
+        return
+    shown = found.online.tiles[:_SHOWN_TILES]
+    more = f", the newest {len(shown)}" if len(shown) < len(found.online.tiles) else ""
+    session.say()
+    session.say(f"Partial states online: {len(found.online.tiles)}{more}", "bold")
+    session.table(["from", "value of its events"], [(_time(tile.start), _value(tile.value)) for tile in shown])
 
 
 def _rows(session: Session, title: str, count: int, rows: tuple[ExplainedRow, ...], found: Explanation) -> None:

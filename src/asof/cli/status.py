@@ -53,7 +53,7 @@ def command(session: Session) -> None:
         session.table(["view", "freshness", "newest event", "updated", "behind the log", "generation of"], fresh)
     if status.sources:
         session.say()
-        headings = ["source", "log", "rows", "last arrival", "lag", "workers"]
+        headings = ["source", "log", "rows", "last arrival", "lag", "dead letters", "workers"]
         session.table(headings, [_source_row(source) for source in status.sources])
     for source in status.sources:
         for worker in source.workers:
@@ -107,6 +107,7 @@ def _source_row(source: SourceStatus) -> tuple[object, ...]:
         f"{source.rows:,}",
         None if source.last_us is None else instant(source.last_us),
         lag,
+        f"{source.dead_letters:,}" if source.dead_letters else None,
         ", ".join(_worker(one) for one in source.workers),
     )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from asof.definitions.batch import BatchSource
 from asof.definitions.entity import Entity
 from asof.definitions.on_demand_views import OnDemandView
+from asof.definitions.roles import looked_up
 from asof.definitions.services import FeatureService
 from asof.definitions.sources import Source
 from asof.definitions.views import FeatureView
@@ -16,6 +17,8 @@ from asof.errors import DefinitionError
 
 if TYPE_CHECKING:
     from types import UnionType
+
+    from asof.definitions.roles import Role
 
 Definition = Entity | Source | FeatureView | OnDemandView | FeatureService
 
@@ -87,11 +90,11 @@ def _definitions_in(value: object) -> Iterable[Definition]:
 
 def _closure(definition: Definition) -> Iterable[Definition]:
     if isinstance(definition, FeatureService):
-        for view, _ in definition.features:
-            yield from _closure(view)
+        for (view, _), role in zip(definition.features, definition.roles, strict=True):
+            yield from _closure_of(view, role)
     elif isinstance(definition, OnDemandView):
-        for view, _, _ in definition.inputs:
-            yield from _closure(view)
+        for view, _, role in definition.inputs:
+            yield from _closure_of(view, role)
     elif isinstance(definition, FeatureView):
         yield definition.entity
         yield from _closure(definition.source)
@@ -99,3 +102,9 @@ def _closure(definition: Definition) -> Iterable[Definition]:
         for source in definition.inputs:
             yield from _closure(source)
     yield definition
+
+
+def _closure_of(view: FeatureView | OnDemandView, role: Role | None) -> Iterable[Definition]:
+    for one in looked_up(role):
+        yield from _closure(one.view)
+    yield from _closure(view)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from asof import dtypes
 from asof.definitions.names import check_name, check_tags
 from asof.definitions.on_demand import INSTANT, Computed
-from asof.definitions.roles import Role, prefixed, refuse_two_mappings
+from asof.definitions.roles import Role, prefixed, read_under, refuse_two_mappings
 from asof.definitions.views import FeatureSelection, FeatureView, choose
 from asof.errors import AsofError, DefinitionError, did_you_mean
 
@@ -151,7 +151,7 @@ class OnDemandView:
                 raise DefinitionError(
                     f"On-demand view {self.name!r} has two {kind}s named {repeated!r}", fix="Keep one of them."
                 )
-        refuse_two_mappings((view.name, role) for view, _, role in self.inputs)
+        refuse_two_mappings(one for view, _, role in self.inputs for one in read_under(view, role))
         for output in self.feature_names():
             check_name("Feature", output)
         for call in self.features:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from asof.definitions.missing import INDICATOR, Missing
 from asof.definitions.names import check_name, check_tags
 from asof.definitions.on_demand_views import OnDemandView
-from asof.definitions.roles import Role, prefixed, refuse_two_mappings
+from asof.definitions.roles import Role, prefixed, read_under, refuse_two_mappings
 from asof.definitions.views import FeatureSelection, FeatureView
 from asof.errors import DefinitionError, InputError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 Consistency = Literal["latest", "snapshot"]
 LATEST: Consistency = "latest"
@@ -89,7 +89,7 @@ class FeatureService:
         for (view, feature), role in zip(pairs, roles, strict=True):
             column = prefixed(role, f"{view.name}__{feature}")
             if column in seen:
-                under = f" under role {role.name!r}" if role else ""
+                under = f" under role {role.name!r}" if role and role.name else ""
                 raise DefinitionError(
                     f"Service {name!r} lists {view.name}:{feature} twice{under}",
                     why=f"Both fill column {column}",
@@ -104,7 +104,7 @@ class FeatureService:
                     why=f"One is a feature, the other says where {view.name}:{feature} is missing",
                     fix="Leave one of them out, or rename the feature.",
                 )
-        refuse_two_mappings((view.name, role) for (view, _), role in zip(pairs, roles, strict=True))
+        refuse_two_mappings(one for (view, _), role in zip(pairs, roles, strict=True) for one in _read(view, role))
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "features", tuple(pairs))
         object.__setattr__(self, "roles", tuple(roles))
@@ -128,3 +128,10 @@ def check_consistency(wanted: Any) -> Consistency:
             fix='Use "latest" or "snapshot".',
         )
     return cast("Consistency", wanted)
+
+
+def _read(view: FeatureView | OnDemandView, role: Role | None) -> Iterator[tuple[str, str, object]]:
+    """Yield how a view is read, and how what an on-demand view computes with is."""
+    yield from read_under(view, role)
+    for used, _, under in view.inputs if isinstance(view, OnDemandView) else ():
+        yield from _read(used, under)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from asof.definitions.aggregates import Aggregate
 from asof.definitions.entity import Entity
+from asof.definitions.lookups import make_lookup
 from asof.definitions.missing import Missing, make_missing
 from asof.definitions.names import check_name, check_tags
 from asof.definitions.roles import Role, make_role
@@ -150,6 +151,27 @@ class FeatureView:
             DefinitionError: a wrong name, no mapping, or one from something that is no join key of the entity.
         """
         made = make_role(self.name, [key for key, _ in self.entity.join_keys], role, keys)
+        return FeatureSelection(self, self.feature_names(), made)
+
+    def via(
+        self, lookup: FeatureSelection | Mapping[str, FeatureSelection | str], *, role: str | None = None
+    ) -> FeatureSelection:
+        """Return all features of the view, about the entity that a feature of another view names at each instant.
+
+        At t the join key is the feature's value as it is known at t. Where that is null, the entity is nobody: features
+        are null or their default, with status `missing`.
+
+        Args:
+            lookup: The feature that holds the join key, as `cards["customer_id"]`, itself under a role or found by a
+                lookup if need be; or a mapping of join key to such a feature or to a column of spines and requests.
+                Join keys that a mapping leaves out are found under their own names.
+            role: Goes before the columns' names: `role__view__feature`. Default: they are named `view__feature`.
+
+        Raises:
+            DefinitionError: a wrong name, not one feature per join key, one of an on-demand view, or a mapping from
+                something that is no join key of the entity.
+        """
+        made = make_lookup(self.name, [key for key, _ in self.entity.join_keys], lookup, role)
         return FeatureSelection(self, self.feature_names(), made)
 
     def with_missing(

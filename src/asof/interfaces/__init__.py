@@ -1,11 +1,21 @@
 """What a backend must do: a few whole-batch methods per role, and a frozen record of what it can."""
 
+from asof.interfaces.deadletters import DeadLetter, DeadLetterStore, Replaying, SourceDeadLetters
 from asof.interfaces.executor import Executor, Partitions
 from asof.interfaces.expressions import ExpressionEngine
 from asof.interfaces.folders import FolderShelf
 from asof.interfaces.inputs import FileInput, InputRecorder, SourceInput
 from asof.interfaces.log import LogHead, OfflineLog, SourceLog
-from asof.interfaces.online import Generation, GenerationWriter, OnlineStore, Progress, Update, ViewKey, ViewRead
+from asof.interfaces.online import (
+    Generation,
+    GenerationWriter,
+    OnlineStore,
+    Progress,
+    SnapshotStore,
+    Update,
+    ViewKey,
+    ViewRead,
+)
 from asof.interfaces.registry import Change, Registry, RegistrySnapshot, Revision, Run
 from asof.interfaces.scanner import ColumnRequest, Rejected, Scan, Scanner, ScanRequest
 from asof.interfaces.stream import Decoded, Decoder, Messages, Positions, StreamBackend, StreamConsumer
@@ -16,6 +26,8 @@ __all__ = [
     "BatchInputs",
     "Change",
     "ColumnRequest",
+    "DeadLetter",
+    "DeadLetterStore",
     "Decoded",
     "Decoder",
     "Executor",
@@ -35,11 +47,14 @@ __all__ = [
     "Registry",
     "RegistrySnapshot",
     "Rejected",
+    "Replaying",
     "Revision",
     "Run",
     "Scan",
     "ScanRequest",
     "Scanner",
+    "SnapshotStore",
+    "SourceDeadLetters",
     "SourceInput",
     "SourceLog",
     "StreamBackend",

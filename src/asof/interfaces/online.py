@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
     from types import TracebackType
 
     import pyarrow as pa
+
+    Requests = Sequence[tuple["ViewKey", Sequence[bytes | None]]]
+    Read = Callable[[Requests], list["ViewRead"]]
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -172,4 +177,13 @@ class OnlineStore(Protocol):
 
     def close(self) -> None:
         """Release files and connections."""
+        ...
+
+
+@runtime_checkable
+class SnapshotStore(Protocol):
+    """What an online store has besides where several reads can see one instant of it."""
+
+    def in_snapshot(self, work: Callable[[Read], _T]) -> _T:
+        """Return what `work` returns of a `read` whose calls all see one instant; it may be called more than once."""
         ...

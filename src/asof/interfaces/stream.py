@@ -37,6 +37,10 @@ class StreamConsumer(Protocol):
 
     Positions are never committed to the broker: they live with the state that they produced. Whenever partitions are
     assigned, the consumer asks its `positions` callback where to go on. Used by one thread.
+
+    A member that was cut off or stopped for long may return messages that another has taken over meanwhile; no broker
+    rules that out. So whoever keeps positions accepts a partition's messages only while the position kept is the one
+    that they were read from, in the transaction that moves it.
     """
 
     def poll(self, *, max_messages: int, max_bytes: int, timeout_s: float) -> Messages:

@@ -10,6 +10,7 @@ import msgspec
 from asof.plan.alignment import misalignments
 from asof.plan.batch import batch_of, in_order
 from asof.plan.graph import dependencies, downstream
+from asof.plan.lookups import pin
 from asof.plan.registered import KINDS, VERSIONED, kind_of
 from asof.plan.schedule import cadence
 from asof.plan.specs import AnySpec, SourceSpec, ViewSpec, meaning_hash
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from asof.plan.graph import Edge
     from asof.plan.registered import Kind, Registered
     from asof.plan.resolved import Resolved
-    from asof.plan.specs import InputSpec, OnDemandSpec, ServiceFeature, ServiceSpec
+    from asof.plan.specs import OnDemandSpec, PinnedFeature, ServiceSpec
 
 PlannedAction = Literal["create", "new_version", "metadata", "remove", "restore", "unchanged"]
 
@@ -184,14 +185,14 @@ def _numbered(spec: AnySpec, version: int) -> AnySpec:
 
 
 def _pin(service: ServiceSpec, versions: Mapping[tuple[Kind, str], int]) -> ServiceSpec:
-    pinned = tuple(msgspec.structs.replace(f, view_version=_version(f, versions)) for f in service.features)
+    pinned = tuple(pin(f, lambda used: _version(used, versions)) for f in service.features)
     return msgspec.structs.replace(service, features=pinned)
 
 
 def _pin_inputs(computed: OnDemandSpec, versions: Mapping[tuple[Kind, str], int]) -> OnDemandSpec:
-    pinned = tuple(msgspec.structs.replace(one, view_version=_version(one, versions)) for one in computed.inputs)
+    pinned = tuple(pin(one, lambda used: _version(used, versions)) for one in computed.inputs)
     return msgspec.structs.replace(computed, inputs=pinned)
 
 
-def _version(used: ServiceFeature | InputSpec, versions: Mapping[tuple[Kind, str], int]) -> int:
+def _version(used: PinnedFeature, versions: Mapping[tuple[Kind, str], int]) -> int:
     return versions["on_demand" if used.on_demand else "view", used.view]

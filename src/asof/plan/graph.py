@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from asof.plan.lookups import with_lookups
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -25,10 +27,10 @@ def dependencies(
         edges[("source", view.source.name), ("view", view.name)] = None
         edges[("entity", view.entity.name), ("view", view.name)] = None
     for computed in on_demand:
-        for one in computed.inputs:
+        for one in with_lookups(computed.inputs):
             edges[("on_demand" if one.on_demand else "view", one.view), ("on_demand", computed.name)] = None
     for service in services:
-        for feature in service.features:
+        for feature in with_lookups(service.features):
             edges[("on_demand" if feature.on_demand else "view", feature.view), ("service", service.name)] = None
     return tuple(edges)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from asof.definitions.on_demand import INSTANT
+from asof.plan.lookups import with_lookups
 from asof.plan.specs import Column, OnDemandSpec, SourceSpec
 
 if TYPE_CHECKING:
@@ -109,6 +110,8 @@ def links(
     for service in services:
         for pinned in service.features:
             pairs.append((_pinned_node(pinned), Node("service", service.key), ""))
+            found = with_lookups(pinned.lookups)
+            pairs += [(_pinned_node(one), Node("service", service.key), "join key") for one in found]
     for used, user, role in pairs:
         roles.setdefault((used, user), {}).update({role: None} if role else {})
     return tuple(Link(used, user, tuple(found)) for (used, user), found in roles.items())
@@ -166,6 +169,8 @@ def _of_on_demand(view: OnDemandSpec, predicate_columns: PredicateColumns) -> It
         for one in view.inputs:
             if one.column in read:
                 yield _pinned_node(one), Node("feature", f"{view.key}:{feature.name}"), ""
+                for lookup in with_lookups(one.lookups):
+                    yield _pinned_node(lookup), Node("feature", f"{view.key}:{feature.name}"), "join key"
 
 
 def _pinned_node(pinned: PinnedFeature) -> Node:

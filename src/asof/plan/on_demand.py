@@ -10,16 +10,17 @@ from asof.definitions import FeatureView
 from asof.definitions.on_demand import INSTANT
 from asof.errors import DefinitionError, InputError, SchemaError
 from asof.plan.functions import function_spec
+from asof.plan.lookups import lookup_specs, select
 from asof.plan.resolve import default_to_json
-from asof.plan.selected import ComputedFeature, SelectedFeature, output_columns
+from asof.plan.selected import ComputedFeature, output_columns
 from asof.plan.specs import CallSpec, ComputedSpec, InputSpec, OnDemandSpec, RequestSpec, ViewSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from asof.definitions import OnDemandView
-    from asof.plan.selected import Selected
-    from asof.plan.specs import MissingSpec
+    from asof.plan.selected import Selected, SelectedFeature
+    from asof.plan.specs import MissingSpec, PinnedFeature
 
 
 _RESULTS = {
@@ -79,8 +80,9 @@ def resolve_on_demand(
             feature=feature,
             dtype=dtypes_of[used.name][feature],
             on_demand=not isinstance(used, FeatureView),
-            role=None if role is None else role.name,
+            role=role.name or None if role is not None else None,
             keys=() if role is None else role.keys,
+            lookups=lookup_specs(role),
         )
         for used, feature, role in view.inputs
     )
@@ -159,7 +161,7 @@ def _others(call: CallSpec, found: Sequence[str]) -> bool:
     return all(dtype in ("timestamp", "date") for dtype in found)
 
 
-def read_of(items: Iterable[Selected], find: Callable[[InputSpec], ViewSpec | OnDemandSpec]) -> OnDemandRead | None:
+def read_of(items: Iterable[Selected], find: Callable[[PinnedFeature], ViewSpec | OnDemandSpec]) -> OnDemandRead | None:
     """Return what a read of these items computes, or None where it lists stored features only.
 
     Args:
@@ -182,7 +184,7 @@ def read_of(items: Iterable[Selected], find: Callable[[InputSpec], ViewSpec | On
                 visit(found)
             else:
                 feature = next(f for f in found.features if f.name == used.feature)
-                item = SelectedFeature(found, feature, used.as_role)
+                item = select(found, feature, used, find)
                 inputs[item.group, feature.name] = item
         views[view.key] = view
 

@@ -12,7 +12,7 @@ from asof.definitions.roles import prefixed
 from asof.plan.specs import column_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from asof.definitions.roles import Role
     from asof.plan.specs import ComputedSpec, FeatureSpec, MissingSpec, OnDemandSpec, ViewSpec
@@ -20,16 +20,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SelectedFeature:
-    """A stored feature of a view, and the role that the view is read under, if any.
+    """A stored feature of a view, and how the view is read.
 
     Attributes:
+        role: The role with its mapping to columns, if any.
         missing: What is done where it has no value; None gives what the view gives.
+        lookups: Pairs of join key and the feature that holds it.
     """
 
     view: ViewSpec
     feature: FeatureSpec
     role: Role | None = None
     missing: MissingSpec | None = None
+    lookups: tuple[tuple[str, SelectedFeature], ...] = ()
 
     @property
     def column(self) -> str:
@@ -40,6 +43,18 @@ class SelectedFeature:
     def group(self) -> str:
         """The key of the group that it is read in: spend@3, under a role destination__spend@3."""
         return prefixed(self.role, self.view.key)
+
+    @property
+    def mapping(self) -> object:
+        """Where the join keys are found; equal for two features that are read together."""
+        keys = self.role.keys if self.role is not None else ()
+        return keys, tuple((key, one.group, one.feature.name, one.mapping) for key, one in self.lookups)
+
+    def needed(self) -> Iterator[SelectedFeature]:
+        """Yield the features that the join keys are looked up in, and those that are needed for these."""
+        for _, one in self.lookups:
+            yield one
+            yield from one.needed()
 
     @property
     def read(self) -> FeatureSpec:

@@ -18,17 +18,23 @@ if TYPE_CHECKING:
     from asof.definitions.roles import Role
     from asof.plan.on_demand import OnDemandRead
     from asof.plan.selected import Selected
-    from asof.plan.specs import FeatureSpec, InputSpec, MissingSpec, OnDemandSpec, ServiceSpec, ViewSpec
+    from asof.plan.specs import FeatureSpec, MissingSpec, OnDemandSpec, PinnedFeature, ServiceSpec, ViewSpec
 
 
 @dataclass(frozen=True)
 class ViewGroup:
-    """One view version under one role, the features that are read of it, in column order, and what is noted of them."""
+    """One view version under one role, and the features that are read of it, in column order.
+
+    Attributes:
+        notes: What is noted of the features besides their values.
+        lookups: Pairs of join key and the feature of another group that holds it.
+    """
 
     view: ViewSpec
     role: Role | None
     features: tuple[FeatureSpec, ...]
     notes: Notes
+    lookups: tuple[tuple[str, SelectedFeature], ...] = ()
 
     @property
     def key(self) -> str:
@@ -40,10 +46,14 @@ class ViewGroup:
         """What answers call it: spend, under a role destination__spend."""
         return prefixed(self.role, self.view.name)
 
-    def key_columns(self) -> tuple[str, ...]:
-        """Return the columns that hold the entity's join keys in spines and requests, in the entity's order."""
-        names = (key.name for key in self.view.entity.join_keys)
-        return tuple(name if self.role is None else self.role.column(name) for name in names)
+    def asked_keys(self) -> dict[str, tuple[str, str]]:
+        """Return by join key, of those that are not looked up, its column in spines and requests and its type."""
+        found = dict(self.lookups)
+        return {
+            key.name: (key.name if self.role is None else self.role.column(key.name), key.dtype)
+            for key in self.view.entity.join_keys
+            if key.name not in found
+        }
 
 
 @dataclass(frozen=True)
@@ -70,13 +80,15 @@ class Selection:
         return found if self.on_demand is None else {**found, **self.on_demand.missing}
 
     def stored(self) -> tuple[SelectedFeature, ...]:
-        """Return the features that are read, those last that only on-demand views need; none twice.
+        """Return the features that are read: the columns, what on-demand views need, what lookups need; none twice.
 
         A feature that the service treats differently from its view is another one than the view's own.
         """
-        needed = self.on_demand.inputs if self.on_demand is not None else ()
+        inputs = self.on_demand.inputs if self.on_demand is not None else ()
+        listed = (*self.items, *inputs)
         found: dict[tuple[str, str], SelectedFeature] = {}
-        for item in (*self.items, *needed):
+        needed = [one for item in listed for one in item.needed()]
+        for item in (*listed, *needed):
             found.setdefault((item.group, item.read.name), item)
         return tuple(found.values())
 
@@ -86,7 +98,9 @@ class Selection:
         for item in self.stored():
             groups.setdefault(item.group, []).append(item)
         return tuple(
-            ViewGroup(items[0].view, items[0].role, tuple(item.read for item in items), notes_of(items))
+            ViewGroup(
+                items[0].view, items[0].role, tuple(item.read for item in items), notes_of(items), items[0].lookups
+            )
             for items in groups.values()
         )
 
@@ -96,15 +110,11 @@ class Selection:
 
     def key_types(self) -> dict[str, str]:
         """Return the columns that hold join keys and their types; of one that two views read differently, the last."""
-        return {
-            column: key.dtype
-            for group in self.groups()
-            for column, key in zip(group.key_columns(), group.view.entity.join_keys, strict=True)
-        }
+        return {column: dtype for group in self.groups() for column, dtype in group.asked_keys().values()}
 
 
 def select_items(
-    service: ServiceSpec | None, items: Sequence[Selected], find: Callable[[InputSpec], ViewSpec | OnDemandSpec]
+    service: ServiceSpec | None, items: Sequence[Selected], find: Callable[[PinnedFeature], ViewSpec | OnDemandSpec]
 ) -> Selection:
     """Return the selection of these features, in column order.
 
@@ -115,14 +125,16 @@ def select_items(
 
     Raises:
         InputError: two of them fill the same column, or disagree about a request input.
-        DefinitionError: a role maps the keys of a view in two ways.
+        DefinitionError: the keys of a view are found in two ways under one role, or without one.
     """
     _refuse_repeats(items)
     stored = tuple(item for item in items if isinstance(item, SelectedFeature))
     chosen = Selection(service, stored, read_of(items, find))
-    refuse_two_mappings((item.view.name, item.role) for item in chosen.stored())
+    listed = (*stored, *(chosen.on_demand.inputs if chosen.on_demand else ()))
+    every = (one for item in listed for one in (item, *item.needed()))
+    refuse_two_mappings((one.view.name, one.role.name if one.role else "", one.mapping) for one in every)
     by_column: dict[str, SelectedFeature] = {}
-    for item in (*stored, *(chosen.on_demand.inputs if chosen.on_demand else ())):
+    for item in listed:
         other = by_column.setdefault(item.column, item)
         if other.view.key != item.view.key:
             raise InputError(

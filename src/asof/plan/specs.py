@@ -229,8 +229,9 @@ class PinnedFeature(Spec, frozen=True, kw_only=True):
 
     Attributes:
         on_demand: Whether the view is an on-demand view.
-        role: The part that the view's entity plays here; None reads its join keys under their own names.
-        keys: Of a role: pairs of join key and the column that holds it.
+        role: The part that the view's entity plays here, which goes before the column's name.
+        keys: Pairs of join key and the column that holds it, for those that are not found under their own names.
+        lookups: The join keys that are features of other views.
     """
 
     view: str
@@ -239,16 +240,23 @@ class PinnedFeature(Spec, frozen=True, kw_only=True):
     on_demand: bool = False
     role: str | None = None
     keys: tuple[tuple[str, str], ...] = ()
+    lookups: tuple[LookupSpec, ...] = ()
 
     @property
     def as_role(self) -> Role | None:
-        """The role with its mapping, or None."""
-        return None if self.role is None else Role(self.role, self.keys)
+        """The role with its mapping to columns, or None."""
+        return None if self.role is None and not self.keys else Role(self.role or "", self.keys)
 
     @property
     def column(self) -> str:
         """The column it fills in training sets, answers and functions: spend__amount_sum_30d."""
         return column_name(self.view, self.feature, self.as_role)
+
+
+class LookupSpec(PinnedFeature, frozen=True, kw_only=True):
+    """A feature that is a join key of the view that another feature belongs to."""
+
+    join_key: str
 
 
 class MissingSpec(Spec, frozen=True, kw_only=True):

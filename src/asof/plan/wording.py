@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from asof.durations import format_duration
+from asof.plan.lookups import with_lookups
 from asof.plan.phrases import missing_text
 from asof.plan.schedule import schedule_text
 from asof.plan.specs import (
@@ -27,7 +28,7 @@ from asof.plan.specs import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from asof.plan.specs import AggregateSpec, BatchSpec, CallSpec
+    from asof.plan.specs import AggregateSpec, BatchSpec, CallSpec, PinnedFeature
 
     Words = list[str]
 
@@ -159,8 +160,9 @@ def _on_demand(old: OnDemandSpec, new: OnDemandSpec) -> Words:
     words = _members(
         "input", before, after, lambda name: _changed(f"input {name}", before[name].dtype, after[name].dtype)
     )
-    pins = {i.view: i.view_version for i in old.inputs}
-    for view, version in {i.view: i.view_version for i in new.inputs}.items():
+    words += _changed_roles(old.inputs, new.inputs)
+    pins = {i.view: i.view_version for i in with_lookups(old.inputs)}
+    for view, version in {i.view: i.view_version for i in with_lookups(new.inputs)}.items():
         words += _changed("reads", f"{view}@{pins.get(view, version)}", f"{view}@{version}")
     asked, asks = {r.name: r for r in old.request}, {r.name: r for r in new.request}
     words += _members(
@@ -207,10 +209,10 @@ def _service(old: ServiceSpec, new: ServiceSpec) -> Words:
             f"missing values of {name}", missing_text(before[name].missing), missing_text(after[name].missing)
         ),
     )
-    words += _changed_roles(old, new)
+    words += _changed_roles(old.features, new.features)
     words += _fields(old, new, ("consistency",))
-    pins_before = {f.view: f.view_version for f in old.features}
-    pins_after = {f.view: f.view_version for f in new.features}
+    pins_before = {f.view: f.view_version for f in with_lookups(old.features)}
+    pins_after = {f.view: f.view_version for f in with_lookups(new.features)}
     for view, version in pins_after.items():
         if view in pins_before:
             words += _changed("reads", f"{view}@{pins_before[view]}", f"{view}@{version}")
@@ -222,19 +224,25 @@ def _feature_text(feature: ServiceFeature) -> str:
     return text if feature.role is None else f"{text} as {feature.role}"
 
 
-def _changed_roles(old: ServiceSpec, new: ServiceSpec) -> Words:
-    before = {(f.view, f.role): f.keys for f in old.features}
-    after = {(f.view, f.role): f.keys for f in new.features}
+def _changed_roles(old: Iterable[PinnedFeature], new: Iterable[PinnedFeature]) -> Words:
+    before = {(f.view, f.role): keys_text(f) for f in with_lookups(old)}
+    after = {(f.view, f.role): keys_text(f) for f in with_lookups(new)}
     return [
         phrase
         for (view, role), keys in after.items()
         if (view, role) in before
-        for phrase in _changed(f"keys of {view} as {role}", _keys_text(before[view, role]), _keys_text(keys))
+        for phrase in _changed(f"keys of {view} as {role}" if role else f"keys of {view}", before[view, role], keys)
     ]
 
 
-def _keys_text(keys: Iterable[tuple[str, str]]) -> str:
-    return ", ".join(f"{key} = {column}" for key, column in keys)
+def keys_text(used: PinnedFeature) -> str:
+    """Return where the join keys are found that are not under their own names: customer_id = cards:customer_id."""
+    found = [f"{key} = {column}" for key, column in used.keys]
+    for one in used.lookups:
+        role = f" as {one.role}" if one.role else ""
+        behind = f" ({keys_text(one)})" if one.keys or one.lookups else ""
+        found.append(f"{one.join_key} = {one.view}:{one.feature}{role}{behind}")
+    return ", ".join(found)
 
 
 def _members(what: str, old: Mapping[str, _T], new: Mapping[str, _T], compare: Callable[[str], Words]) -> Words:

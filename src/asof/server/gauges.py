@@ -45,6 +45,7 @@ _SOURCES: dict[str, tuple[str, Callable[[SourceStatus], int | float | None]]] = 
         "When the newest row of a source arrived.",
         lambda one: _seconds(one.last_us),
     ),
+    "asof_source_dead_letters": ("Rows and messages that could not be taken in.", lambda one: one.dead_letters),
     "asof_source_lag_messages": ("Messages that wait, as running workers count them.", lambda one: one.lag),
     "asof_source_lag_seconds": (
         "How long ago the newest message that was taken in had been sent, while others wait.",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from asof.backends.loading import open_online_store, open_registry
+from asof.backends.local.deadletters import LocalDeadLetters
 from asof.backends.local.expressions import LocalExpressions
 from asof.backends.local.log import LocalLog
 from asof.services.functions import FunctionLoader
@@ -13,7 +14,7 @@ from asof.services.functions import FunctionLoader
 if TYPE_CHECKING:
     from asof.clock import Clock
     from asof.config import Config
-    from asof.interfaces import ExpressionEngine, OfflineLog, OnlineStore, Registry
+    from asof.interfaces import DeadLetterStore, ExpressionEngine, OfflineLog, OnlineStore, Registry
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Project:
         functions: Imports the functions of on-demand views.
         expressions: Computes their SQL.
         log: How far the logs of stream sources have come.
+        letters: What they could not take in.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Project:
     functions: FunctionLoader
     expressions: ExpressionEngine
     log: OfflineLog
+    letters: DeadLetterStore
 
     @classmethod
     def open(cls, config: Config, clock: Clock) -> Project:
@@ -46,7 +49,8 @@ class Project:
         functions = FunctionLoader(config.root, config.definitions)
         online = open_online_store(config.online, config.root)
         log = LocalLog(config.root / config.offline / "log")
-        return cls(config.project, registry, online, clock, functions, LocalExpressions(), log)
+        letters = LocalDeadLetters(config.root / config.offline / "deadletter")
+        return cls(config.project, registry, online, clock, functions, LocalExpressions(), log, letters)
 
     def close(self) -> None:
         """Release files and connections."""

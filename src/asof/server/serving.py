@@ -94,7 +94,12 @@ class Serving:
         """
         project = self.project
         return project_status(
-            self.current_catalog(), project.online, project.log, project=project.name, clock=project.clock
+            self.current_catalog(),
+            project.online,
+            project.log,
+            project.letters,
+            project=project.name,
+            clock=project.clock,
         )
 
     def collector(self) -> StatusCollector | None:

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar, cast
 
 import msgspec
 
-from asof.definitions import FeatureSelection, FeatureService, FeatureView, OnDemandView
 from asof.errors import InputError, NotFoundError, did_you_mean
-from asof.plan.missing import missing_spec
+from asof.plan.lookups import select, with_lookups
 from asof.plan.references import parse_feature, parse_object
 from asof.plan.registered import VERSIONED, Kind, Newest, Registered, decode_spec
 from asof.plan.selected import ComputedFeature, SelectedFeature
@@ -19,12 +18,9 @@ from asof.plan.specs import AnySpec, EntitySpec, OnDemandSpec, PinnedFeature, Se
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from asof.definitions.roles import Role
     from asof.interfaces.registry import RegistrySnapshot, StoredObject
     from asof.plan.selected import Selected
     from asof.plan.specs import MissingSpec
-
-    FeatureLike = str | FeatureView | OnDemandView | FeatureSelection
 
 _S = TypeVar("_S", bound=AnySpec)
 
@@ -90,13 +86,13 @@ class Catalog:
         return find(used.view, used.view_version)
 
     def reads(self, used: Iterable[PinnedFeature]) -> set[tuple[Kind, str, int]]:
-        """Return the view versions that are used, and those that on-demand views among them read in turn."""
-        left, found = list(used), set[tuple[Kind, str, int]]()
+        """Return the view versions that are used, lookups included, and those that on-demand views among them read."""
+        left, found = list(with_lookups(used)), set[tuple[Kind, str, int]]()
         while left:
             one = left.pop()
             key: tuple[Kind, str, int] = ("on_demand" if one.on_demand else "view", one.view, one.view_version)
             if one.on_demand and key not in found and key in self._stored:
-                left += self.on_demand_view(one.view, one.view_version).inputs
+                left += with_lookups(self.on_demand_view(one.view, one.view_version).inputs)
             found.add(key)
         return found
 
@@ -163,25 +159,20 @@ class Catalog:
         last = {key: max(versions[-1], self._last_versions.get(key, 0)) for key, versions in self._versions.items()}
         return Registered(self.revision, newest, {**self._last_versions, **last})
 
-    def select(self, features: str | FeatureService | FeatureLike | Sequence[FeatureLike]) -> Selection:
+    def select(self, features: str | Sequence[str]) -> Selection:
         """Return the features that a read names.
 
         Args:
             features: A service, as "fraud" or "fraud@2"; or a list of "view:feature", "view@3:feature" and whole
-                views as "view" or "view@3". Definition objects stand for their names. A single text with a colon
-                is a list of one.
+                views as "view" or "view@3". A single text with a colon is a list of one.
 
         Raises:
             NotFoundError: no such service, view or feature; names what is near.
             InputError: nothing is listed, a text is no reference, or two items fill the same column.
         """
-        if isinstance(features, FeatureService):
-            return self._select_service(features.name)
         if isinstance(features, str) and ":" not in features:
             return self._select_service(features)
-        listed: Sequence[FeatureLike] = (
-            [features] if isinstance(features, str | FeatureView | OnDemandView | FeatureSelection) else list(features)
-        )
+        listed = [features] if isinstance(features, str) else list(features)
         items = [item for feature in listed for item in self._resolve(feature)]
         if not items:
             raise InputError("No features are asked for", fix='Name a service, or list features: ["spend:count_1h"].')
@@ -197,25 +188,12 @@ class Catalog:
                 fix=f'Ask for the view in a list: ["{text}"].',
             )
         service = self.service(reference.name, reference.version)
-        items = [
-            _treated(self._item(self.pinned(one), one.feature, one.as_role), one.missing) for one in service.features
-        ]
+        items = [_treated(self._item(self.pinned(one), one.feature, one), one.missing) for one in service.features]
         return select_items(service, items, self.pinned)
 
-    def _resolve(self, feature: FeatureLike) -> Iterable[Selected]:
-        if isinstance(feature, FeatureView | OnDemandView):
-            return self._resolve(feature.name)
-        if isinstance(feature, FeatureSelection):
-            view = self.any_view(feature.view.name, None)
-            items = [self._item(view, name, feature.role) for name in feature.names]
-            return [
-                _treated(one, missing_spec(feature.missing, one.feature.dtype, f"{view.name}:{one.feature.name}"))
-                for one in items
-            ]
+    def _resolve(self, feature: str) -> Iterable[Selected]:
         if not isinstance(feature, str):
-            raise InputError(
-                f"{feature!r} does not name a feature", fix='Write "view:feature", a view or a selection of a view.'
-            )
+            raise InputError(f"{feature!r} does not name a feature", fix='Write "view:feature" or a view.')
         if ":" in feature:
             one = parse_feature(feature)
             return [self._item(self.any_view(one.view, one.version), one.feature)]
@@ -248,11 +226,11 @@ class Catalog:
             else self.on_demand_view(name, version)
         )
 
-    def _item(self, view: ViewSpec | OnDemandSpec, name: str, role: Role | None = None) -> Selected:
+    def _item(self, view: ViewSpec | OnDemandSpec, name: str, used: PinnedFeature | None = None) -> Selected:
         if isinstance(view, OnDemandSpec) and (computed := view.feature(name)) is not None:
             return ComputedFeature(view, computed)
         if isinstance(view, ViewSpec) and (stored := view.feature(name)) is not None:
-            return SelectedFeature(view, stored, role)
+            return SelectedFeature(view, stored) if used is None else select(view, stored, used, self.pinned)
         return self._no_feature(view, name)
 
     def _no_feature(self, view: ViewSpec | OnDemandSpec, name: str) -> NoReturn:

@@ -16,7 +16,7 @@ from asof.plan.phrases import definition
 from asof.plan.references import parse_feature
 from asof.plan.specs import column_name
 from asof.services.causes import Cause, event_causes, state_causes, traced
-from asof.services.explanation import ExplainedRow, Explanation, OfflineValue, OnlineValue, Outside, Window
+from asof.services.explanation import ExplainedRow, Explanation, OfflineValue, OnlineValue, Outside, Tile, Window
 from asof.services.history import STATUS
 from asof.services.single import one_entity
 
@@ -156,6 +156,7 @@ class Explainer:
             generation=None if generation is None else generation.number,
             instant=None if generation is None else from_us(generation.instant_us),
             size_bytes=None if state is None else len(state),
+            tiles=() if state is None or error or view.kind == "state" else _tiles(view, feature, state, at_us),
         )
 
 
@@ -194,7 +195,22 @@ def _start_us(feature: FeatureSpec, at_us: int) -> int | None:
     aggregate = feature.aggregate
     if aggregate is None or aggregate.window_us is None:
         return None
-    return (at_us - aggregate.window_us) // aggregate.hop_us * aggregate.hop_us
+    return _native.window_start(aggregate.window_us, aggregate.hop_us, at_us)
+
+
+def _tiles(view: ViewSpec, feature: FeatureSpec, state: bytes, at_us: int) -> tuple[Tile, ...]:
+    """Return the tiles of a stored state that the feature's window takes together, the newest first."""
+    program = compile_events(view, view.features)
+    position = view.features.index(feature)
+    try:
+        starts, block = program.plan.reader(None, [position]).tiles(state)
+    except OverflowError:
+        return ()
+    values = block.to_arrow().column(feature.name).to_pylist(maps_as_pydicts="strict")
+    oldest = _start_us(feature, at_us)
+    held = zip(starts, values, strict=True)
+    inside = [(us, value) for us, value in held if us < at_us and (oldest is None or us >= oldest)]
+    return tuple(Tile(from_us(us), value) for us, value in reversed(inside))
 
 
 def _groups(

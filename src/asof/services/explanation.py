@@ -73,6 +73,19 @@ class OfflineValue:
 
 
 @dataclass(frozen=True)
+class Tile:
+    """A part of an entity's stored state: some neighbouring events, folded together.
+
+    Attributes:
+        start: At or before its first event; the next tile begins after its last one.
+        value: The feature, as of these events alone.
+    """
+
+    start: datetime
+    value: Any
+
+
+@dataclass(frozen=True)
 class OnlineValue:
     """What the online store says.
 
@@ -85,6 +98,7 @@ class OnlineValue:
         instant: What the generation shows is what was known then.
         size_bytes: Of the entity's whole stored value: its row, or the partial states of all windows of the view;
             None where the store has nothing of the entity.
+        tiles: Of an event view: the partial states that the value is merged from, the newest first.
     """
 
     value: Any
@@ -94,6 +108,7 @@ class OnlineValue:
     generation: int | None
     instant: datetime | None
     size_bytes: int | None
+    tiles: tuple[Tile, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -60,19 +60,23 @@ def known_entities(scanner: Scanner, selection: Selection) -> pa.Table:
     """Return the distinct join keys in the views' sources.
 
     Raises:
-        InputError: the views are about different entities or are read under roles, so there is no one list of them.
+        InputError: the views are about different entities or are read under roles, so there is no one list of them;
+            those whose join keys are all looked up do not count.
     """
-    if role := next((item.role for item in selection.stored() if item.role is not None), None):
+    if role := next(
+        (item.role for item in selection.stored() if item.role and (item.role.name or item.role.keys)), None
+    ):
         raise InputError(
             f"Which entities meet in role {role.name!r} cannot be read from the sources",
             fix="Give entities=, a table with all their key columns, or a spine.",
         )
-    views = list(selection.views())
-    views = [view for view in views if view.entity.join_keys]
-    if not views:
-        return pa.table({})
+    groups = selection.groups()
+    views = list({g.view.key: g.view for g in groups if not g.lookups and g.view.entity.join_keys}.values())
     entities = {view.entity.join_keys for view in views}
-    if len(entities) != 1:
+    asked = {key for group in groups for key in group.asked_keys()}
+    if not asked:
+        return pa.table({})
+    if len(entities) != 1 or asked != {key.name for key in views[0].entity.join_keys}:
         raise InputError(
             "These features are about several entities",
             fix="Give entities=, a table with all their join keys.",

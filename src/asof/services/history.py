@@ -17,6 +17,7 @@ from asof.interfaces.scanner import AVAILABLE_AT, DELETED, EVENT_TIME, RETRACTED
 from asof.kernel.programs import compile_events, compile_states, value_error
 from asof.plan.missing import Notes
 from asof.services.everything import kernel_keys
+from asof.services.lookups import SpineKeys, in_steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -124,27 +125,25 @@ class HistoryReader:
         self._now_us = now_us
 
     def read_all(self, groups: Sequence[ViewGroup], spine: Spine, *, statuses: bool) -> dict[str, ViewColumns]:
-        """Return the chosen features of every group by its key, side by side where memory allows; see `read`."""
+        """Return the chosen features of every group by its key, side by side where memory allows; see `read`.
+
+        Groups whose join keys are looked up in others are read after these.
+        """
         size_bytes = sum(self._scanner.size_bytes(group.view.source) for group in groups)
         workers = self._executor.threads if self._executor.at_once(size_bytes) else 1
+        keys, found = SpineKeys(groups, spine), dict[str, ViewColumns]()
         with ThreadPoolExecutor(workers) as pool:
-            running = [
-                pool.submit(
-                    self.read,
-                    group.view,
-                    group.features,
-                    spine,
-                    statuses=statuses,
-                    role=group.role,
-                    notes=group.notes,
-                )
-                for group in groups
-            ]
             try:
-                return {group.key: done.result() for group, done in zip(groups, running, strict=True)}
+                for step in in_steps(groups):
+                    running = [
+                        pool.submit(self._read, g.view, g.features, keys.of(g, found), spine, Wanted(statuses, g.notes))
+                        for g in step
+                    ]
+                    found |= {group.key: done.result() for group, done in zip(step, running, strict=True)}
             except BaseException:
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
+        return {group.key: found[group.key] for group in groups}
 
     def read(
         self,
@@ -166,9 +165,15 @@ class HistoryReader:
             FeatureValueError: an integer sum beyond 64 bits.
             SourceError, SchemaError: the source cannot be read as it was defined.
         """
-        index = _native.KeyIndex(kernel_keys(spine.keys(view.entity, role), spine.table.num_rows))
+        wanted = Wanted(statuses, notes or Notes())
+        return self._read(view, features, spine.keys(view.entity, role), spine, wanted)
+
+    def _read(
+        self, view: ViewSpec, features: Sequence[FeatureSpec], keys: list[pa.Array], spine: Spine, wanted: Wanted
+    ) -> ViewColumns:
+        index = _native.KeyIndex(kernel_keys(keys, spine.table.num_rows))
         job = _EventJob if view.kind == "event" else _StateJob
-        return self._run(job(view, features, Wanted(statuses, notes or Notes())), index, spine)
+        return self._run(job(view, features, wanted), index, spine)
 
     def _run(self, job: _EventJob | _StateJob, index: _native.KeyIndex, spine: Spine) -> ViewColumns:
         answer = ViewColumns(job.schema())

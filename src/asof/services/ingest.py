@@ -15,15 +15,21 @@ from asof.interfaces.online import Progress, Update, ViewKey
 from asof.plan.streams import stream_of
 from asof.services.arrivals import Arrivals, Pairs, arrived_us, key_columns, newest_us, none, over, sort_by_id
 from asof.services.door import admit
+from asof.services.letters import compose
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from asof.clock import Clock
+    from asof.interfaces.deadletters import SourceDeadLetters
     from asof.interfaces.log import LogHead, OfflineLog, SourceLog
     from asof.interfaces.online import Generation, OnlineStore
     from asof.plan.specs import SourceSpec, ViewSpec
     from asof.services.arrivals import MakeScanner
+    from asof.services.letters import Undecoded
+
+    KeepRefused = Callable[[LogHead, Mapping[int, str]], int]
 
 PUSHED = "push"
 """The partition of the rows that are pushed; its positions count them."""
@@ -39,6 +45,10 @@ class Batch:
         position: its position there; None for rows that are pushed.
         positions: Per partition the next position to read after these rows and those that could not be decoded.
         refused: Why some of the rows cannot be taken in, by their position, where that is known already.
+        undecoded: The messages that are no rows.
+        originals: Gives the bytes that rows were read from, by their positions in the batch. Default: the rows as JSON.
+        sent_at_us: int64, when each row was sent, null where that is not known; None where it is known of none.
+        counted: The partition of rows that have none, whose positions count them.
     """
 
     rows: pa.Table
@@ -46,6 +56,10 @@ class Batch:
     position: pa.Array | None = None
     positions: Mapping[str, int] = field(default_factory=dict)
     refused: Mapping[int, str] = field(default_factory=dict)
+    undecoded: Sequence[Undecoded] = ()
+    originals: Callable[[Sequence[int]], Sequence[bytes | None]] | None = None
+    sent_at_us: pa.Int64Array | None = None
+    counted: str = PUSHED
 
 
 @dataclass(frozen=True)
@@ -59,6 +73,7 @@ class Ingested:
         entry: The newest entry of the log.
         at_us: When the rows arrived: from then on they can be known.
         behind: Views that could not take the rows in, and why; they will with the next batch, once they can.
+        set_apart: Dead letters that the batch left: refused rows, and messages that are no rows.
     """
 
     taken: int
@@ -67,6 +82,7 @@ class Ingested:
     entry: int
     at_us: int
     behind: Mapping[str, AsofError] = field(default_factory=dict)
+    set_apart: int = 0
 
     @property
     def readable(self) -> bool:
@@ -83,6 +99,7 @@ class Ingestor:
         views: Sequence[ViewSpec],
         *,
         log: OfflineLog,
+        letters: SourceDeadLetters,
         store: OnlineStore,
         project: str,
         clock: Clock,
@@ -95,6 +112,7 @@ class Ingestor:
             source: As newly defined; its columns are those of the log.
             views: All versions of views over the source.
             log: Where the rows are kept.
+            letters: Where those are kept that cannot be taken in.
             store: Where the values are.
             project: The project's name.
             clock: Says when rows arrive.
@@ -105,6 +123,7 @@ class Ingestor:
         self._views = {ViewKey(project, view.name, view.version): view for view in views}
         self._ids = ids_key(project, source)
         self._log: SourceLog = log.of(source.name)
+        self._letters = letters
         self._store = store
         self._project = project
         self._clock = clock
@@ -117,21 +136,26 @@ class Ingestor:
         """The source's log."""
         return self._log
 
-    def take_in(self, batch: Batch, keep_refused: Callable[[int, Mapping[int, str]], None] | None = None) -> Ingested:
-        """Keep rows in the log and bring every view up to them.
+    def turn(self) -> AbstractContextManager[None]:
+        """Wait until nobody else writes the source, and hold it within the block; not inside another turn."""
+        return self._store.exclusive(self._project, self.source.name)
+
+    def take_in(self, batch: Batch, keep_refused: KeepRefused | None = None) -> Ingested:
+        """Keep rows in the log, the others as dead letters, and bring every view up to them.
 
         When this returns the rows are durable, and reads of the views that took them in show them. Rows whose position
         is in the log already are left out, so a batch may be given again.
 
         Args:
             batch: The rows.
-            keep_refused: Called before anything is written with the number of the entry to be and why rows were
-                refused, by their position in the batch.
+            keep_refused: Called within the turn, before anything is written, with the end of the log and why rows were
+                refused, by their position in the batch; returns how many it kept. If that is not 0, an entry of the log
+                follows in any case. Default: they become dead letters, in place of those of an earlier try.
 
         Raises:
             StoreError, StoreFullError: nothing was kept, or all of it: the same batch can be given again.
         """
-        with self._store.exclusive(self._project, self.source.name):
+        with self.turn():
             head = self._log.head()
             behind = self._catch_up(head)
             start_us = max(self._clock.now_us(), head.last_us + 1)
@@ -139,23 +163,28 @@ class Ingestor:
             admitted = admit(self.source, fresh.rows, start_us, fresh.refused)
             origin = pc.indices_nonzero(repeated) if repeated is not None else None
             refused = _renumbered(admitted.refused, origin)
-            if keep_refused is not None and refused:
-                keep_refused(head.sequence + 1, refused)
+            if keep_refused is not None:
+                kept = keep_refused(head, refused)
+            else:
+                undecoded = [one for one in batch.undecoded if one.position >= head.positions.get(one.partition, 0)]
+                letters = compose(batch, refused, undecoded, head.sequence + 1, start_us)
+                self._letters.keep(head.sequence + 1, letters)
+                kept = len(letters)
             positions = {**_pushed(batch, admitted.rows.num_rows, head), **batch.positions}
             moved = {part: at for part, at in positions.items() if at != head.positions.get(part, 0)}
             left_out = 0 if repeated is None else batch.rows.num_rows - fresh.rows.num_rows
-            if not moved and not admitted.rows.num_rows:
+            if not moved and not admitted.rows.num_rows and not kept:
                 return Ingested(0, left_out, refused, head.sequence, head.last_us, behind)
             self._store.announce(list(self._current()), start_us)
             at_us = max(self._clock.now_us(), start_us) + 1  # later than any read that saw no announcement
             rows = _logged(admitted.rows, fresh, admitted.index, head, at_us)
             after = self._log.append(head, rows, moved, at_us)
             behind = {**behind, **self._apply(rows, head.sequence, after.sequence, at_us)}
-            return Ingested(rows.num_rows, left_out, refused, after.sequence, at_us, behind)
+            return Ingested(rows.num_rows, left_out, refused, after.sequence, at_us, behind, kept)
 
     def catch_up(self) -> Mapping[str, AsofError]:
         """Bring every view up to the log, and return those that could not be, and why."""
-        with self._store.exclusive(self._project, self.source.name):
+        with self.turn():
             return self._catch_up(self._log.head())
 
     def note_checked(self, at_us: int | None = None) -> None:
@@ -164,7 +193,7 @@ class Ingestor:
         Args:
             at_us: All that had been sent by then is in the log. Default: now.
         """
-        with self._store.exclusive(self._project, self.source.name):
+        with self.turn():
             head, checked = self._log.head(), self._clock.now_us() if at_us is None else at_us
             updates = [
                 Update(
@@ -277,10 +306,15 @@ def _fresh(batch: Batch, head: LogHead) -> tuple[Batch, pa.Array | None]:
     fresh = pc.greater_equal(batch.position, known)
     if pc.all(fresh).as_py() is not False:
         return batch, None
-    return (
-        Batch(batch.rows.filter(fresh), batch.partition.filter(fresh), batch.position.filter(fresh), batch.positions),
-        fresh,
-    )
+    refused = {}
+    if batch.refused:
+        refused = {
+            row: batch.refused[before]
+            for row, before in enumerate(pc.indices_nonzero(fresh).to_pylist())
+            if before in batch.refused
+        }
+    partition, position = batch.partition.filter(fresh), batch.position.filter(fresh)
+    return Batch(batch.rows.filter(fresh), partition, position, batch.positions, refused), fresh
 
 
 def _renumbered(refused: Mapping[int, str], origin: pa.Array | None) -> dict[int, str]:
@@ -288,15 +322,15 @@ def _renumbered(refused: Mapping[int, str], origin: pa.Array | None) -> dict[int
 
 
 def _pushed(batch: Batch, rows: int, head: LogHead) -> dict[str, int]:
-    return {} if batch.partition is not None else {PUSHED: head.positions.get(PUSHED, 0) + rows}
+    return {} if batch.partition is not None else {batch.counted: head.positions.get(batch.counted, 0) + rows}
 
 
 def _logged(rows: pa.Table, batch: Batch, index: pa.Array, head: LogHead, at_us: int) -> pa.Table:
     """Return rows as the log keeps them: with the moment of arrival, their partition and their position."""
     n = rows.num_rows
     if batch.partition is None or batch.position is None:
-        start = head.positions.get(PUSHED, 0)
-        partition: pa.Array = pa.repeat(pa.scalar(PUSHED), n)
+        start = head.positions.get(batch.counted, 0)
+        partition: pa.Array = pa.repeat(pa.scalar(batch.counted), n)
         position: pa.Array = pa.array(range(start, start + n), pa.int64())
     else:
         partition, position = batch.partition.take(index), batch.position.take(index)

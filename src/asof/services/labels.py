@@ -75,7 +75,8 @@ class LabelReader:
         return self._aggregate(rows[2], first, last)
 
     def _keys(self) -> tuple[Column, ...]:
-        entities = [group.view.entity for group in self.groups]
+        # Keys that are looked up are in no spine, unless the label says that this one holds them.
+        entities = [group.view.entity for group in self.groups if self.label.keys or not group.lookups]
         known = {key.name: key for entity in entities for key in entity.join_keys}
         sets = {tuple(key.name for key in entity.join_keys) for entity in entities if entity.join_keys}
         if not entities:
@@ -102,12 +103,7 @@ class LabelReader:
 
     def _column(self, key: str) -> str:
         """Return the spine's column that holds a join key: its own where a view is read without a role."""
-        columns = {
-            column
-            for group in self.groups
-            for name, column in zip((k.name for k in group.view.entity.join_keys), group.key_columns(), strict=True)
-            if name == key
-        }
+        columns = {asked[key][0] for group in self.groups if key in (asked := group.asked_keys())}
         if key in columns or not columns:
             return key
         if len(columns) > 1:

@@ -65,9 +65,9 @@ def refuse_missing(selection: Selection, read: Mapping[str, ViewColumns], spine:
             bad = pc.not_equal(column, STATUS_NAMES[0])
             rows.append(numbers[bad.to_numpy(zero_copy_only=False)])
             statuses.append(column.filter(bad))
-        refuse_rows(
-            label(item), np.concatenate(rows), pa.concat_arrays(statuses), groups[item.group].key_columns(), spine
-        )
+        own = [column for column, _ in groups[item.group].asked_keys().values()]
+        keys = own if not item.lookups else [*selection.key_types()]
+        refuse_rows(label(item), np.concatenate(rows), pa.concat_arrays(statuses), keys, spine)
 
 
 def refuse_rows(feature: str, rows: Rows, statuses: pa.Array, keys: Sequence[str], spine: Spine) -> None:
@@ -115,7 +115,7 @@ def missing_value(feature: str, shown: Sequence[str], count: int, of: str) -> Mi
 def label(item: SelectedFeature) -> str:
     """Return a feature as people name it: weather:wind as destination."""
     name = f"{item.view.name}:{item.feature.name}"
-    return name if item.role is None else f"{name} as {item.role.name}"
+    return name if item.role is None or not item.role.name else f"{name} as {item.role.name}"
 
 
 def defaults_of(missing: Mapping[str, MissingSpec], types: Mapping[str, pa.DataType]) -> pa.RecordBatch:

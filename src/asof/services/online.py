@@ -12,29 +12,31 @@ from asof import _native
 from asof.clock import EPOCH, FIRST_US, from_us, iso, parse_instant, to_us
 from asof.definitions.services import LATEST, check_consistency
 from asof.errors import InputError, NotMaterializedError, did_you_mean
-from asof.interfaces.online import Generation, ViewKey
+from asof.interfaces.online import Generation, ViewKey, ViewRead
 from asof.kernel.programs import compile_events, compile_states, value_error
-from asof.services.consistency import read_snapshot
+from asof.services.consistency import no_snapshot_yet, until_exact
 from asof.services.everything import kernel_values
-from asof.services.freshness import exact_instant, is_stale
+from asof.services.freshness import exact_instant, is_stale, snapshot_instant
 from asof.services.missing import refuse_status_names
+from asof.services.online_lookups import compile_lookups, settled
 from asof.services.online_missing import OnlineMissing
 from asof.services.online_on_demand import OnlineProgram
 from asof.services.request import from_request
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import pyarrow as pa
 
     from asof.clock import Clock
     from asof.definitions.services import Consistency
     from asof.interfaces import ExpressionEngine, OnlineStore
-    from asof.interfaces.online import ViewRead
+    from asof.interfaces.online import Read, ViewRead
     from asof.plan.selection import ViewGroup
     from asof.plan.specs import RequestSpec, ServiceSpec, ViewSpec
     from asof.services.catalog import Catalog
     from asof.services.functions import FunctionLoader
+    from asof.services.online_lookups import LookupProgram
     from asof.services.request import Request
 
     Keys = Mapping[str, Any] | Sequence[Mapping[str, Any]]
@@ -45,12 +47,16 @@ _MAX_PLANS = 1024
 
 @dataclass(frozen=True)
 class _ViewPlan:
-    """One view of a read, once per role: where its values are, which keys it takes, and what decodes it."""
+    """One view of a read, once per role: where its values are, which keys it takes, and what decodes it.
+
+    Attributes:
+        entity: Which of the plan's sets of keys; None where keys are looked up.
+    """
 
     name: str
     view: ViewSpec
     key: ViewKey
-    entity: int
+    entity: int | None
     read: Any
 
 
@@ -65,6 +71,7 @@ class ReadPlan:
         head: How every JSON answer begins.
         shape: The answer's: which feature of which view every output column is.
         on_demand: What is computed from the views' blocks, or None.
+        lookups: Which views' keys are found in other views' blocks, or None.
         missing: What is done about missing values besides what views do, or None.
         columns: The answer's columns.
     """
@@ -77,6 +84,7 @@ class ReadPlan:
     head: bytes
     shape: _native.AnswerPlan
     on_demand: OnlineProgram | None = None
+    lookups: LookupProgram | None = None
     missing: OnlineMissing | None = None
     columns: tuple[str, ...] = ()
 
@@ -89,6 +97,18 @@ class ReadPlan:
     def request(self) -> Mapping[str, RequestSpec]:
         """The request inputs that the read takes, by name."""
         return {} if self.on_demand is None else self.on_demand.fields
+
+
+@dataclass(frozen=True)
+class _Fetched:
+    """What one read found in the store, values and blocks by view; without blocks where a snapshot is not exact."""
+
+    now_us: int
+    instant_us: int
+    generations: list[Generation]
+    values: list[Sequence[bytes | None]]
+    blocks: list[_native.Block]
+    exact: bool = True
 
 
 class OnlineFeatures:
@@ -239,6 +259,7 @@ class OnlineReader:
                 snapshot of the future.
             NotMaterializedError: a view has no generation, or only one of a later instant than `at_us`.
             SnapshotUnavailableError: for a while there was no instant at which all views are exact.
+            StoreError: the store fails.
             FeatureValueError: an integer sum beyond 64 bits, or a user's function fails.
             MissingValueError: a feature has no value although the service says that it must have one.
         """
@@ -249,45 +270,63 @@ class OnlineReader:
             given = plan.on_demand.given(request, len(encoded[0]) if encoded else None)
         elif request:
             from_request(request, {}, None)
-        if check_consistency(consistency or plan.consistency) == LATEST:
-            now_us = self._clock.now_us() if at_us is None else at_us  # before the snapshot: see exact_instant
-            reads, generations = self._look_up(plan, encoded)
-            instant = self._instant(plan, generations, at_us, now_us)
-        else:
-            found = read_snapshot(
-                lambda: self._look_up(plan, encoded),
-                self._clock,
-                at_us,
-                lambda generations: self._instant(plan, generations, at_us, 0),
+        exact = check_consistency(consistency or plan.consistency) != LATEST
+
+        def fetch() -> _Fetched:
+            return settled(
+                self._store, lambda: self._fetching(plan, encoded, keys, at_us, exact), steps=plan.lookups is not None
             )
-            reads, generations, instant = found.reads, found.generations, found.instant_us
-            now_us = found.now_us if at_us is None else at_us
-        blocks = [_block(view, found.values, instant) for view, found in zip(plan.views, reads, strict=True)]
+
+        fetched = until_exact(fetch) if exact else fetch()
+        instant, generations, blocks = fetched.instant_us, fetched.generations, fetched.blocks
         if plan.on_demand is not None and given is not None:
             blocks += plan.on_demand.blocks(blocks, given, instant)
         if plan.missing is not None:
-            values = [found.values for found in reads]
-            blocks += plan.missing.blocks(values, blocks, instant, lambda row: _in_words(plan, keys, row))
+            blocks += plan.missing.blocks(fetched.values, blocks, instant, lambda row: _in_words(plan, keys, row))
         for position, (view, generation) in enumerate(zip(plan.views, generations, strict=True)):
-            if is_stale(view.view, generation, now_us):
+            if is_stale(view.view, generation, fetched.now_us):
                 for block in (position, *(plan.missing.blocks_of(position) if plan.missing is not None else ())):
                     blocks[block] = blocks[block].stale()
         return OnlineFeatures(plan.shape.answer(blocks), plan, generations, instant)
 
-    def _look_up(
-        self, plan: ReadPlan, encoded: Sequence[Sequence[bytes | None]]
-    ) -> tuple[Sequence[ViewRead], Sequence[Generation]]:
-        """Return what the store holds of every view, all from one instant of the store."""
-        reads = self._store.read([(view.key, encoded[view.entity]) for view in plan.views])
-        generations: list[Generation] = []
-        for view, found in zip(plan.views, reads, strict=True):
-            if found.generation is None:
-                raise _not_materialized(view.view)
-            generations.append(found.generation)
-        return reads, generations
+    def _fetching(
+        self, plan: ReadPlan, encoded: Sequence[Sequence[bytes | None]], keys: Keys, at_us: int | None, exact: bool
+    ) -> Callable[[Read], _Fetched | None]:
+        """Return what fetches all that is stored; it gives None where lookups came upon changes."""
+        clock_us = self._clock.now_us()  # before the snapshot: see exact_instant
+        now_us = clock_us if at_us is None else at_us
+        if exact and now_us > clock_us:
+            raise no_snapshot_yet(now_us, clock_us)
+
+        def fetch(read: Read) -> _Fetched | None:
+            reads = read([(v.key, () if v.entity is None else encoded[v.entity]) for v in plan.views])
+            generations, values = _generations(plan, reads), [found.values for found in reads]
+            instant = self._instant(plan, generations, at_us, now_us)
+            if exact:
+                found_us = snapshot_instant(generations, clock_us, _newest(generations), at_us)
+                if found_us is None:
+                    return _Fetched(now_us, instant, generations, values, [], exact=False)
+                instant = found_us
+            blocks = [_block(view, found, instant) for view, found in zip(plan.views, values, strict=True)]
+            if plan.lookups is not None:
+                columns = keys if isinstance(keys, dict) else _columns(keys)
+
+                def decoded(position: int, found: Sequence[bytes | None]) -> Any:
+                    values[position] = found
+                    return _block(plan.views[position], found, instant)
+
+                def given(column: str, dtype: str) -> list[Any]:
+                    return _normalise(dtype, columns[column])
+
+                views = [view.key for view in plan.views]
+                if not plan.lookups.follow(read, views, generations, blocks, given, decoded):
+                    return None
+            return _Fetched(now_us, instant, generations, values, blocks)
+
+        return fetch
 
     def _instant(self, plan: ReadPlan, generations: Sequence[Generation], at_us: int | None, now_us: int) -> int:
-        newest = max((generation.instant_us for generation in generations), default=FIRST_US)
+        newest = _newest(generations)
         if at_us is None:
             return exact_instant(generations, now_us, newest)
         if at_us < newest:
@@ -311,10 +350,15 @@ class OnlineReader:
         for group in groups:
             view = group.view
             name = group.name if called.count(group.name) == 1 else group.key  # of two versions, each with its own
-            dtypes = tuple(key.dtype for key in view.entity.join_keys)
-            position = entities.setdefault((group.key_columns(), dtypes), len(entities))
+            asked = tuple(group.asked_keys().values())
+            position = None
+            if asked or not group.lookups:  # beside lookups too, or nothing would check them
+                found = tuple(column for column, _ in asked), tuple(dtype for _, dtype in asked)
+                position = entities.setdefault(found, len(entities))
             blocks[group.key] = len(plans)
-            plans.append(_ViewPlan(name, view, self._view_key(view), position, _reader(group)))
+            plans.append(
+                _ViewPlan(name, view, self._view_key(view), None if group.lookups else position, _reader(group))
+            )
         picks = {item.column: (blocks[item.group], item.view.features.index(item.feature)) for item in selection.items}
         names, program = [plan.name for plan in plans], None
         if selection.on_demand is not None:
@@ -337,12 +381,26 @@ class OnlineReader:
             + (b'"service":%s,' % msgspec.json.encode(service.key) if (service := selection.service) else b""),
             shape=_native.AnswerPlan(names, [(*picks[name], name) for name in selection.columns()]),
             on_demand=program,
+            lookups=compile_lookups(groups),
             missing=missing,
             columns=selection.columns(),
         )
 
     def _view_key(self, view: ViewSpec) -> ViewKey:
         return ViewKey(self._project, view.name, view.version)
+
+
+def _generations(plan: ReadPlan, reads: Sequence[ViewRead]) -> list[Generation]:
+    generations: list[Generation] = []
+    for view, found in zip(plan.views, reads, strict=True):
+        if found.generation is None:
+            raise _not_materialized(view.view)
+        generations.append(found.generation)
+    return generations
+
+
+def _newest(generations: Sequence[Generation]) -> int:
+    return max((generation.instant_us for generation in generations), default=FIRST_US)
 
 
 def _block(plan: _ViewPlan, values: Sequence[bytes | None], instant_us: int) -> Any:

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 from asof.errors import NotFoundError, did_you_mean
 from asof.interfaces.online import ViewKey
+from asof.plan.lookups import with_lookups
 from asof.plan.references import parse_object
 from asof.plan.registered import KINDS, VERSIONED
 from asof.plan.schedule import cadence
 from asof.plan.specs import AnySpec, OnDemandSpec, ServiceSpec, SourceSpec, ViewSpec
+from asof.services.dead_letters import list_letters
 from asof.services.materialize import choose_views
 from asof.services.standing import SourceStatus, ViewFreshness, source_status, view_freshness
 from asof.services.workers import WorkerBoard
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from asof.clock import Clock
-    from asof.interfaces import OfflineLog, OnlineStore
+    from asof.interfaces import DeadLetterStore, OfflineLog, OnlineStore
     from asof.interfaces.online import Generation
     from asof.plan.registered import Kind
     from asof.plan.specs import InputSpec, ServiceFeature
@@ -51,7 +53,7 @@ class Description:
     Attributes:
         versions: All stored versions.
         hidden: Removed from the definitions.
-        used_by: For a view, the newest on-demand views and the service versions that pin this version of it; for
+        used_by: For a view, the newest on-demand views and the service versions that read this version of it; for
             entities and sources, the newest views that read them.
         generation: For a view, what the online store holds of this version.
     """
@@ -175,7 +177,9 @@ def describe_object(catalog: Catalog, online: OnlineStore, reference: str, *, pr
     ]
 
 
-def project_status(catalog: Catalog, online: OnlineStore, log: OfflineLog, *, project: str, clock: Clock) -> Status:
+def project_status(
+    catalog: Catalog, online: OnlineStore, log: OfflineLog, letters: DeadLetterStore, *, project: str, clock: Clock
+) -> Status:
     """Return how fresh every view version is that reads may ask for, and how far every stream source has come."""
     newest = {view.key for view in catalog.views()}
     chosen = choose_views(catalog, None)
@@ -201,7 +205,16 @@ def project_status(catalog: Catalog, online: OnlineStore, log: OfflineLog, *, pr
     listed = list_objects(catalog)
     counts = {kind: sum(1 for one in listed if one.kind == kind) for kind in KINDS}
     board = WorkerBoard(online, project)
-    sources = tuple(source_status(name, head, board.records(name), now_us) for name, head in heads.items())
+    sources = tuple(
+        source_status(
+            name,
+            head,
+            board.records(name),
+            now_us,
+            dead_letters=list_letters(letters.of(name), log.of(name), 0).total,
+        )
+        for name, head in heads.items()
+    )
     return Status(project, catalog.revision, counts, tuple(views), sources)
 
 
@@ -244,5 +257,5 @@ def _used_by(catalog: Catalog, kind: Kind, name: str, version: int) -> tuple[str
 
 
 def _pins(used: Iterable[ServiceFeature | InputSpec], kind: Kind, name: str, version: int) -> bool:
-    pins = (("on_demand" if one.on_demand else "view", one.view, one.view_version) for one in used)
+    pins = (("on_demand" if one.on_demand else "view", one.view, one.view_version) for one in with_lookups(used))
     return (kind, name, version) in pins

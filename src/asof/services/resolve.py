@@ -9,6 +9,7 @@ import pyarrow as pa
 from asof import dtypes
 from asof.definitions import EventView, FeatureView
 from asof.errors import DefinitionError
+from asof.plan.lookups import check_lookups, lookup_specs
 from asof.plan.missing import missing_spec
 from asof.plan.on_demand import resolve_on_demand
 from asof.plan.resolve import (
@@ -63,6 +64,7 @@ def resolve_definitions(definitions: Definitions, scanner: Scanner) -> Resolved:
     ]
     for view in definitions.views:
         _check_predicates(view, scanner, columns[view.name])
+    _check_lookups(definitions, {view.name: view for view in views})
     on_demand = _on_demand(definitions, views, scanner)
     types = {view.name: {feature.name: feature.dtype for feature in view.features} for view in views}
     types |= {view.name: {feature.name: feature.dtype for feature in view.features} for view in on_demand}
@@ -73,6 +75,15 @@ def resolve_definitions(definitions: Definitions, scanner: Scanner) -> Resolved:
         services=tuple(_service(service, types) for service in definitions.services),
         on_demand=on_demand,
     )
+
+
+def _check_lookups(definitions: Definitions, views: Mapping[str, ViewSpec]) -> None:
+    for service in definitions.services:
+        for (view, _), role in zip(service.features, service.roles, strict=True):
+            check_lookups(f"Service {service.name!r}", role, views.get(view.name), views)
+    for computed in definitions.on_demand:
+        for view, _, role in computed.inputs:
+            check_lookups(f"On-demand view {computed.name!r}", role, views.get(view.name), views)
 
 
 def _source_of(definitions: Definitions, view: str) -> str:
@@ -140,8 +151,9 @@ def _service(service: FeatureService, types: Mapping[str, Mapping[str, str]]) ->
                 view_version=0,
                 feature=feature,
                 on_demand=not isinstance(view, FeatureView),
-                role=None if role is None else role.name,
+                role=role.name or None if role is not None else None,
                 keys=() if role is None else role.keys,
+                lookups=lookup_specs(role),
                 missing=missing_spec(missing, types[view.name][feature], f"{view.name}:{feature}"),
             )
             for (view, feature), role, missing in zip(service.features, service.roles, service.missing, strict=True)

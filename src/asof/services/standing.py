@@ -71,6 +71,7 @@ class SourceStatus:
         lag: Messages that wait, as the workers that run count them; None where none does, or knows.
         lag_s: How long ago the newest message that was taken in had been sent, while others wait.
         workers: The newest first.
+        dead_letters: Rows and messages that could not be taken in, and wait to be replayed.
     """
 
     source: str
@@ -80,6 +81,7 @@ class SourceStatus:
     lag: int | None
     lag_s: float | None
     workers: tuple[WorkerStatus, ...]
+    dead_letters: int
 
 
 def view_freshness(view: ViewSpec, generation: Generation, heads: Mapping[str, LogHead], now_us: int) -> ViewFreshness:
@@ -106,7 +108,9 @@ def view_freshness(view: ViewSpec, generation: Generation, heads: Mapping[str, L
     )
 
 
-def source_status(source: str, head: LogHead, records: Sequence[WorkerRecord], now_us: int) -> SourceStatus:
+def source_status(
+    source: str, head: LogHead, records: Sequence[WorkerRecord], now_us: int, *, dead_letters: int
+) -> SourceStatus:
     """Return how far a source has come; what silent and stopped workers told of lag does not count."""
     workers = tuple(WorkerStatus(one.state(now_us), now_us - one.seen_at_us, one) for one in records)
     known = [one.record for one in workers if one.state == "running" and one.record.lag is not None]
@@ -118,4 +122,5 @@ def source_status(source: str, head: LogHead, records: Sequence[WorkerRecord], n
         lag=sum(sum((one.lag or {}).values()) for one in known) if known else None,
         lag_s=max(one.lag_s for one in known) if known else None,
         workers=workers,
+        dead_letters=dead_letters,
     )

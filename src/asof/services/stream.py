@@ -15,8 +15,10 @@ import pyarrow.compute as pc
 from asof.errors import AsofError, ConfigError
 from asof.plan.streams import stream_of
 from asof.services.caught_up import CaughtUp
+from asof.services.dead_letters import REPLAYED
 from asof.services.ingest import PUSHED, Batch
 from asof.services.latency import NOTHING, Latency
+from asof.services.letters import Undecoded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -262,6 +264,9 @@ class _Reader:
                 messages.partition.take(decoded.index),
                 messages.position.take(decoded.index),
                 _next_positions(messages),
+                undecoded=_undecoded(messages, decoded.failures),
+                originals=lambda rows: messages.value.take(decoded.index.take(pa.array(rows, pa.int64()))).to_pylist(),
+                sent_at_us=messages.sent_at_us.take(decoded.index),
             )
         )
 
@@ -303,7 +308,7 @@ class _Reader:
     def _note_checked(self, ingestor: Ingestor, known: Mapping[str, int]) -> None:
         """Note in the views up to when they hold all that was sent, as far as all workers together know that."""
         feed = self._feed
-        at_us = self._caught_up.together(feed.peers(feed.source.name), known.keys() - {PUSHED})
+        at_us = self._caught_up.together(feed.peers(feed.source.name), known.keys() - {PUSHED, REPLAYED})
         if at_us is not None:
             ingestor.note_checked(at_us)
 
@@ -327,3 +332,16 @@ def _instants(rows: pa.Table, name: str) -> pa.Int64Array:
     times = rows.column(name).combine_chunks()
     times = times if isinstance(times, pa.Array) else times.chunk(0)
     return times.cast(pa.timestamp("us", "UTC"), safe=False).cast(pa.int64())
+
+
+def _undecoded(messages: Messages, failures: Mapping[int, str]) -> list[Undecoded]:
+    return [
+        Undecoded(
+            messages.partition[at].as_py(),
+            messages.position[at].as_py(),
+            reason,
+            messages.value[at].as_py(),
+            messages.sent_at_us[at].as_py(),
+        )
+        for at, reason in sorted(failures.items())
+    ]

@@ -434,11 +434,12 @@ def _files(inputs: Sequence[SourceInput]) -> dict[str, list[str]]:
 def _at_versions(selection: Selection, inputs: Sequence[SourceInput]) -> Selection:
     """Return the selection with every Delta source at its recorded version."""
 
+    def one(item: SelectedFeature) -> SelectedFeature:
+        view = msgspec.structs.replace(item.view, source=_at_version(item.view.source, inputs))
+        return replace(item, view=view, lookups=tuple((key, one(found)) for key, found in item.lookups))
+
     def fixed(items: tuple[SelectedFeature, ...]) -> tuple[SelectedFeature, ...]:
-        return tuple(
-            replace(item, view=msgspec.structs.replace(item.view, source=_at_version(item.view.source, inputs)))
-            for item in items
-        )
+        return tuple(map(one, items))
 
     read = selection.on_demand
     computed = None if read is None else replace(read, inputs=fixed(read.inputs))

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from asof.definitions import FeatureSelection, FeatureService, FeatureView, FrameSource, OnDemandView
 from asof.definitions.collection import Definitions
+from asof.definitions.roles import looked_up
 from asof.errors import InputError
 from asof.plan.functions import function_spec
+from asof.plan.lookups import check_lookups, unpinned
+from asof.plan.lookups import select as select_feature
 from asof.plan.missing import missing_spec
-from asof.plan.selected import ComputedFeature, SelectedFeature
+from asof.plan.selected import ComputedFeature
 from asof.plan.selection import select_items
-from asof.plan.specs import OnDemandSpec
+from asof.plan.specs import OnDemandSpec, ViewSpec
 from asof.services.resolve import resolve_definitions
 
 if TYPE_CHECKING:
@@ -22,7 +26,7 @@ if TYPE_CHECKING:
     from asof.interfaces import Scanner
     from asof.plan.selected import Selected
     from asof.plan.selection import Selection
-    from asof.plan.specs import FunctionSpec, ViewSpec
+    from asof.plan.specs import FunctionSpec, PinnedFeature
 
     _Named = tuple[str, str, Role | None, Missing | None]
 
@@ -45,6 +49,8 @@ def collect(features: Any) -> Definitions | None:
     for item in listed:
         _check(item)
     views = [item.view if isinstance(item, FeatureSelection) else item for item in listed]
+    roles = [item.role for item in listed if isinstance(item, FeatureSelection)]
+    views += [one.view for role in roles for one in looked_up(role)]
     return Definitions.of([("the features asked for", views)])
 
 
@@ -84,8 +90,15 @@ def select(features: Any, definitions: Definitions, scanner: Scanner) -> Selecti
         service = None
     views: dict[str, ViewSpec | OnDemandSpec] = {spec.name: spec for spec in resolved.views}
     views |= {spec.name: spec for spec in resolved.on_demand}
-    items = [_item(views[view], name, role, missing) for view, name, role, missing in named]
-    return select_items(service, items, lambda used: views[used.view])
+    specs = {name: spec for name, spec in views.items() if isinstance(spec, ViewSpec)}
+    for view, _, role, _ in named:
+        check_lookups("The read", role, specs.get(view), specs)
+
+    def find(used: PinnedFeature) -> ViewSpec | OnDemandSpec:
+        return views[used.view]
+
+    items = [_item(views[view], name, role, missing, find) for view, name, role, missing in named]
+    return select_items(service, items, find)
 
 
 def _listed(features: Any) -> list[Any]:
@@ -125,9 +138,16 @@ def _named(item: FeatureView | OnDemandView | FeatureSelection) -> Iterable[_Nam
     return [(item.name, name, None, None) for name in item.feature_names()]
 
 
-def _item(view: ViewSpec | OnDemandSpec, name: str, role: Role | None, missing: Missing | None) -> Selected:
+def _item(
+    view: ViewSpec | OnDemandSpec,
+    name: str,
+    role: Role | None,
+    missing: Missing | None,
+    find: Callable[[PinnedFeature], ViewSpec | OnDemandSpec],
+) -> Selected:
     if isinstance(view, OnDemandSpec):
         computed = next(feature for feature in view.features if feature.name == name)
         return ComputedFeature(view, computed, missing_spec(missing, computed.dtype, f"{view.name}:{name}"))
     stored = next(feature for feature in view.features if feature.name == name)
-    return SelectedFeature(view, stored, role, missing_spec(missing, stored.dtype, f"{view.name}:{name}"))
+    item = select_feature(view, stored, unpinned(view.name, name, role), find)
+    return replace(item, missing=missing_spec(missing, stored.dtype, f"{view.name}:{name}"))

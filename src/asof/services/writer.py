@@ -8,18 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from asof.errors import InputError, ViewsBehindError
+from asof.errors import ConflictError, InputError, ViewsBehindError
 from asof.interfaces.online import ViewKey
 from asof.plan.specs import ViewSpec
 from asof.plan.streams import stream_of
+from asof.services import json_rows
 from asof.services.door import table_of
 from asof.services.event_ids import fill_ids
 from asof.services.ingest import Batch, Ingestor, views_over
 from asof.services.materialize import choose_views
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from asof.clock import Clock
-    from asof.interfaces import OfflineLog, OnlineStore, Scanner
+    from asof.interfaces import DeadLetterStore, OfflineLog, OnlineStore, Scanner
     from asof.plan.specs import SourceSpec
     from asof.services.arrivals import MakeScanner
     from asof.services.catalog import Catalog
@@ -43,11 +46,26 @@ class SourceWriter:
 
     def push(self, rows: Any, *, readable: bool = False) -> Ingested:
         """Take pushed rows in; see `FeatureStore.push`."""
-        table, refused = _rows(self.ingestor.source, rows)
-        found = self.ingestor.take_in(Batch(table, refused=refused))
+        found = self.ingestor.take_in(_batch(self.ingestor.source, rows))
         if readable:
             self._require_readable(found)
         return found
+
+    def push_json(self, records: Sequence[Any], refused: Mapping[int, str] | None = None) -> Ingested:
+        """Take pushed rows in that were decoded from JSON; see `json_rows.columns_of` for the forms of values.
+
+        Args:
+            records: Objects; anything else is refused.
+            refused: Rows that are known to be refused, by their position, and why.
+        """
+        table, unfit = json_rows.columns_of(self.ingestor.source, records, refused)
+        return self.ingestor.take_in(Batch(table, refused=unfit, originals=_as_json(records)))
+
+    def push_lines(self, lines: Sequence[bytes]) -> Ingested:
+        """Take pushed rows in that are JSON texts; what is none is refused, and kept as it is."""
+        records, refused = json_rows.parse(lines)
+        table, refused = json_rows.columns_of(self.ingestor.source, records, refused)
+        return self.ingestor.take_in(Batch(table, refused=refused, originals=lambda at: [lines[row] for row in at]))
 
     def _require_readable(self, found: Ingested) -> None:
         behind = {view: str(error) for view, error in found.behind.items()}
@@ -69,6 +87,7 @@ def open_writer(
     source: str,
     *,
     log: OfflineLog,
+    letters: DeadLetterStore,
     store: OnlineStore,
     project: str,
     clock: Clock,
@@ -97,12 +116,19 @@ def open_writer(
     if with_history or stream.history is None:
         there = store.generations(project)
         for view in served:
-            if ViewKey(project, view.name, view.version) not in there:
+            key = ViewKey(project, view.name, view.version)
+            if key in there:
+                continue
+            try:
                 begun.append(materializer.run(view, clock.now_us()))
+            except ConflictError:
+                if key not in store.generations(project):  # or another worker was faster
+                    raise
     ingestor = Ingestor(
         spec,
         views,
         log=log,
+        letters=letters.of(source),
         store=store,
         project=project,
         clock=clock,
@@ -112,20 +138,25 @@ def open_writer(
     return SourceWriter(ingestor, tuple(begun), tuple(served))
 
 
-def _rows(source: SourceSpec, rows: Any) -> tuple[pa.Table, Mapping[int, str]]:
-    if isinstance(rows, list):
-        if wrong := [row for row in rows if not isinstance(row, Mapping)]:
-            raise InputError(
-                f"A row to push is a {type(wrong[0]).__name__}", fix='Push dicts: [{"customer_id": 17, "amount": 9.5}].'
-            )
-        return table_of(source, rows)
+def _batch(source: SourceSpec, rows: Any) -> Batch:
     if isinstance(rows, Mapping):
         lengths = {len(values) for values in rows.values() if hasattr(values, "__len__")}
         if len(lengths) != 1 or not all(isinstance(values, list | tuple) for values in rows.values()):
-            return _table(rows), {}
+            return Batch(_table(rows))
         (n,) = lengths
-        return table_of(source, [{name: values[i] for name, values in rows.items()} for i in range(n)])
-    return _table(rows), {}
+        rows = [{name: values[i] for name, values in rows.items()} for i in range(n)]
+    if not isinstance(rows, list):
+        return Batch(_table(rows))
+    if wrong := [row for row in rows if not isinstance(row, Mapping)]:
+        raise InputError(
+            f"A row to push is a {type(wrong[0]).__name__}", fix='Push dicts: [{"customer_id": 17, "amount": 9.5}].'
+        )
+    table, refused = table_of(source, rows)
+    return Batch(table, refused=refused, originals=_as_json(rows))
+
+
+def _as_json(records: Sequence[Any]) -> Callable[[Sequence[int]], Sequence[bytes]]:
+    return lambda at: [json_rows.write(records[row]) for row in at]
 
 
 def _table(rows: Any) -> pa.Table:

@@ -35,11 +35,17 @@ _TYPES: tuple[tuple[type, pa.DataType], ...] = (
 )
 
 
-def source_table(source: Source, rows: Sequence[Row], views: Sequence[FeatureView], spine: pa.Table) -> pa.Table:
+def source_table(
+    source: Source,
+    rows: Sequence[Row],
+    views: Sequence[FeatureView],
+    spine: pa.Table,
+    known: Mapping[str, pa.DataType],
+) -> pa.Table:
     """Return rows with every column that the views of a source read.
 
-    A column that no row has a value for takes its type from what is known of it: a role in the source, a join key's
-    declaration or the spine, a default, an aggregate that takes numbers only; else it is text. One that only
+    A column that no row has a value for takes its type from what is known of it: `known`, a role in the source, a join
+    key's declaration or the spine, a default, an aggregate that takes numbers only; else it is text. One that only
     predicates use is null without a type.
 
     Raises:
@@ -47,7 +53,7 @@ def source_table(source: Source, rows: Sequence[Row], views: Sequence[FeatureVie
     """
     check_rows(rows, what := f"Rows of source {source.name!r}")
     times = {column for column in (source.event_time, source.available_at) if column is not None}
-    types: dict[str, pa.DataType | None] = dict.fromkeys(times, TIME)
+    types: dict[str, pa.DataType | None] = {**known, **dict.fromkeys(times, TIME)}
     if source.deleted is not None:
         types[source.deleted] = pa.bool_()
     if source.event_id is not None:
@@ -64,9 +70,9 @@ def source_table(source: Source, rows: Sequence[Row], views: Sequence[FeatureVie
         for column, numeric, default in _inputs(view):
             if column in made:
                 continue
-            known = _type_of(default)
-            types.setdefault(column, known or (pa.float64() if numeric else pa.string()))
-            if known == pa.float64():
+            found = _type_of(default)
+            types.setdefault(column, found or (pa.float64() if numeric else pa.string()))
+            if found == pa.float64():
                 floats.add(column)
     there = {name.lower() for name in (*types, *(name for row in rows for name in row))}
     for view in views:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import tempfile
 import warnings
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,37 +21,38 @@ from asof.definitions import (
     FeatureSelection,
     FeatureService,
     FeatureView,
-    FrameSource,
     OnDemandView,
     StateView,
 )
-from asof.definitions.missing import INDICATOR
-from asof.errors import InputError, RejectedRowsWarning, UnsupportedOperationError, did_you_mean
+from asof.definitions.missing import INDICATOR as SUFFIX
+from asof.errors import InputError, RejectedRowsWarning, did_you_mean
 from asof.interfaces.scanner import ColumnRequest, ScanRequest
 from asof.plan.selected import has_indicator
 from asof.plan.specs import column_name
 from asof.services import unregistered
 from asof.services.functions import FunctionLoader
-from asof.services.history import STATUS, STATUS_NAMES, HistoryReader
+from asof.services.history import INDICATOR, STATUS, STATUS_NAMES, HistoryReader
+from asof.services.lookups import in_steps
 from asof.services.missing import STATUS_SUFFIX, refuse_missing, refuse_status_names
-from asof.services.spine import EVENT_TIMESTAMP, Spine, make_spine
+from asof.services.spine import EVENT_TIMESTAMP, Spine, key_array, make_spine
 from asof.testing import oracle
 from asof.testing.comparison import agrees
+from asof.testing.computed import Computed, fields_of, inputs_of, refuse_unknown, types_from_inputs
+from asof.testing.replaced import OverRows, stored_views
 from asof.testing.rows import TIME, derived_names, instant_us, predicates_of, source_table, table_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
-    from asof.definitions import Source
     from asof.plan.selected import SelectedFeature
     from asof.plan.selection import Selection, ViewGroup
     from asof.plan.specs import FunctionSpec, SourceSpec, ViewSpec
-    from asof.services.history import ViewColumns
 
     Row = Mapping[str, Any]
     Rows = Sequence[Row] | Mapping[str, Sequence[Row]]
-    Features = FeatureView | FeatureSelection | FeatureService | Sequence[FeatureView | FeatureSelection]
+    _View = FeatureView | OnDemandView | FeatureSelection
+    Features = _View | FeatureService | Sequence[_View]
     Instant = datetime | str
 
 _MEMORY_BYTES = 2**28
@@ -59,10 +61,12 @@ _ROW = "__row"
 
 def feature_values(
     features: Features,
-    rows: Rows,
+    rows: Rows = (),
     *,
-    keys: Row,
+    keys: Row | None = None,
     at: Instant,
+    request: Row | None = None,
+    inputs: Row | None = None,
     statuses: bool = False,
     now: Instant | None = None,
 ) -> dict[str, Any]:
@@ -71,15 +75,20 @@ def feature_values(
     Args:
         features: A view, a selection, a service, or a list of views and selections; their sources are not read.
         rows: Of the one source, in ingest order; or a mapping of source name to rows.
-        keys: The value of every join key.
+        keys: The value of every join key that is not looked up.
         at: The instant.
+        request: The value of every request field of on-demand views.
+        inputs: Values by `view__feature` that on-demand views take instead of those of the rows.
         statuses: Add `<feature>__status` per feature: present, null, missing or expired.
         now: The clock, which a source's `max_skew` compares with.
 
     Returns:
         Feature to value, for one view or selection by the feature's name, else by `view__feature`.
     """
-    spine = [{**keys, EVENT_TIMESTAMP: at}]
+    listed = _selections(features)
+    refuse_unknown("request field", request or {}, fields_of(listed))
+    refuse_unknown("input", inputs or {}, inputs_of(listed))
+    spine = [{**(keys or {}), **(request or {}), **(inputs or {}), EVENT_TIMESTAMP: at}]
     return feature_table(features, rows, spine, statuses=statuses, now=now)[0]
 
 
@@ -93,15 +102,16 @@ def feature_table(
 ) -> list[dict[str, Any]]:
     """Return the features of every question, over rows given here: no files, no registry, no server.
 
-    Values come from the kernel, as training sets do, and are compared with the oracle's. Rows without an event time,
-    a key or an id do not count, as elsewhere. Every time may be a datetime (naive means UTC) or ISO 8601 text;
-    columns that rows lack are null.
+    Values come from the kernel, as training sets do, and are compared with the oracle's; on-demand views are computed
+    as they are in training and serving. Rows without an event time, a key or an id do not count, as elsewhere. Every
+    time may be a datetime (naive means UTC) or ISO 8601 text; columns that rows lack are null.
 
     Args:
         features: A view, a selection, a service, or a list of views and selections; their sources are not read.
         rows: Of the one source, in ingest order; or a mapping of source name to rows, for sources that are not in it
             there are none.
-        spine: One mapping per question: join keys, and `event_timestamp`.
+        spine: One mapping per question: join keys, `event_timestamp`, and of on-demand views the request fields. Where
+            it has a column `view__feature`, on-demand views take that and not what the rows say.
         statuses: Add `<feature>__status` per feature: present, null, missing or expired.
         now: The clock, which a source's `max_skew` compares with.
 
@@ -110,46 +120,74 @@ def feature_table(
         `view__feature`.
 
     Raises:
-        InputError: rows, keys or instants that cannot be read, or rows of a source that no view reads.
+        InputError: rows, keys, request fields or instants that cannot be read, or rows of a source that no view reads.
         DefinitionError, SchemaError: the definitions do not fit the rows.
-        FeatureValueError: an integer sum beyond 64 bits.
-        MissingValueError: a feature has no value where the service says that it must have one.
+        FeatureValueError: an integer sum beyond 64 bits, or a user's function fails.
         AssertionError: the kernel and the oracle disagree, which is a defect of Asof.
     """
-    short = isinstance(features, FeatureView) or (isinstance(features, FeatureSelection) and features.role is None)
+    alone = features.view if isinstance(features, FeatureSelection) and features.role is None else features
+    short = f"{alone.name}__" if isinstance(alone, FeatureView | OnDemandView) else ""
     listed = _selections(features)
-    views = {id(one.view): one.view for one in listed if isinstance(one.view, FeatureView)}.values()
+    views = stored_views(listed)
     if not spine:
         return []
     questions = table_of(spine, {EVENT_TIMESTAMP}, {EVENT_TIMESTAMP: TIME}, "The questions")
-    tables = _tables([*views], rows, questions)
-    sources = {name: _frame_source(view.source, tables[name]) for view in views if (name := view.source.name) in tables}
-    replaced = {id(view): _with_source(view, sources[view.source.name]) for view in views}
-    chosen = [FeatureSelection(replaced[id(one.view)], one.names, one.role, one.missing) for one in listed]
+    tables = _tables(views, rows, questions, types_from_inputs(inputs_of(listed), questions))
+    over = OverRows(tables)
+    chosen = [over.selection(one) for one in listed]
     definitions = unregistered.collect(chosen)
     if definitions is None:
         raise InputError("No features are asked for", fix="Give a view, a selection or a service.")
     now_us = None if now is None else instant_us(now)
     with tempfile.TemporaryDirectory(prefix="asof-") as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore", RejectedRowsWarning)
-        root = Path(folder)
-        scanner = _RowsScanner(root, tables, unregistered.functions(definitions))
+        root, functions = Path(folder), unregistered.functions(definitions)
+        scanner = _RowsScanner(root, tables, functions)
         selection = unregistered.select(chosen, definitions, scanner)
         if statuses:
             refuse_status_names(selection.columns())
-        missing = {column_name(one.view.name, name, one.role): one.missing for one in chosen for name in one.names}
+        treatments = {column_name(one.view.name, name, one.role): one.missing for one in chosen for name in one.names}
         prepared = make_spine(questions, EVENT_TIMESTAMP)
+        computed = None
+        if selection.on_demand is not None:
+            keys = [*selection.key_types()]
+            computed = Computed(selection.on_demand, prepared, keys, FunctionLoader(root, [], functions))
+        groups = _read_groups(selection, computed)
         reader = HistoryReader(scanner, LocalExecutor(root / "tmp", _MEMORY_BYTES, threads=1), now_us=now_us)
-        columns = reader.read_all(selection.groups(), prepared, statuses=True)
-        answers = _answers(selection, columns, len(spine))
-        for group in selection.groups():
-            view = next(one for one in replaced.values() if one.name == group.view.name)
-            for item in (one for one in selection.items if one.group == group.key):
-                treated = oracle.treated(view, item.feature.name, missing.get(item.column))
-                exact = _oracle(treated, group, tables[view.source.name], scanner, prepared, now_us)
-                _compare(item, exact, answers)
+        columns = reader.read_all(groups, prepared, statuses=True)
+        read = {key: view.slice(0, len(spine)).to_pydict(maps_as_pydicts="strict") for key, view in columns.items()}
+        exact: dict[str, list[oracle.Answer]] = {}
+        for group in (group for step in in_steps(groups) for group in step):
+            view, table = over.stored(group.view.name), tables[group.view.source.name]
+            exact[group.key] = _oracle(view, group, table, scanner, prepared, now_us, exact)
+            for item in (one for one in selection.stored() if one.group == group.key and one.read in group.features):
+                answers = exact[group.key]
+                if item.missing is not None:
+                    treated = oracle.treated(view, item.feature.name, treatments.get(item.column))
+                    answers = _oracle(treated, group, table, scanner, prepared, now_us, exact)
+                _compare(item, answers, read[group.key])
         refuse_missing(selection, columns, prepared)
-    return [_named(selection, answer, short=short, statuses=statuses) for answer in answers]
+        found = {} if computed is None else computed.over(columns)
+    for item in selection.items:
+        found |= {item.column + end: read[item.group][item.read.name + end] for end in ("", STATUS)}
+        if has_indicator(item):
+            missing = [status != STATUS_NAMES[0] for status in found[item.column + STATUS]]
+            found |= {item.column + SUFFIX: missing, item.column + SUFFIX + STATUS: [STATUS_NAMES[0]] * len(spine)}
+    for name, how in selection.on_demand.missing.items() if selection.on_demand is not None else ():
+        if how.indicator:
+            found |= {name + SUFFIX + end: found[name + INDICATOR + end] for end in ("", STATUS)}
+    ends = [("", ""), (STATUS, STATUS_SUFFIX)] if statuses else [("", "")]
+    names = [(name + end, name.removeprefix(short) + shown) for name in selection.columns() for end, shown in ends]
+    return [{shown: found[name][number] for name, shown in names} for number in range(len(spine))]
+
+
+def _read_groups(selection: Selection, computed: Computed | None) -> list[ViewGroup]:
+    """Return the groups that answer the questions; inputs that a test gives need none."""
+    if computed is None:
+        return list(selection.groups())
+    read = selection.on_demand
+    inputs = tuple(one for one in read.inputs if (one.group, one.feature.name) not in computed.given) if read else ()
+    return list(replace(selection, on_demand=read and replace(read, inputs=inputs)).groups())
 
 
 class _RowsScanner(LocalScanner):
@@ -187,21 +225,18 @@ def _selections(features: Any) -> list[FeatureSelection]:
     found = []
     for item in listed:
         one = FeatureSelection(item, item.feature_names()) if isinstance(item, FeatureView | OnDemandView) else item
-        if isinstance(one, FeatureSelection) and isinstance(one.view, OnDemandView):
-            raise UnsupportedOperationError(
-                f"On-demand view {one.view.name!r} is computed from other features, and has no rows",
-                fix="Test its inputs here, and its function by calling it; or read both through a FeatureStore.",
-            )
-        if not isinstance(one, FeatureSelection) or not isinstance(one.view, StateView | EventView):
+        if not isinstance(one, FeatureSelection) or not isinstance(one.view, StateView | EventView | OnDemandView):
             raise InputError(f"{item!r} is no view", fix='Give views, or selections such as profile["country"].')
         found.append(one)
     return found
 
 
-def _tables(views: Sequence[FeatureView], rows: Any, questions: pa.Table) -> dict[str, pa.Table]:
+def _tables(
+    views: Sequence[FeatureView], rows: Any, questions: pa.Table, known: Mapping[str, Mapping[str, pa.DataType]]
+) -> dict[str, pa.Table]:
     sources = {view.source.name: view.source for view in views}
     if not hasattr(rows, "items"):
-        if len(sources) > 1:
+        if len(sources) > 1 and rows:
             raise InputError(
                 f"These features read {len(sources)} sources: {', '.join(sources)}",
                 fix="Give rows by source: {source name: [rows]}.",
@@ -214,49 +249,32 @@ def _tables(views: Sequence[FeatureView], rows: Any, questions: pa.Table) -> dic
             fix=f"Give rows of {', '.join(sources)}.",
         )
     return {
-        name: source_table(source, rows.get(name, []), [v for v in views if v.source.name == name], questions)
+        name: source_table(
+            source, rows.get(name, []), [v for v in views if v.source.name == name], questions, known.get(name, {})
+        )
         for name, source in sources.items()
     }
 
 
-def _frame_source(source: Source, table: pa.Table) -> FrameSource:
-    return FrameSource(
-        source.name,
-        frame=table,
-        event_time=source.event_time,
-        available_at=source.available_at,
-        delay=source.delay,
-        event_id=source.event_id,
-        deleted=source.deleted,
-        max_skew=source.max_skew,
-    )
-
-
-def _with_source(view: FeatureView, source: FrameSource) -> FeatureView:
-    replaced = copy.copy(view)
-    object.__setattr__(replaced, "source", source)
-    return replaced
-
-
-def _answers(selection: Selection, columns: Mapping[str, ViewColumns], count: int) -> list[dict[str, Any]]:
-    """Return per question the values and statuses by column and by column with STATUS."""
-    tables = {
-        key: view.slice(0, count).to_pydict(maps_as_pydicts="strict") if count else {} for key, view in columns.items()
-    }
-    return [
-        {
-            item.column + suffix: tables[item.group][item.read.name + suffix][number]
-            for item in selection.items
-            for suffix in ("", STATUS)
-        }
-        for number in range(count)
-    ]
-
-
 def _oracle(
-    view: FeatureView, group: ViewGroup, table: pa.Table, scanner: _RowsScanner, spine: Spine, now_us: int | None
+    view: FeatureView,
+    group: ViewGroup,
+    table: pa.Table,
+    scanner: _RowsScanner,
+    spine: Spine,
+    now_us: int | None,
+    known: Mapping[str, Sequence[oracle.Answer]],
 ) -> list[oracle.Answer]:
-    keys = [column.to_pylist() for column in spine.keys(group.view.entity, group.role)]
+    """Return the oracle's answers, keys that are looked up taken from its own answers about other views."""
+    asked, lookups = group.asked_keys(), dict(group.lookups)
+    keys: list[list[Any]] = []
+    for key in group.view.entity.join_keys:
+        if key.name in lookups:
+            one = lookups[key.name]
+            keys.append([answer.values[one.feature.name] for answer in known[one.group]])
+        else:
+            column, dtype = asked[key.name]
+            keys.append(key_array(spine.table, column, dtype, group.view.entity.name).to_pylist())
     instants = spine.instants.to_pylist()
     questions = [(tuple(column[number] for column in keys), t) for number, t in enumerate(instants)]
     rows = [{**row, _ROW: number} for number, row in enumerate(table.to_pylist())]
@@ -294,27 +312,15 @@ def _evaluated(
     return {row[_ROW]: row for batch in scan.batches for row in batch.to_pylist()}
 
 
-def _compare(item: SelectedFeature, exact: Sequence[oracle.Answer], given: Sequence[Row]) -> None:
+def _compare(item: SelectedFeature, exact: Sequence[oracle.Answer], given: Mapping[str, Sequence[Any]]) -> None:
     """Refuse answers of the kernel that the oracle does not give."""
-    feature, column = item.feature, item.column
+    feature = item.feature
     function = None if feature.aggregate is None else feature.aggregate.function
-    for number, (wanted, row) in enumerate(zip(exact, given, strict=True)):
-        value, status = row[column], row[column + STATUS]
+    pairs = zip(given[item.read.name], given[item.read.name + STATUS], strict=True)
+    for number, (wanted, (value, status)) in enumerate(zip(exact, pairs, strict=True)):
         expected = wanted.values[feature.name], wanted.statuses[feature.name]
         if not agrees(function, expected[0], value) or expected[1] != status:
             raise AssertionError(
-                f"{column} of question {number} is {value!r} ({status}) from the kernel and {expected[0]!r} "
+                f"{item.column} of question {number} is {value!r} ({status}) from the kernel and {expected[0]!r} "
                 f"({expected[1]}) from the oracle. That is a defect of Asof: please report it with these rows."
             )
-
-
-def _named(selection: Selection, answer: Row, *, short: bool, statuses: bool) -> dict[str, Any]:
-    named: dict[str, Any] = {}
-    for item in selection.items:
-        name = item.feature.name if short else item.column
-        shown = {name: (answer[item.column], answer[item.column + STATUS])}
-        if has_indicator(item):
-            shown[name + INDICATOR] = (answer[item.column + STATUS] != STATUS_NAMES[0], STATUS_NAMES[0])
-        for column, (value, status) in shown.items():
-            named |= {column: value, **({column + STATUS_SUFFIX: status} if statuses else {})}
-    return named

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 from confluent_kafka import OFFSET_BEGINNING, TIMESTAMP_NOT_AVAILABLE, KafkaError, KafkaException, TopicPartition
 
-from asof.backends.kafka.failures import SERIOUS, from_exception, translate
+from asof.backends.kafka.failures import LOST, SERIOUS, from_exception, translate
 from asof.errors import InputError, StreamError
 from asof.interfaces import Messages
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _CHUNK = 1000
 _MAX_BYTES = 2**30
+_GRACE_S = 1.0
 
 
 class Reports:
@@ -51,20 +53,42 @@ class KafkaConsumer:
     no positions, so each partition that comes is asked for with `positions`.
     """
 
-    def __init__(self, consumer: Consumer, topic: str, positions: Positions, reports: Reports, ends: Ends) -> None:
-        """Subscribe; partitions are assigned within `poll`."""
+    def __init__(
+        self,
+        consumer: Consumer,
+        topic: str,
+        positions: Positions,
+        reports: Reports,
+        ends: Ends,
+        *,
+        silence_s: float,
+    ) -> None:
+        """Subscribe; partitions are assigned within `poll`.
+
+        Args:
+            consumer: The client.
+            topic: What to read.
+            positions: Where to go on.
+            reports: What the client reports beside the messages.
+            ends: Answers where partitions end.
+            silence_s: How long after a poll the group may have given this member's partitions to others.
+        """
         self._consumer = consumer
         self._topic = topic
         self._positions = positions
         self._reports = reports
         self._end_of = ends
+        self._silence_s = silence_s
+        self._polled_s = time.monotonic()
+        self._grace_s = self._polled_s  # nothing is read until then
         self._what = f"Kafka's topic {topic!r} cannot be read"
         self._fetched: dict[int, int] = {}  # by assigned partition: the position after what was fetched, 0 if unknown
         self._ends: dict[int, int] = {}  # where the broker said that nothing follows
         self._held: list[Message] = []
         self._failure: StreamError | None = None
+        self._lost: dict[int, KafkaError] = {}  # by partition: it does not go on, until it is read from elsewhere
         self._broken: BaseException | None = None
-        self._unplaced: set[int] = set()  # assigned, but `positions` failed to say where they begin
+        self._unplaced: set[int] = set()  # assigned, but not read yet
         self._closed = False
         consumer.subscribe([topic], on_assign=self._take, on_revoke=self._give_up, on_lost=self._give_up)
 
@@ -77,11 +101,18 @@ class KafkaConsumer:
             StreamRefusedError: the broker refuses this user, or the topic is gone.
         """
         self._check_open()
+        if time.monotonic() - self._polled_s > self._silence_s:
+            self._start_over()
         self._place()
         room = min(max_bytes, _MAX_BYTES)
+        if self._lost:
+            if not self._held:
+                self._raise_failure()
+            return _columns(self._cut(max_messages, room))
         self._fetch(max(1, min(_CHUNK, max_messages - len(self._held))), 0)
-        if not self._held and self._failure is None and timeout_s > 0:
-            self._fetch(1, timeout_s)
+        if not self._held and self._failure is None and not self._lost and timeout_s > 0:
+            grace_s = self._grace_s - time.monotonic()
+            self._fetch(1, min(timeout_s, grace_s) if grace_s > 0 else timeout_s)
         size = sum(map(_size, self._held))
         while self._held and len(self._held) < max_messages and size < room:
             before = len(self._held)
@@ -153,6 +184,8 @@ class KafkaConsumer:
             batch = self._consumer.consume(count, timeout_s)
         except KafkaException as error:
             raise from_exception(error, self._what) from error
+        finally:
+            self._polled_s = time.monotonic()
         self._raise_broken()
         fetched = self._fetched
         held = self._held
@@ -166,10 +199,10 @@ class KafkaConsumer:
             elif failure.code() == KafkaError._PARTITION_EOF:
                 if number in fetched and position is not None:
                     self._ends[number] = position
+            elif failure.code() in LOST and number in fetched:
+                self._lost[number] = failure
             elif self._failure is None:
-                self._failure = translate(
-                    failure, f"Partition {number} of Kafka's topic {self._topic!r} cannot be read"
-                )
+                self._failure = translate(failure, self._what)
         reported = self._reports.take()
         if reported is not None and self._failure is None:
             self._failure = translate(reported, self._what)
@@ -184,6 +217,8 @@ class KafkaConsumer:
         return ready
 
     def _raise_failure(self) -> None:
+        for number, lost in self._lost.items():
+            raise translate(lost, f"Partition {number} of Kafka's topic {self._topic!r} cannot be read on")
         failure, self._failure = self._failure, None
         if failure is not None:
             raise failure
@@ -199,11 +234,26 @@ class KafkaConsumer:
             self._place()
         except BaseException as error:  # noqa: BLE001 - it is raised by `poll`, which the client called this from
             self._broken = error
+        if self._unplaced:
             consumer.incremental_assign([])  # or the client would begin somewhere by itself
 
+    def _start_over(self) -> None:
+        """Drop what was fetched, as others may have read it meanwhile; what is still ours is asked for anew.
+
+        The client is told by the group, and tells us by a callback, but not at once.
+        """
+        self._grace_s = time.monotonic() + _GRACE_S
+        mine = set(self._fetched)
+        self._forget(mine)
+        self._unplaced |= mine
+        try:
+            self._consumer.incremental_unassign([TopicPartition(self._topic, number) for number in sorted(mine)])
+        except KafkaException as error:
+            raise from_exception(error, self._what) from error
+
     def _place(self) -> None:
-        """Begin to read what was assigned; what fails is done again by the next poll."""
-        if not self._unplaced:
+        """Begin to read what was assigned; what cannot be is done by a later poll."""
+        if not self._unplaced or time.monotonic() < self._grace_s:
             return
         known = self._positions(frozenset(map(str, self._unplaced)))
         places = []
@@ -226,6 +276,7 @@ class KafkaConsumer:
         for number in numbers:
             self._fetched.pop(number, None)
             self._ends.pop(number, None)
+            self._lost.pop(number, None)
 
     def _check_open(self) -> None:
         if self._closed:

@@ -35,6 +35,7 @@ _RETRY: dict[int, str] = {
     KafkaError._MAX_POLL_EXCEEDED: "Take smaller batches, or raise max.poll.interval.ms in the URL.",
 }
 _ELSEWHERE = "Check that the servers in the URL are up and can be reached from here, then try again."
+LOST = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE})
 # Of what the client reports beside the messages, these end a read; it recovers from others by itself.
 SERIOUS = frozenset({KafkaError._ALL_BROKERS_DOWN, *(code for code in _FATAL if code < 0), KafkaError._FATAL})
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _LOGGER = logging.getLogger("asof.kafka")
 _CONNECT_S = 15.0
+_SILENCE_MS = {"session.timeout.ms": "45000", "max.poll.interval.ms": "300000"}  # librdkafka's defaults
 _ATTEMPT_S = 0.25
 
 
@@ -45,10 +46,16 @@ class KafkaStream:
             raise from_exception(error, f"Kafka's topic {topic!r} cannot be read") from error
         try:
             _find(consumer, topic, reports)
-            return KafkaConsumer(consumer, topic, positions, reports, Ends(topic, self._properties))
+            ends = Ends(topic, self._properties)
+            return KafkaConsumer(consumer, topic, positions, reports, ends, silence_s=self._silence_s())
         except BaseException:
             consumer.close()
             raise
+
+    def _silence_s(self) -> float:
+        """Return a little less than the time after which the group gives the partitions of a silent member away."""
+        limits = (self._properties.get(name, default) for name, default in _SILENCE_MS.items())
+        return 0.9 * min(map(float, limits)) / 1000
 
 
 def _find(consumer: Consumer, topic: str, reports: Reports) -> None:

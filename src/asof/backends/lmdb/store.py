@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -16,12 +16,14 @@ from asof.errors import ConflictError
 from asof.interfaces.online import ViewRead
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from lmdb import Transaction
 
-    from asof.interfaces.online import Generation, Update, ViewKey
+    from asof.interfaces.online import Generation, Read, Requests, Update, ViewKey
+
+_T = TypeVar("_T")
 
 
 class LmdbStore:
@@ -40,22 +42,25 @@ class LmdbStore:
 
     def read(self, requests: Sequence[tuple[ViewKey, Sequence[bytes | None]]]) -> list[ViewRead]:
         """Return the values of all requests from one snapshot, keys in order; a None key has no value."""
+        return self.in_snapshot(lambda read: read(requests))
+
+    def in_snapshot(self, work: Callable[[Read], _T]) -> _T:
+        """Return what `work` returns of a `read` of one transaction; it runs again where the file is to be reopened."""
         environment = self._environment
-
-        def look_up(txn: Transaction[bytes]) -> list[ViewRead]:
-            get = txn.get
-            answers = []
-            for view, keys in requests:
-                database, generation = self._current(view, get)
-                if generation is None:
-                    answers.append(ViewRead(None, [None] * len(keys)))
-                    continue
-                handle = environment.handle(database)
-                answers.append(ViewRead(generation, [None if key is None else get(key, None, handle) for key in keys]))
-            return answers
-
         with translated(environment.path, "be read"):
-            return environment.view(look_up)
+            return environment.view(lambda txn: work(lambda requests: self._look_up(txn, requests)))
+
+    def _look_up(self, txn: Transaction[bytes], requests: Requests) -> list[ViewRead]:
+        get = txn.get
+        answers = []
+        for view, keys in requests:
+            database, generation = self._current(view, get)
+            if generation is None:
+                answers.append(ViewRead(None, [None] * len(keys)))
+                continue
+            handle = self._environment.handle(database)
+            answers.append(ViewRead(generation, [None if key is None else get(key, None, handle) for key in keys]))
+        return answers
 
     def _current(self, view: ViewKey, get: Any) -> tuple[bytes, Generation | None]:
         place = self._places.get(view)

@@ -30,8 +30,8 @@ class Cursor:
     """One partition's place.
 
     Redis trims the oldest entries first, so if the entry before `next`, or the one at it, is still there, nothing at or
-    beyond `next` was trimmed: a read begins one entry early and looks for it. Where both are gone, the numbers that
-    Redis keeps of entries added and left decide.
+    beyond `next` was trimmed: a read begins one entry early to find it, and ends one entry late to know what follows.
+    Where all are gone, the numbers that Redis keeps of entries added and left decide.
 
     Attributes:
         key: The stream's key.
@@ -44,11 +44,14 @@ class Cursor:
     next: int
     anchored: bool
     added: int | None = None
+    _end: tuple[int, int | None] = (-1, None)
+    _seen: tuple[int, ...] = ()  # what the last read found
+    _following: int = -1  # the entry that comes next, if a read has seen it
 
     def ask(self, pipeline: Pipeline, count: int) -> None:
         """Put the two commands of one read into a transaction."""
         start = to_id(self.next - 1) if self.anchored and self.next else "-"
-        pipeline.xrange(self.key, start, "+", count + 1)
+        pipeline.xrange(self.key, start, "+", count + 2)
         pipeline.xinfo_stream(self.key)
 
     def answer(self, entries: Any, info: Any) -> list[Entry]:
@@ -69,15 +72,20 @@ class Cursor:
         found = [_entry(entry_id, fields) for entry_id, fields in entries]
         if self.anchored and not (found and found[0][0] in (self.next - 1, self.next)):
             self._prove(info)
+        self._end = (to_position(info["last-generated-id"]), info.get("entries-added"))
+        if self._end[0] == self.next - 1:
+            self.added = self._end[1]
         found = [entry for entry in found if entry[0] >= self.next]
-        last = to_position(info["last-generated-id"])
-        self.added = info.get("entries-added") if not found and last == self.next - 1 else self.added
+        self._seen = tuple(position for position, _, _ in found)
         return found
 
     def advance(self, entries: Sequence[Entry]) -> None:
         """Go on after the entries that were taken."""
         if entries:
-            self.next, self.anchored, self.added = entries[-1][0] + 1, True, None
+            last, added = self._end
+            self.next, self.anchored = entries[-1][0] + 1, True
+            self.added = added if last == entries[-1][0] else None
+            self._following = self._seen[len(entries)] if len(entries) < len(self._seen) else -1
 
     def _prove(self, info: dict[str, Any]) -> None:
         last = to_position(info["last-generated-id"])
@@ -86,7 +94,7 @@ class Cursor:
         if last == self.next - 1:
             return
         first = info["first-entry"]
-        if first is not None and to_position(first[0]) <= self.next:
+        if first is not None and to_position(first[0]) <= max(self.next, self._following):
             return
         added, left = info.get("entries-added"), info["length"]
         if added is not None and left in (added, added - self.added if self.added is not None else added):

@@ -9,10 +9,12 @@ import pyarrow as pa
 import pytest
 
 from asof.errors import ConflictError, InputError
-from asof.interfaces.online import Generation, OnlineStore, ViewKey
+from asof.interfaces.online import Generation, OnlineStore, SnapshotStore, ViewKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from asof.interfaces.online import Read, ViewRead
 
 VIEW = ViewKey("shop", "spend", 1)
 OTHER = ViewKey("shop", "profile", 1)
@@ -100,6 +102,27 @@ class OnlineStoreConformance:
         fill(store, VIEW, {b"a": b"1", b"b": b"1"})
         fill(store, VIEW, {b"b": b"2"}, instant_us=101)
         assert values(store, VIEW, [b"a", b"b"]) == [None, b"2"]
+
+    def test_reads_within_a_snapshot_see_one_instant(self, store: OnlineStore) -> None:
+        """A generation that is switched in between two of them shows in neither."""
+        if not isinstance(store, SnapshotStore):
+            pytest.skip("the store offers no snapshots")
+        first = fill(store, VIEW, {b"a": b"1"})
+        fill(store, OTHER, {b"a": b"1"})
+        rounds = 0
+
+        def work(read: Read) -> list[ViewRead]:
+            nonlocal rounds
+            found, rounds = read([(VIEW, [b"a"])]), rounds + 1
+            if rounds == 1:
+                fill(store, VIEW, {b"a": b"2"}, instant_us=200)
+            return [*found, *read([(VIEW, [b"a"]), (OTHER, [])])]
+
+        again = store.in_snapshot(work)
+        if rounds == 1:
+            assert [found.generation for found in again[:2]] == [first, first]
+        assert again[0] == again[1]
+        assert values(store, VIEW, [b"a"]) == [b"2"]
 
     def test_nothing_shows_before_the_commit_or_without_one(self, store: OnlineStore) -> None:
         """A writer that leaves its block without committing leaves no trace."""

@@ -1,0 +1,169 @@
+"""Writes one generation into a hash of its own, and switches it in with its pointer, in one step."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, cast
+
+from asof.backends.redis import pointers, scripts
+from asof.backends.redis.errors import translated
+from asof.clock import iso
+from asof.errors import AsofError, ConflictError, InputError, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+    import pyarrow as pa
+    from redis import Redis
+
+    from asof.interfaces.online import Generation, Progress, ViewKey
+
+_PAIRS = 1000
+_COMMANDS = 16
+_DEAD_AFTER_S = 3600.0
+_TRIES = 100
+
+
+class RedisWriter:
+    """A `GenerationWriter`. What a writer that died left behind is deleted by the next one, an hour later."""
+
+    def __init__(self, client: Redis, view: ViewKey, where: str) -> None:
+        """Take a new name for the values, and remove what dead writers left."""
+        self._client = client
+        self._view = view
+        self._where = where
+        self._writing = pointers.writing_key(view.project)
+        self._ended = False
+        with translated(where, "be written"):
+            now_s = time.time()
+            for name, seen in client.hgetall(self._writing).items():
+                if name != b"last" and now_s - float(seen) > _DEAD_AFTER_S:
+                    client.unlink(name)
+                    client.hdel(self._writing, name)
+            number = int(client.hincrby(self._writing, "last", 1))
+            self._name = pointers.values_key(view, number)
+            client.hset(self._writing, self._name, str(now_s))
+            client.hset(self._name, pointers.MARK, b"1")
+
+    def put(self, keys: pa.BinaryArray, values: pa.BinaryArray) -> None:
+        """Write pairs; a null value is skipped. Keys must be unique within the generation, in any order.
+
+        Raises:
+            InputError: a key is null or comes twice.
+            StoreError: the store failed; nothing of this generation will be seen.
+        """
+        if len(keys) != len(values) or keys.null_count:
+            raise InputError(
+                f"{len(keys)} keys, {keys.null_count} of them null, for {len(values)} values",
+                fix="Give one key per value, and no null key.",
+            )
+        if values.null_count:
+            keys, values = keys.filter(values.is_valid()), values.filter(values.is_valid())
+        added = self._set(keys, values)
+        if added != len(keys):
+            raise InputError(
+                f"{len(keys) - added} keys of view {self._view.view!r} come twice",
+                why="A generation has one value per entity",
+                fix="Report this: it is a defect of what builds the values.",
+            )
+
+    def _set(self, keys: pa.BinaryArray, values: pa.BinaryArray) -> int:
+        added = 0
+        for start in range(0, len(keys), _PAIRS * _COMMANDS):
+            with translated(self._where, "be written"):
+                pipe = self._client.pipeline(transaction=False)
+                for at in range(start, min(start + _PAIRS * _COMMANDS, len(keys)), _PAIRS):
+                    listed: list[Any] = [None] * (2 * len(keys.slice(at, _PAIRS)))
+                    listed[::2], listed[1::2] = keys.slice(at, _PAIRS).to_pylist(), values.slice(at, _PAIRS).to_pylist()
+                    pipe.hset(self._name, items=listed)
+                pipe.hset(self._writing, self._name, str(time.time()))
+                added += sum(pipe.execute()[:-1])
+        return added
+
+    def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Return what was put of these keys so far, keys in order."""
+        found: list[bytes | None] = []
+        with translated(self._where, "be read"):
+            for start in range(0, len(keys), _PAIRS):
+                found += cast("list[bytes | None]", self._client.hmget(self._name, list(keys[start : start + _PAIRS])))
+        return found
+
+    def replace(self, keys: pa.BinaryArray, values: pa.BinaryArray) -> None:
+        """Write pairs over those that were put; keys are unique within the call, a null value forgets its key."""
+        if values.null_count:
+            gone = keys.filter(values.is_null()).to_pylist()
+            with translated(self._where, "be written"):
+                for start in range(0, len(gone), _PAIRS):
+                    self._client.hdel(self._name, *gone[start : start + _PAIRS])
+            keys, values = keys.filter(values.is_valid()), values.filter(values.is_valid())
+        self._set(keys, values)
+
+    def commit(self, instant_us: int, written_at_us: int, meaning: str, progress: Progress | None = None) -> Generation:
+        """Switch the generation in and free the one it replaces, in one step.
+
+        Raises:
+            ConflictError: a generation of a later instant was switched in meanwhile; nothing changes.
+        """
+        key, name = pointers.pointers_key(self._view.project), pointers.field(self._view)
+        switch = self._client.register_script(scripts.SWITCH)
+        for _ in range(_TRIES):
+            with translated(self._where, "be written"):
+                raw = self._client.hget(key, name)
+                current = None if raw is None else pointers.decode(raw)
+                if current is not None and current.instant_us > instant_us:
+                    raise _later(self._view, current.instant_us, instant_us)
+                pointer = pointers.Pointer(
+                    number=1 if current is None else current.number + 1,
+                    instant_us=instant_us,
+                    written_at_us=written_at_us,
+                    meaning=meaning,
+                    progress=progress,
+                )
+                done, _ = switch(
+                    keys=[key, self._writing, self._name], args=[name, raw or b"", pointers.encode(pointer)]
+                )
+            if done == 1:
+                self._ended = True
+                with translated(self._where, "be read"):
+                    return pointer.generation(int(self._client.hget(key, name + b"\2") or 0))
+            if done == 2:
+                raise _lost(self._view)
+        raise StoreError(
+            f"View {self._view.view}@{self._view.version} kept changing in {self._where}", fix="Try again."
+        )
+
+    def __enter__(self) -> RedisWriter:
+        """Start."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Discard what was not committed."""
+        if self._ended:
+            return
+        self._ended = True
+        try:
+            with translated(self._where, "be written"):
+                self._client.unlink(self._name)
+                self._client.hdel(self._writing, self._name)
+        except AsofError:
+            pass  # a later writer finds it abandoned and does it
+
+
+def _later(view: ViewKey, current_us: int, instant_us: int) -> ConflictError:
+    return ConflictError(
+        f"View {view.view}@{view.version} already holds what was known at {iso(current_us)}, "
+        f"later than {iso(instant_us)}",
+        why="Someone materialized it meanwhile, or the instant asked for lies before the last one",
+        fix="Materialize it at a later instant.",
+    )
+
+
+def _lost(view: ViewKey) -> StoreError:
+    return StoreError(
+        f"What was written of view {view.view}@{view.version} was removed before it was switched in",
+        why="The server was emptied, or nothing was written for an hour",
+        fix="Materialize the view again.",
+    )

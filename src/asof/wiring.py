@@ -1,0 +1,239 @@
+"""How a project is put together: its settings, and the backends and services that are made from them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from asof.backends.formats import open_decoder
+from asof.backends.loading import open_online_store, open_registry
+from asof.backends.local.deadletters import LocalDeadLetters
+from asof.backends.local.executor import LocalExecutor
+from asof.backends.local.expressions import LocalExpressions
+from asof.backends.local.folders import LocalFolders
+from asof.backends.local.inputs import LocalInputs
+from asof.backends.local.log import LocalLog
+from asof.backends.local.scanner import LocalScanner
+from asof.backends.local.tables import LocalTableWriter
+from asof.clock import Clock, SystemClock
+from asof.config import FILE_NAME, find_root, load_config
+from asof.plan.streams import row_schema, stream_of
+from asof.services.backfill import Backfiller
+from asof.services.catalog import Catalog
+from asof.services.functions import FunctionLoader
+from asof.services.materialize import Materializer
+from asof.services.online import OnlineReader
+from asof.services.training_sets import TrainingSets
+from asof.services.writer import open_writer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from types import TracebackType
+
+    from asof.backends.local.transformer import LocalTransformer
+    from asof.interfaces import Decoder, OfflineLog, OnlineStore, Registry
+    from asof.plan.specs import FunctionSpec, SourceSpec
+    from asof.services.writer import SourceWriter
+
+REFRESH_S = 0.5
+_SCAN_SHARE = 4
+
+
+class Wiring:
+    """An open project: what its use cases run on, opened on first use and kept.
+
+    Safe to use from several threads. Holds files open: close it, or use it as a context manager.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] = ".", *, clock: Clock | None = None) -> None:
+        """Open the project whose `asof.toml` is in `path` or above it.
+
+        Args:
+            path: A directory of the project.
+            clock: Tells the present. Default: the machine's clock.
+
+        Raises:
+            NotFoundError: there is no project.
+            ConfigError: its settings are wrong.
+        """
+        self.config = load_config(find_root(Path(path)), os.environ)
+        self.clock: Clock = clock or SystemClock()
+        self._lock = threading.RLock()
+        self._registry: Registry | None = None
+        self._online: OnlineStore | None = None
+        self._reader: OnlineReader | None = None
+        self._catalog: Catalog | None = None
+        self._checked_at_s = 0.0
+        self._temporary: str | None = None
+        self._expressions = LocalExpressions()
+        self._writers: dict[str, tuple[Catalog, SourceWriter]] = {}
+
+    @classmethod
+    def temporary(cls, *, clock: Clock | None = None) -> Self:
+        """Return a new, empty project in a temporary directory, which `close` deletes."""
+        root = tempfile.mkdtemp(prefix="asof-")
+        (Path(root) / FILE_NAME).write_text('project = "temporary"\ndefinitions = []\n', encoding="utf-8")
+        store = cls(root, clock=clock)
+        store._temporary = root
+        return store
+
+    @property
+    def registry(self) -> Registry:
+        """The project's registry, opened on first use."""
+        with self._lock:
+            if self._registry is None:
+                self._registry = open_registry(self.config.registry, self.config.root)
+            return self._registry
+
+    @property
+    def online(self) -> OnlineStore:
+        """The project's online store, opened on first use."""
+        with self._lock:
+            if self._online is None:
+                self._online = open_online_store(self.config.online, self.config.root)
+            return self._online
+
+    @property
+    def log(self) -> OfflineLog:
+        """The logs of the project's stream sources."""
+        return LocalLog(self.config.root / self.config.offline / "log")
+
+    def catalog(self) -> Catalog:
+        """Return the registry's content; an apply elsewhere is seen within half a second."""
+        with self._lock:
+            now_s = time.monotonic()
+            if self._catalog is None or now_s - self._checked_at_s > REFRESH_S:
+                self._checked_at_s = now_s
+                if self._catalog is None or self.registry.revision() != self._catalog.revision:
+                    self._catalog = Catalog(self.registry.snapshot())
+                    self._reader = None
+            return self._catalog
+
+    def _forget(self) -> None:
+        with self._lock:
+            self._catalog = self._reader = None
+
+    def reader(self) -> OnlineReader:
+        """Return the online reader of the newest revision, its reads compiled once; for servers and hot loops."""
+        with self._lock:
+            catalog = self.catalog()
+            if self._reader is None:
+                self._reader = OnlineReader(
+                    catalog,
+                    self.online,
+                    project=self.config.project,
+                    clock=self.clock,
+                    functions=self._functions(),
+                    expressions=self._expressions,
+                )
+            return self._reader
+
+    def close(self) -> None:
+        """Release files; a temporary project is deleted."""
+        with self._lock:
+            for resource in (self._registry, self._online):
+                if resource is not None:
+                    resource.close()
+            self._registry = self._online = self._reader = self._catalog = None
+            if self._temporary is not None:
+                shutil.rmtree(self._temporary, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _scanner(
+        self,
+        frames: dict[str, Any],
+        budget: int,
+        threads: int,
+        functions: Mapping[FunctionSpec, Callable[..., object]] | None = None,
+        only: Mapping[str, Sequence[str]] | None = None,
+    ) -> LocalScanner:
+        quarantine = self.config.root / self.config.offline / "quarantine"
+        return LocalScanner(
+            self.config.root,
+            frames=frames,
+            quarantine=quarantine,
+            memory_limit_bytes=max(budget // _SCAN_SHARE, 64 * 2**20),
+            threads=threads,
+            load=self._functions(functions).load,
+            only=only,
+        )
+
+    def _arrivals(self, frames: Mapping[str, Any]) -> LocalScanner:
+        """Return a scanner of rows that arrive; what it sets apart is in the log, where history sets it apart, too."""
+        return LocalScanner(
+            self.config.root,
+            frames=frames,
+            quarantine=self.config.root / self.config.offline / "arrivals",
+            memory_limit_bytes=max(self.config.memory_budget_bytes // _SCAN_SHARE, 64 * 2**20),
+            threads=os.cpu_count() or 1,
+            load=self._functions().load,
+        )
+
+    def _functions(self, given: Mapping[FunctionSpec, Callable[..., object]] | None = None) -> FunctionLoader:
+        return FunctionLoader(self.config.root, self.config.definitions, given)
+
+    def _state_dir(self, name: str) -> Path:
+        return self.config.root / ".asof" / name
+
+    def _published(self) -> LocalFolders:
+        return LocalFolders(self.config.root / self.config.offline / "batch")
+
+    def _training_sets(self) -> TrainingSets:
+        def engines(only: Mapping[str, Sequence[str]]) -> tuple[LocalScanner, LocalExecutor]:
+            executor = LocalExecutor(self._state_dir("tmp"), self.config.memory_budget_bytes)
+            return self._scanner({}, self.config.memory_budget_bytes, executor.threads, only=only), executor
+
+        shelf = LocalFolders(self.config.root / self.config.offline / "training_sets")
+        inputs = LocalInputs(self.config.root, self.config.root / self.config.offline / "batch")
+        return TrainingSets(shelf, inputs, LocalTableWriter(), engines, self._functions(), self._expressions)
+
+    def _backfiller(self, transformer: LocalTransformer, functions: Mapping[FunctionSpec, Any]) -> Backfiller:
+        loader = FunctionLoader(self.config.root, self.config.definitions, functions)
+        return Backfiller(transformer, self.registry, loader, clock=self.clock)
+
+    def _materializer(self, scanner: LocalScanner, executor: LocalExecutor) -> Materializer:
+        return Materializer(
+            scanner,
+            executor,
+            self.online,
+            project=self.config.project,
+            clock=self.clock,
+            log=self.log,
+            arrivals=self._arrivals,
+        )
+
+    def _open_writer(self, catalog: Catalog, source: str, *, with_history: bool) -> SourceWriter:
+        executor = LocalExecutor(self._state_dir("tmp"), self.config.memory_budget_bytes)
+        scanner = self._scanner({}, self.config.memory_budget_bytes, executor.threads)
+        return open_writer(
+            catalog,
+            source,
+            log=self.log,
+            letters=self._letters(),
+            store=self.online,
+            project=self.config.project,
+            clock=self.clock,
+            scanner=scanner,
+            arrivals=self._arrivals,
+            materializer=self._materializer(scanner, executor),
+            threads=executor.threads,
+            with_history=with_history,
+        )
+
+    def _letters(self) -> LocalDeadLetters:
+        return LocalDeadLetters(self.config.root / self.config.offline / "deadletter")
+
+    def _decoder(self, source: SourceSpec) -> Decoder:
+        return open_decoder(stream_of(source).format, row_schema(source), registry=self.config.schema_registry)
