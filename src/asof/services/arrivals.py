@@ -17,6 +17,7 @@ from asof.kernel.programs import compile_events, compile_states, value_error
 from asof.plan.specs import Column
 from asof.services.everything import kernel_keys
 from asof.services.history import column, one_batch, optional_column
+from asof.services.plain_rows import plain_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -91,6 +92,9 @@ class Arrivals:
             where=self._view.where,
             events=self._events is not None,
         )
+        plain = plain_rows(request, rows)
+        if plain is not None:
+            return plain
         scan = self._scanner({self._frame.name: rows}).scan(request)
         return pa.Table.from_batches(list(scan.batches), schema=scan.schema)
 
