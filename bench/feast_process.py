@@ -83,10 +83,19 @@ class Redis:
 class Feast:
     """A process of Feast over a new repository; `ask` it for one command at a time."""
 
-    def __init__(self, programs: Path, views: Mapping[str, Path], *, spine: Path | None = None, redis: int = 0) -> None:
+    def __init__(
+        self,
+        programs: Path,
+        views: Mapping[str, Path],
+        *,
+        spine: Path | None = None,
+        pushed: Path | None = None,
+        redis: int = 0,
+    ) -> None:
         self.directory = CACHE / "projects" / "feast"
         shutil.rmtree(self.directory, ignore_errors=True)
         options = [f"--spine={spine}"] if spine else []
+        options += [f"--pushed={pushed}"] if pushed else []
         options += [f"--redis={redis}"] if redis else []
         self._log = (CACHE / "feast.log").open("w")
         self._process = subprocess.Popen(
