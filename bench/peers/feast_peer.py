@@ -1,8 +1,8 @@
 """Feast's side of the benchmarks: runs in Feast's own environment, does one command per line of standard input.
 
 Usage: feast_peer.py DIRECTORY VIEW=PARQUET... [--spine PARQUET] [--pushed PARQUET] [--redis PORT]
-Commands: `history`, `materialize`, `read KEYS CALLS`, `push ROWS TIMES`. Every answer is a line of JSON with seconds, of
-`push` of processor time.
+Commands: `history`, `materialize`, `read KEYS CALLS`, `push ROWS TIMES`. Every answer is a line of JSON with seconds,
+those of `push` of processor time.
 """
 
 from __future__ import annotations
