@@ -77,8 +77,13 @@ def work(seed: int, root: str, rate: float) -> None:
     mortal(random.Random(seed), rate)
     stop = threading.Event()
     with FeatureStore(root) as store:
-        threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
+        threading.Thread(target=_wait, args=(stop,), daemon=True).start()
         store.stream(stop=stop)
+
+
+def _wait(stop: threading.Event) -> None:
+    sys.stdin.read()
+    stop.set()
 
 
 def rebuild(seed: int, root: str, rate: float) -> None:

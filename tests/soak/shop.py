@@ -20,7 +20,7 @@ SCHEMA = {
     **{"id": "string", "customer_id": "int64", "ts": "timestamp", "gone": "bool"},
     **{"amount": "float64", "items": "int64", "note": "string"},
 }
-ROLES = {"event_time": "ts", "event_id": "id", "deleted": "gone"}
+ROLES: dict[str, Any] = {"event_time": "ts", "event_id": "id", "deleted": "gone"}
 PREDICATES = {"amount > 50": lambda row: row["amount"] is not None and row["amount"] > 50}
 
 

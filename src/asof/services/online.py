@@ -14,7 +14,7 @@ from asof.errors import InputError, NotMaterializedError, did_you_mean
 from asof.interfaces.online import Generation, ViewKey
 from asof.kernel.programs import compile_events, compile_states, value_error
 from asof.services.everything import kernel_values
-from asof.services.freshness import exact_instant, is_stale
+from asof.services.freshness import exact_instant, is_stale, lacking
 from asof.services.missing import refuse_status_names
 from asof.services.online_missing import OnlineMissing
 from asof.services.online_on_demand import OnlineProgram
@@ -245,8 +245,9 @@ class OnlineReader:
         if plan.missing is not None:
             values = [found.values for found in reads]
             blocks += plan.missing.blocks(values, blocks, instant, lambda row: _in_words(plan, keys, row))
+        behind = lacking([view.view for view in plan.views], generations) if len(generations) > 1 else ()
         for position, (view, generation) in enumerate(zip(plan.views, generations, strict=True)):
-            if is_stale(view.view, generation, now_us):
+            if position in behind or is_stale(view.view, generation, now_us):
                 for block in (position, *(plan.missing.blocks_of(position) if plan.missing is not None else ())):
                     blocks[block] = blocks[block].stale()
         return OnlineFeatures(plan.shape.answer(blocks), plan, generations, instant)
