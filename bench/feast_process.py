@@ -8,13 +8,13 @@ import shutil
 import socket
 import subprocess
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from measure import CACHE, ROOT, say, stop
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
     from types import TracebackType
 
 VERSION = "0.67"
@@ -70,6 +70,11 @@ class Redis:
             stdout=subprocess.DEVNULL,
         )
         wait_for_port(self.port, self._process)
+
+    def processor_s(self) -> float:
+        """Return the seconds of processor time that the server has used."""
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def __enter__(self) -> Redis:
         return self

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from asof.services.ingest import Ingested
 
 MESSAGE_BYTES = 200
-BATCH = 20_000
+BATCH = 50_000  # what the worker takes at a time when it is behind
 PARTITIONS = 4
 SPAN_US = 30 * DAY_US
 CHANNELS = ("web", "app", "shop", "phone")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from asof.definitions import FeatureView
 
 _SHOWN = 20
+_SAMPLE = 100  # of each view and customer
 
 
 @dataclass
@@ -74,7 +76,7 @@ def check(store: FeatureStore, servers: str, topic: str, produced: int, lines: S
     flagged = [one for one in served if "stale" in one.answer.statuses.values()]
     verdict.counts["answers flagged stale"] = len(flagged)
     served = [one for one in served if "stale" not in one.answer.statuses.values()]
-    verdict.counts["answers compared"] = len(served)
+    verdict.counts["answers held to history, bit for bit"] = len(served)
     _check_oracle(verdict, logged, served)
     _check_history(verdict, store, served)
     return verdict
@@ -150,13 +152,19 @@ def _ones(line: dict[str, Any]) -> list[One]:
 
 
 def _check_oracle(verdict: Verdict, logged: list[dict[str, Any]], served: Sequence[One]) -> None:
-    """Hold every answer to the oracle over the rows of its customer: an id is of one customer, whoever retracts it."""
+    """Hold answers to the oracle, over the rows of their customer: an id is of one customer, whoever retracts it.
+
+    The oracle looks at every row for every answer, so of a long run it gets a sample; history gets them all.
+    """
+    chance = random.Random(len(served))
     by_customer: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for row in logged:
         by_customer[row["customer_id"]].append(row)
     for view in twins():
         for customer in range(CUSTOMERS + 1):
             some = [one for one in served if one.view == view.name and one.customer == customer]
+            some = chance.sample(some, min(len(some), _SAMPLE))
+            verdict.counts["answers held to the oracle"] += len(some)
             exact = _exact(view, by_customer[customer], customer, some)
             for one, answer in zip(some, exact, strict=True):
                 verdict.wrong += [

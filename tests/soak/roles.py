@@ -118,7 +118,8 @@ def read(seed: int, root: str, out: str) -> None:
                 for view, some in found.event_times.items()
             }
             line = {"views": asked, "keys": keys, "at": found.at.isoformat(), "values": found.to_dict()}
-            file.write(json.dumps({**line, "statuses": found.statuses, "times": times}) + "\n")
+            shown = {view: [v["generation"], v["instant"].isoformat()] for view, v in found.versions.items()}
+            file.write(json.dumps({**line, "statuses": found.statuses, "times": times, "shown": shown}) + "\n")
     print("done", flush=True)
 
 

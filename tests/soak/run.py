@@ -73,7 +73,7 @@ class Settings:
 
     seconds: float
     rate: float = 60.0
-    deadly: float = 0.002
+    deadly: float = 0.01
     every_s: float = 6.0
     seed: int = 1
 
