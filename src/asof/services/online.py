@@ -16,7 +16,7 @@ from asof.interfaces.online import Generation, ViewKey, ViewRead
 from asof.kernel.programs import compile_events, compile_states, value_error
 from asof.services.consistency import no_snapshot_yet, until_exact
 from asof.services.everything import kernel_values
-from asof.services.freshness import exact_instant, is_stale, snapshot_instant
+from asof.services.freshness import exact_instant, is_stale, lacking, snapshot_instant
 from asof.services.missing import refuse_status_names
 from asof.services.online_lookups import compile_lookups, settled
 from asof.services.online_missing import OnlineMissing
@@ -283,8 +283,9 @@ class OnlineReader:
             blocks += plan.on_demand.blocks(blocks, given, instant)
         if plan.missing is not None:
             blocks += plan.missing.blocks(fetched.values, blocks, instant, lambda row: _in_words(plan, keys, row))
+        behind = lacking([view.view for view in plan.views], generations) if len(generations) > 1 else ()
         for position, (view, generation) in enumerate(zip(plan.views, generations, strict=True)):
-            if is_stale(view.view, generation, max(fetched.now_us, instant), instant):
+            if position in behind or is_stale(view.view, generation, max(fetched.now_us, instant), instant):
                 for block in (position, *(plan.missing.blocks_of(position) if plan.missing is not None else ())):
                     blocks[block] = blocks[block].stale()
         return OnlineFeatures(plan.shape.answer(blocks), plan, generations, instant)
