@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from asof.services.dead_letters import DeadLetters, Replayed
     from asof.services.explanation import Explanation
     from asof.services.grid import Instants
-    from asof.services.ingest import Ingested
+    from asof.services.ingest import Ingested, Ingestor
     from asof.services.online import Keys, OnlineFeatures
     from asof.services.overview import Description, Listed, Status
     from asof.services.prune import PrunePlan
@@ -498,10 +498,11 @@ class FeatureStore(Wiring):
             NotFoundError: no such source or id.
             DefinitionError: the source is no stream source.
             ConflictError: somebody else replays them; what was taken until then stays taken.
-            UnsupportedOperationError: some are messages in a format that cannot be decoded here.
+            ConfigError: messages cannot be decoded here: a library or the registry of their schemas is missing.
         """
         writer = self.ingestor(source)
-        decoder = self._decoder(writer.ingestor.source)
+        source_spec = writer.ingestor.source
+        decoder = self._decoder(source_spec) if stream_of(source_spec).topic is not None else None
         return replay(writer.ingestor, self._letters().of(source), None if ids is None else list(ids), decoder=decoder)
 
     def ingestor(self, source: str, *, with_history: bool = False) -> SourceWriter:
@@ -520,11 +521,17 @@ class FeatureStore(Wiring):
         """
         catalog = self.catalog()
         with self._lock:
-            found = self._writers.get(source)
+            found = self._writers.get((source, with_history))
             if found is None or found[0] is not catalog:
-                writer = self._open_writer(catalog, source, with_history=with_history)
-                found = self._writers[source] = catalog, writer
+                writer = self._open_writer(catalog, source, with_history=with_history, renew=self._renewed)
+                found = self._writers[source, with_history] = catalog, writer
             return found[1]
+
+    def _renewed(self, source: str) -> Ingestor:
+        """Return what takes rows of a source in, as of the registry's newest revision, however fresh that is."""
+        with self._lock:
+            self._checked_at_s = float("-inf")
+        return self.ingestor(source).ingestor
 
     def stream(
         self,

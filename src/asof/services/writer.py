@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from asof.errors import InputError
+from asof.errors import AsofError, CorruptDataError, InputError, StoreError
 from asof.interfaces.online import ViewKey
 from asof.plan.specs import ViewSpec
 from asof.plan.streams import stream_of
 from asof.services import json_rows
+from asof.services.beginning import begin_log
 from asof.services.door import table_of
 from asof.services.event_ids import fill_ids
 from asof.services.ingest import Batch, Ingestor, views_over
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from asof.clock import Clock
-    from asof.interfaces import DeadLetterStore, OfflineLog, OnlineStore, Scanner
+    from asof.interfaces import DeadLetterStore, Generation, OfflineLog, OnlineStore, Scanner
     from asof.plan.specs import SourceSpec
     from asof.services.arrivals import MakeScanner
     from asof.services.catalog import Catalog
@@ -77,11 +78,13 @@ def open_writer(
     materializer: Materializer,
     threads: int,
     with_history: bool = False,
+    renew: Callable[[], Ingestor] | None = None,
 ) -> SourceWriter:
     """Make a source ready to be written.
 
     Args:
         with_history: Materialize also views over a source with history, which reads all of that.
+        renew: Gives the ingestor of the registry as it is now.
 
     Raises:
         NotFoundError: no such source.
@@ -91,13 +94,28 @@ def open_writer(
     stream = stream_of(spec)
     every = [entry.spec for entry in catalog.entries("view") if isinstance(entry.spec, ViewSpec)]
     views = views_over(every, source)
+    begin_log(spec, scanner=scanner, log=log, store=store, project=project, clock=clock)
     fill_ids(spec, views, scanner=scanner, log=log, store=store, project=project, clock=clock)
+    there = store.generations(project)
+    keys = {view.key: ViewKey(project, view.name, view.version) for view in views}
+    chosen = [view for view in views_over(choose_views(catalog, None), source) if keys[view.key] not in there]
+    if stream.history is not None and not with_history:
+        chosen = []
+    if stream.positions is not None:  # what was built before the log began holds what the log brings again
+        chosen += [view for view in views if (one := there.get(keys[view.key])) and not _entry(one)]
     begun = []
-    if with_history or stream.history is None:
-        there = store.generations(project)
-        for view in views_over(choose_views(catalog, None), source):
-            if ViewKey(project, view.name, view.version) not in there:
-                begun.append(materializer.run(view, clock.now_us()))
+    unbegun: dict[ViewKey, AsofError] = {}
+    for view in chosen:
+        key = keys[view.key]
+        try:
+            begun.append(materializer.run(view, clock.now_us()))
+        except (StoreError, CorruptDataError):
+            raise
+        except AsofError as error:  # one view's trouble is not that of the others
+            if key in there:  # it would hold rows twice
+                raise
+            if key not in store.generations(project):  # else somebody else was faster
+                unbegun[key] = error
     ingestor = Ingestor(
         spec,
         views,
@@ -108,8 +126,15 @@ def open_writer(
         clock=clock,
         scanner=arrivals,
         threads=threads,
+        unbegun=unbegun,
+        known=[ViewKey(project, view.name, view.version) for view in every],
+        renew=renew,
     )
     return SourceWriter(ingestor, tuple(begun))
+
+
+def _entry(generation: Generation) -> int:
+    return generation.progress.entry if generation.progress is not None else 0
 
 
 def _batch(source: SourceSpec, rows: Any) -> Batch:
