@@ -203,6 +203,24 @@ def test_a_statement_that_takes_too_long_is_given_up(
     hasty.close()
 
 
+def test_a_server_that_hangs_is_given_up(store: PostgresStore, url: str) -> None:
+    """It says nothing, and its connection stays open; the next call has another one."""
+    fill(store, VIEW, {b"a": b"1"})
+    hasty = open_store(f"{url}&timeout=50ms", ROOT)
+    assert values(hasty, VIEW, [b"a"]) == [b"1"]
+    with hasty._connections.own() as connection:
+        process = connection.info.backend_pid
+    os.kill(process, signal.SIGSTOP)
+    try:
+        with pytest.raises(StoreError, match=r"did not answer.*hangs") as caught:
+            hasty.read([(VIEW, [b"a"])])
+        assert caught.value.retryable
+        assert values(hasty, VIEW, [b"a"]) == [b"1"]
+    finally:
+        os.kill(process, signal.SIGCONT)
+        hasty.close()
+
+
 def test_a_user_who_may_only_read_reads(
     store: PostgresStore, url: str, postgres_server: PostgresServer, schema: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

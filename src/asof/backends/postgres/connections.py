@@ -13,19 +13,19 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from asof.backends.postgres.packing import ADAPTERS
+from asof.backends.postgres.patience import NoAnswerError, PatientConnection
 from asof.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import TypeVar
 
-    from psycopg import Connection
-
     from asof.backends.postgres.settings import Settings
 
     _T = TypeVar("_T")
 
 _WAIT_S = 30.0
+_GRACE_S = 1.0
 _everyone: weakref.WeakSet[Connections] = weakref.WeakSet()
 _abandoned: list[object] = []
 
@@ -41,14 +41,14 @@ class Connections:
         self._settings = settings
         self._lock = threading.Lock()
         self._closed = False
-        self._idle: list[Connection] = []
-        self._open: set[Connection] = set()
+        self._idle: list[PatientConnection] = []
+        self._open: set[PatientConnection] = set()
         self._free = threading.BoundedSemaphore(settings.connections)
         _everyone.add(self)
 
     @contextmanager
-    def shared(self) -> Iterator[Connection]:
-        """Lend one of the connections whose number is limited, for a moment.
+    def shared(self) -> Iterator[PatientConnection]:
+        """Lend one of the connections whose number is limited, for a moment, with a limit to how long it waits.
 
         Raises:
             StoreError: none became free for long.
@@ -61,26 +61,30 @@ class Connections:
             )
         try:
             with self.own() as connection:
+                connection.patience_s = self._settings.timeout_s + _GRACE_S
                 yield connection
         finally:
             free.release()
 
     @contextmanager
-    def own(self) -> Iterator[Connection]:
+    def own(self) -> Iterator[PatientConnection]:
         """Lend a connection for as long as the block likes; there is no limit to their number."""
         connection = self._take()
+        connection.patience_s = None
         try:
             yield connection
         finally:
             self._give_back(connection)
 
-    def repeatable(self, work: Callable[[Connection], _T]) -> _T:
+    def repeatable(self, work: Callable[[PatientConnection], _T]) -> _T:
         """Return what work that may be done twice returns; it runs again where its connection turns out to be dead."""
         while True:
             kept = self.idle
             with self.shared() as connection:
                 try:
                     return work(connection)
+                except NoAnswerError:
+                    raise
                 except psycopg.OperationalError:
                     if not (connection.closed and kept):  # one that was kept may be dead, a new one may not
                         raise
@@ -114,7 +118,7 @@ class Connections:
         self._free = threading.BoundedSemaphore(self._settings.connections)
         self._idle, self._open = [], set()
 
-    def _take(self) -> Connection:
+    def _take(self) -> PatientConnection:
         while True:
             with self._lock:
                 connection = self._idle.pop() if self._idle else None
@@ -123,13 +127,13 @@ class Connections:
             if _is_quiet(connection):
                 return connection
             self._discard(connection)
-        connection = psycopg.connect(self._settings.conninfo, autocommit=True, context=ADAPTERS)
+        connection = PatientConnection.connect(self._settings.conninfo, autocommit=True, context=ADAPTERS)
         connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
         with self._lock:
             self._open.add(connection)
         return connection
 
-    def _give_back(self, connection: Connection) -> None:
+    def _give_back(self, connection: PatientConnection) -> None:
         usable = not connection.closed and connection.info.transaction_status == TransactionStatus.IDLE
         with self._lock:
             mine = connection in self._open
@@ -139,13 +143,13 @@ class Connections:
         if mine:
             self._discard(connection)
 
-    def _discard(self, connection: Connection) -> None:
+    def _discard(self, connection: PatientConnection) -> None:
         with self._lock:
             self._open.discard(connection)
         connection.close()
 
 
-def _is_quiet(connection: Connection) -> bool:
+def _is_quiet(connection: PatientConnection) -> bool:
     """Return whether the server has sent nothing unasked for: it only does when it ends the session."""
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
+from asof.backends.postgres.patience import NoAnswerError
 from asof.errors import ConfigError, CorruptDataError, InputError, StoreError, StoreFullError
 
 if TYPE_CHECKING:
@@ -72,6 +73,8 @@ def _meaning(error: psycopg.Error) -> tuple[type[AsofError], str]:
             if state.startswith(prefix):
                 return ours, fix
         return StoreError, "Try again; if it persists, look at the server's log."
+    if isinstance(error, NoAnswerError):
+        return StoreError, "Look whether the server hangs; try again."
     if _REFUSED.search(str(error)):
         return ConfigError, _LOGIN
     if _NO_DATABASE.search(str(error)):

@@ -40,12 +40,14 @@ class Settings:
         where: Names server, database and schema in messages.
         schema: Holds the tables.
         connections: How many reads and updates may run at once, and stay connected.
+        timeout_s: How long the server may take for a statement of theirs.
     """
 
     conninfo: str = field(repr=False)
     where: str
     schema: str
     connections: int
+    timeout_s: float
 
 
 def parse(url: str, root: Path, environment: Mapping[str, str]) -> Settings:
@@ -94,7 +96,8 @@ def parse(url: str, root: Path, environment: Mapping[str, str]) -> Settings:
             why=str(error).strip(),
             fix="Use options of libpq, or schema, timeout and connections.",
         ) from error
-    return Settings(conninfo, f"{parts.hostname}:{port}/{database}, schema {schema}", schema, int(connections))
+    where = f"{parts.hostname}:{port}/{database}, schema {schema}"
+    return Settings(conninfo, where, schema, int(connections), timeout_ms / 1000)
 
 
 def _milliseconds(text: str) -> int:

@@ -113,6 +113,7 @@ class PostgresStore:
         while True:
             kept = self._connections.idle
             connection = lent.enter_context(self._connections.own())
+            connection.patience_s = _WAIT_S + 5
             try:
                 connection.execute(_LOCK.format(key=key).encode(), prepare=False)
                 return connection
