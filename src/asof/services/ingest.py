@@ -203,7 +203,10 @@ class Ingestor:
             left_out = 0 if repeated is None else batch.rows.num_rows - fresh.rows.num_rows
             if not moved and not admitted.rows.num_rows and not kept:
                 return Ingested(0, left_out, refused, head.sequence, head.last_us, behind)
-            self._store.announce(list(self._current()), start_us)
+            current = self._current()
+            # After what the views show already, so that reads until then have an instant at which they are exact.
+            start_us = max([start_us, *(one.instant_us + 1 for one in current.values())])
+            self._store.announce(list(current), start_us)
             at_us = max(self._clock.now_us(), start_us) + 1  # later than any read that saw no announcement
             rows = _logged(admitted.rows, fresh, admitted.index, head, at_us)
             try:
