@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.servers.fixtures import kafka_server, redis_server
+from tests.servers.fixtures import kafka_server, postgres_server, redis_server
 from tests.servers.processes import STARTED
 
 if TYPE_CHECKING:
     import pytest
 
-__all__ = ["kafka_server", "redis_server"]
+__all__ = ["kafka_server", "postgres_server", "redis_server"]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

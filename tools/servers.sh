@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Fetches the servers that the tests run against: Redis, and Kafka's jars from Maven Central into .servers/kafka.
+# Fetches the servers that the tests run against: Redis, PostgreSQL, and Kafka's jars from Maven Central into
+# .servers/kafka.
 #
 # What is there already is left alone. What cannot be had is named; the tests that need it are then skipped, or fail
 # where CI is set.
@@ -14,7 +15,10 @@ absent() { # what, the tests without it, Debian/Ubuntu packages, Homebrew formul
     } >&2
 }
 
+postgres() { command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1; }
+
 packages=()
+postgres || packages+=(postgresql)
 command -v redis-server >/dev/null || command -v valkey-server >/dev/null || packages+=(redis-server)
 command -v java >/dev/null && command -v keytool >/dev/null || packages+=(default-jre-headless)
 [ -f .servers/kafka/.complete ] || command -v mvn >/dev/null || packages+=(maven)
@@ -28,6 +32,7 @@ fi
 
 command -v redis-server >/dev/null || command -v valkey-server >/dev/null ||
     absent "redis-server" "Redis" "redis-server" "redis"
+postgres || absent "postgres" "PostgreSQL" "postgresql" "postgresql"
 command -v java >/dev/null && command -v keytool >/dev/null ||
     absent "Java 17 (java and keytool)" "Kafka" "default-jre-headless" "openjdk"
 

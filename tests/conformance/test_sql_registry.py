@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from asof.backends.loading import open_registry
+from asof.backends.sql import migrations
 from asof.errors import ConfigError, CorruptDataError, StoreError, StoreFullError
 from asof.testing.conformance.registry import RegistryConformance, change, commit, ran
 
@@ -101,14 +102,66 @@ def test_a_full_disk_is_named_and_loses_nothing(tmp_path: Path) -> None:
         sa.event.remove(sa.Engine, "connect", limit)
 
 
-def test_a_registry_from_before_the_run_ledger_gets_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ledger", ["with", "without"])
+def test_a_registry_of_layout_1_is_upgraded_with_all_it_holds(tmp_path: Path, ledger: str) -> None:
+    """At first there was no run ledger, then one that was found by source only."""
     registry = open_registry("sqlite:///r.db", tmp_path)
     commit(registry, 0, change("create", "a", body="A"))
+    registry.record_runs([ran("daily", 1)])
     registry.close()
     with sqlite3.connect(tmp_path / "r.db") as connection:
-        connection.execute("DROP TABLE asof_runs")
+        connection.execute("DROP INDEX asof_runs_of_source")
+        connection.execute("CREATE INDEX ix_asof_runs_source ON asof_runs (source)")
+        connection.execute("UPDATE asof_schema SET version = 1")
+        if ledger == "without":
+            connection.execute("DROP TABLE asof_runs")
     connection.close()
     again = open_registry("sqlite:///r.db", tmp_path)
-    again.record_runs([ran("daily", 1)])
-    assert (again.runs(None, 10), again.revision()) == ([ran("daily", 1)], 1)
+    again.record_runs([ran("daily", 2)])
+    before = [ran("daily", 1)] if ledger == "with" else []
+    assert (again.runs("daily", 10), again.revision()) == ([ran("daily", 2), *before], 1)
     again.close()
+    with sqlite3.connect(tmp_path / "r.db") as connection:
+        found = connection.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'index' AND name LIKE '%runs%'"
+        ).fetchall()
+        assert (found, connection.execute("SELECT version FROM asof_schema").fetchall()) == (
+            [("asof_runs_of_source",)],
+            [(2,)],
+        )
+    connection.close()
+
+
+def test_an_upgrade_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next opening does all of it."""
+    open_registry("sqlite:///r.db", tmp_path).close()
+    with sqlite3.connect(tmp_path / "r.db") as connection:
+        connection.execute("DROP TABLE asof_runs")
+        connection.execute("UPDATE asof_schema SET version = 1")
+    connection.close()
+
+    def fail(connection: sa.Connection) -> None:
+        upgrade(connection)
+        raise StoreError("The power failed")
+
+    upgrade = migrations.STEPS[1]
+    with monkeypatch.context() as patch:
+        patch.setattr(migrations, "STEPS", {1: fail})
+        with pytest.raises(StoreError, match="power"):
+            open_registry("sqlite:///r.db", tmp_path)
+    with sqlite3.connect(tmp_path / "r.db") as connection:
+        assert connection.execute("SELECT version FROM asof_schema").fetchall() == [(1,)]
+        assert not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'asof_runs'").fetchall()
+    connection.close()
+    registry = open_registry("sqlite:///r.db", tmp_path)
+    assert registry.runs(None, 10) == []
+    registry.close()
+
+
+def test_a_layout_that_nobody_wrote_is_damage(tmp_path: Path) -> None:
+    open_registry("sqlite:///r.db", tmp_path).close()
+    with sqlite3.connect(tmp_path / "r.db") as connection:
+        connection.execute("UPDATE asof_schema SET version = 0")
+    connection.close()
+    with pytest.raises(CorruptDataError, match=r"layout 0.*backup"):
+        open_registry("sqlite:///r.db", tmp_path)

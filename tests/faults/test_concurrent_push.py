@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
+from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -34,11 +34,16 @@ spend = EventView("spend", entity=customer, source=orders, features=aggregates)
 CUSTOMERS = [0, 1, 2]
 COUNT = "spend__count_lifetime"
 ROWS, BATCH = 200, 20
+_numbers = count(1)
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    (tmp_path / "asof.toml").write_text('project = "shop"\n', encoding="utf-8")
+@pytest.fixture(params=["lmdb", "postgres", "redis"])
+def root(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """Return a project with an online store of its own, or with its share of a server."""
+    settings = f'project = "shop{next(_numbers)}"\n'
+    if request.param != "lmdb":
+        settings += f'online = "{request.getfixturevalue(request.param + "_server").url}"\n'
+    (tmp_path / "asof.toml").write_text(settings, encoding="utf-8")
     (tmp_path / "features.py").write_text(FEATURES, encoding="utf-8")
     with FeatureStore(tmp_path) as store:
         store.apply()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -40,6 +41,7 @@ _step = st.one_of(
     st.tuples(st.just("crash"), st.integers(0, 3)),
     st.tuples(st.just("reopen"), st.just(0)),
 )
+_numbers = itertools.count(1)
 steps = st.lists(st.tuples(_step, st.integers(0, 2)), min_size=2, max_size=7)
 
 
@@ -50,7 +52,8 @@ class CutError(Exception):
 class Model:
     """A project and what the oracle knows of it: which rows are in the log, each with its arrival."""
 
-    def __init__(self, root: Path, case: Case) -> None:
+    def __init__(self, root: Path, case: Case, online: str = "") -> None:
+        """Start a project in an empty directory, on the store at the URL `online`, or on its own one."""
         self.root = root
         self.case = case
         roles = {name: value for name, value in case.roles.items() if name not in ("available_at", "delay")}
@@ -58,7 +61,8 @@ class Model:
         seen = {**roles, "available_at": ARRIVED_AT}
         self.twins = replace(case, roles=seen).views()
         self.clock = FixedClock(case.materialized_at - 2)
-        root.joinpath("asof.toml").write_text(SETTINGS, encoding="utf-8")
+        shared = f'project = "case{next(_numbers)}"\ndefinitions = []\nonline = "{online}"\n'
+        root.joinpath("asof.toml").write_text(shared if online else SETTINGS, encoding="utf-8")
         self.store = FeatureStore(root, clock=self.clock)
         self.store.apply(self.store.plan(self.views), who="test")
         self.open_writer()
@@ -176,11 +180,10 @@ def answer(view: FeatureView, values: dict[str, Any], statuses: dict[str, Any], 
     )
 
 
-@given(case=cases(select=True, by=True), plan=steps)
-def test_reads_equal_the_oracle_whatever_happens_between(case: Case, plan: Sequence[Any]) -> None:
-    """Pushes, the same rows again, rebuilds, crashes between every two writes, reopened stores; then training."""
+def act_out(case: Case, plan: Sequence[Any], online: str = "") -> None:
+    """Take the steps of a plan, and check every read between them."""
     with tempfile.TemporaryDirectory() as folder:
-        model = Model(Path(folder), case)
+        model = Model(Path(folder), case, online)
         try:
             for (action, number), pause in plan:
                 model.clock.set(model.clock.now_us() + pause)
@@ -198,3 +201,9 @@ def test_reads_equal_the_oracle_whatever_happens_between(case: Case, plan: Seque
             model.check_training()
         finally:
             model.store.close()
+
+
+@given(case=cases(select=True, by=True), plan=steps)
+def test_reads_equal_the_oracle_whatever_happens_between(case: Case, plan: Sequence[Any]) -> None:
+    """Pushes, the same rows again, rebuilds, crashes between every two writes, reopened stores; then training."""
+    act_out(case, plan)

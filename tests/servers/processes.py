@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import time
@@ -44,7 +45,12 @@ def free_ports(count: int) -> list[int]:
 
 @contextmanager
 def running(
-    server: str, command: Sequence[str], log: Path, answers: Callable[[], bool]
+    server: str,
+    command: Sequence[str],
+    log: Path,
+    answers: Callable[[], bool],
+    *,
+    stop: signal.Signals = signal.SIGTERM,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run a server until the block ends.
 
@@ -53,6 +59,7 @@ def running(
         command: What starts it in the foreground.
         log: A file for what it prints.
         answers: Whether it does; it may block for a moment, and is called until it says yes.
+        stop: The signal that stops it without waiting for its clients.
     """
     begun = time.perf_counter()
     with log.open("wb") as output:
@@ -64,7 +71,7 @@ def running(
         STARTED.setdefault(server, time.perf_counter() - begun)
         yield process
     finally:
-        process.terminate()
+        process.send_signal(stop)
         try:
             process.wait(_STOP_S)
         except subprocess.TimeoutExpired:

@@ -3,61 +3,47 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import sqlalchemy as sa
 
-from asof.backends.sql.engine import open_engine, sqlite_file, transaction
-from asof.backends.sql.tables import SCHEMA_VERSION, metadata, objects, revisions, schema_version
+from asof.backends.sql.migrations import prepare
+from asof.backends.sql.tables import objects, revisions
 from asof.backends.sql.tables import runs as run_table
-from asof.errors import ConflictError, CorruptDataError
+from asof.errors import ConflictError
 from asof.interfaces.registry import Change, RegistrySnapshot, Revision, Run, StoredObject
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from contextlib import AbstractContextManager
-    from pathlib import Path
 
-    from asof.interfaces.registry import Action, Kind, Registry
-
-
-def open_registry(url: str, root: Path) -> Registry:
-    """Open the registry at a `sqlite:///` URL, relative paths below `root`; a new file gets the tables.
-
-    Raises:
-        ConfigError: the URL names no file.
-        StoreError: the file cannot be opened.
-        CorruptDataError: it is no registry, or one of a newer version.
-    """
-    return SqlRegistry(sqlite_file(url, root))
+    from asof.backends.sql.database import Database
+    from asof.interfaces.registry import Action, Kind
 
 
 class SqlRegistry:
-    """A registry in a SQLite file; safe to share between threads, and between processes by the file."""
+    """A registry in a SQL database; safe to share between threads."""
 
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        self._engine = open_engine(file)
-        # The files that a run publishes are not flushed either, and a flush would take longer than many a run.
-        self._ledger = open_engine(file, flushed=False)
+    def __init__(self, database: Database) -> None:
+        """Use a database, which is closed with this; an empty one gets the tables, an older one is upgraded."""
+        self._database = database
         self._newest = sa.select(sa.func.max(revisions.c.number))
         try:
-            self._prepare()
+            prepare(database)
         except BaseException:
             self.close()
             raise
 
     def revision(self) -> int:
         """Return the newest revision's number; one index look-up."""
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             return self._revision(connection)
 
     def snapshot(self) -> RegistrySnapshot:
         """Return everything as of the newest revision, from one transaction."""
         found: dict[tuple[Kind, str, int], StoredObject] = {}
         last: dict[tuple[Kind, str], int] = {}
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             revision = self._revision(connection)
             rows = connection.execute(sa.select(objects).order_by(*objects.primary_key.columns)).all()
         for kind, name, version, body, meaning, written, hidden in rows:
@@ -73,7 +59,7 @@ class SqlRegistry:
             ConflictError: the newest revision is no longer `expected`, or a changed version is not there.
         """
         number = expected + 1
-        with self._transaction(writes=True) as connection:
+        with self._database.transaction(writes=True) as connection:
             newest = self._revision(connection)
             if newest != expected:
                 raise ConflictError(
@@ -90,15 +76,16 @@ class SqlRegistry:
     def revisions(self, limit: int) -> list[Revision]:
         """Return the newest revisions, newest first, their changes without bodies."""
         query = sa.select(revisions).order_by(revisions.c.number.desc()).limit(limit)
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             rows = connection.execute(query).all()
         return [Revision(number, at, who, summary, _decode(text)) for number, at, who, summary, text in rows]
 
     def record_runs(self, runs: Sequence[Run]) -> None:
-        """Append runs to the run ledger, in one transaction, not flushed to the disk."""
+        """Append runs to the run ledger, in one transaction."""
         rows = [asdict(run) | {"inputs": msgspec.json.encode(run.inputs).decode()} for run in runs]
         if rows:
-            with transaction(self._ledger, self._file, writes=True) as connection:
+            # The files that a run publishes are not flushed either, and a flush would take longer than many a run.
+            with self._database.transaction(writes=True, flushed=False) as connection:
                 connection.execute(sa.insert(run_table), rows)
 
     def runs(self, source: str | None, limit: int) -> list[Run]:
@@ -106,46 +93,16 @@ class SqlRegistry:
         query = sa.select(run_table).order_by(run_table.c.number.desc()).limit(limit)
         if source is not None:
             query = query.where(run_table.c.source == source)
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             rows = connection.execute(query).all()
         return [_run(row) for row in rows]
 
     def close(self) -> None:
-        """Release the file."""
-        self._ledger.dispose()
-        self._engine.dispose()
-
-    def _transaction(self, *, writes: bool = False) -> AbstractContextManager[sa.Connection]:
-        return transaction(self._engine, self._file, writes=writes)
+        """Release files and connections."""
+        self._database.close()
 
     def _revision(self, connection: sa.Connection) -> int:
         return connection.execute(self._newest).scalar_one() or 0
-
-    def _prepare(self) -> None:
-        with self._transaction() as connection:
-            found = self._schema_version(connection)
-            whole = all(sa.inspect(connection).has_table(name) for name in metadata.tables)
-        if found == SCHEMA_VERSION and not whole:  # made before a table was added that older readers do not miss
-            with self._transaction(writes=True) as connection:
-                metadata.create_all(connection, checkfirst=True)
-        if found is None:
-            with self._transaction(writes=True) as connection:
-                metadata.create_all(connection, checkfirst=True)
-                found = self._schema_version(connection)
-                if found is None:
-                    connection.execute(sa.insert(schema_version), {"version": SCHEMA_VERSION})
-                    found = SCHEMA_VERSION
-        if found != SCHEMA_VERSION:
-            raise CorruptDataError(
-                f"The registry {self._file} has layout {found}, this version of asof reads layout {SCHEMA_VERSION}",
-                why="It was written by a newer version of asof",
-                fix="Run `pip install --upgrade asof`.",
-            )
-
-    def _schema_version(self, connection: sa.Connection) -> int | None:
-        if not sa.inspect(connection).has_table(schema_version.name):
-            return None
-        return cast("int | None", connection.execute(sa.select(schema_version.c.version)).scalar())
 
 
 def _run(row: Any) -> Run:

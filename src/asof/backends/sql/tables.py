@@ -1,4 +1,4 @@
-"""The registry's tables: versions of objects, revisions, and the number of this layout."""
+"""The registry's tables: versions of objects, revisions, runs, and the number of this layout."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from sqlalchemy import (
     Column,
     Float,
     ForeignKey,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -16,7 +17,7 @@ from sqlalchemy import (
     Text,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 metadata = MetaData()
 
@@ -48,8 +49,8 @@ objects = Table(
 runs = Table(
     "asof_runs",
     metadata,
-    Column("number", Integer, primary_key=True),
-    Column("source", String(200), nullable=False, index=True),
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("source", String(200), nullable=False),
     Column("meaning", String(64), nullable=False),
     Column("start_us", BigInteger, nullable=False),
     Column("end_us", BigInteger, nullable=False),
@@ -58,4 +59,5 @@ runs = Table(
     Column("rows", BigInteger, nullable=False),
     Column("error", Text, nullable=False),
     Column("inputs", Text, nullable=False),
+    Index("asof_runs_of_source", "source", "number"),
 )

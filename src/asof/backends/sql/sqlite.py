@@ -1,4 +1,4 @@
-"""Connections to the registry's database: how SQLite is opened, and what its errors mean to a user."""
+"""The registry's database in a SQLite file: how it is opened, and what its errors mean to a user."""
 
 from __future__ import annotations
 
@@ -52,26 +52,65 @@ def sqlite_file(url: str, root: Path) -> Path:
     return root / path
 
 
-def open_engine(file: Path, *, flushed: bool = True) -> sa.Engine:
-    """Return an engine on a SQLite file, its directory made: write-ahead log, foreign keys, waits for other writers.
+class SqliteDatabase:
+    """A `Database` in a file; safe to share between threads, and between processes by the file."""
 
-    Args:
-        file: The database.
-        flushed: Whether a transaction is on the disk when it ends. If not, it survives the death of this process, but
-            not a power failure before the next one that is flushed; and it takes a tenth of the time.
+    def __init__(self, file: Path) -> None:
+        """Open a file, its directory made; nothing is read yet.
 
-    Raises:
-        StoreError: the directory cannot be made.
-    """
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(
-            f"The registry's directory {file.parent} cannot be made", why=str(error), fix="Make its parent writable."
-        ) from error
+        Raises:
+            StoreError: the directory cannot be made.
+        """
+        self._file = file
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(
+                f"The registry's directory {file.parent} cannot be made",
+                why=str(error),
+                fix="Make its parent writable.",
+            ) from error
+        self._flushed = _engine(file, "FULL")
+        # Not flushed, a transaction survives the death of this process, but not a power failure before the next one
+        # that is flushed; and it takes a tenth of the time.
+        self._unflushed = _engine(file, "NORMAL")
+
+    @property
+    def name(self) -> str:
+        """Names the file."""
+        return f"The registry {self._file}"
+
+    @contextmanager
+    def transaction(self, *, writes: bool = False, flushed: bool = True) -> Iterator[sa.Connection]:
+        """Run the body in one transaction; one that writes has the file's write lock from its beginning."""
+        engine = self._flushed if flushed else self._unflushed
+        try:
+            with engine.connect() as connection:
+                chosen = connection.execution_options(**{_WRITES: writes})
+                with chosen.begin():
+                    yield chosen
+        except sa.exc.DBAPIError as error:
+            raise self._explain(error.orig) from error
+        except sqlite3.Error as error:  # raised while a new connection is configured, before SQLAlchemy wraps
+            raise self._explain(error) from error
+
+    def close(self) -> None:
+        """Release the file."""
+        self._unflushed.dispose()
+        self._flushed.dispose()
+
+    def _explain(self, error: BaseException | None) -> AsofError:
+        code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+        if code == sqlite3.SQLITE_IOERR and shutil.disk_usage(self._file.parent).free < _ROOM_BYTES:
+            code = sqlite3.SQLITE_FULL  # also a read needs room, for the index of the log
+        kind, fix = _SQLITE_ERRORS.get(code, (StoreError, "Check the file, then repeat."))
+        return kind(f"{self.name} cannot be used", why=str(error), fix=fix)
+
+
+def _engine(file: Path, synchronous: str) -> sa.Engine:
     url = sa.URL.create("sqlite", database=str(file))
     engine = sa.create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_S})
-    event.listen(engine, "connect", partial(_configure, "FULL" if flushed else "NORMAL"))
+    event.listen(engine, "connect", partial(_configure, synchronous))
     event.listen(engine, "begin", _begin)
     return engine
 
@@ -99,29 +138,3 @@ def _use_wal(connection: Any) -> None:
 def _begin(connection: sa.Connection) -> None:
     writes = connection.get_execution_options().get(_WRITES, False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-@contextmanager
-def transaction(engine: sa.Engine, file: Path, *, writes: bool = False) -> Iterator[sa.Connection]:
-    """Run the body in one transaction, committed at its end and rolled back on any error; maps driver errors.
-
-    Raises:
-        StoreError, StoreFullError, CorruptDataError: what the database refused.
-    """
-    try:
-        with engine.connect() as connection:
-            chosen = connection.execution_options(**{_WRITES: writes})
-            with chosen.begin():
-                yield chosen
-    except sa.exc.DBAPIError as error:
-        raise _explain(error.orig, file) from error
-    except sqlite3.Error as error:  # raised while a new connection is configured, before SQLAlchemy wraps
-        raise _explain(error, file) from error
-
-
-def _explain(error: BaseException | None, file: Path) -> AsofError:
-    code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
-    if code == sqlite3.SQLITE_IOERR and shutil.disk_usage(file.parent).free < _ROOM_BYTES:
-        code = sqlite3.SQLITE_FULL  # also a read needs room, for the index of the log
-    kind, fix = _SQLITE_ERRORS.get(code, (StoreError, "Check the file, then repeat."))
-    return kind(f"The registry {file} cannot be used", why=str(error), fix=fix)
