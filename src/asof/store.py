@@ -476,7 +476,7 @@ class FeatureStore(Wiring):
         catalog = self.catalog()
         with self._lock:
             found = self._writers.get(source)
-            if found is None or found[0] is not catalog:
+            if found is None or found[0] is not catalog or found[1].ingestor.outdated:
                 writer = self._open_writer(catalog, source, with_history=with_history)
                 found = self._writers[source] = catalog, writer
             return found[1]

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from asof.definitions.streams import ARRIVED_AT
-from asof.errors import AsofError
+from asof.errors import AsofError, ConflictError, CorruptDataError
 from asof.interfaces.log import PARTITION, POSITION
 from asof.interfaces.online import Progress, Update, ViewKey
 from asof.services.arrivals import Arrivals, Pairs, arrived_us, key_columns, newest_us, none, over, sort_by_id
@@ -69,7 +69,12 @@ class Ingested:
 
 
 class Ingestor:
-    """Takes in the rows of one stream source. Any number of processes may do so: they take turns."""
+    """Takes in the rows of one stream source. Any number of processes may do so: they take turns.
+
+    Attributes:
+        source: As newly defined.
+        outdated: Whether the store lost what this needs; then it has to be made anew.
+    """
 
     def __init__(
         self,
@@ -105,6 +110,8 @@ class Ingestor:
         self._scanner = scanner
         self._threads = threads
         self._compiled: dict[ViewKey, Arrivals] = {}
+        self._stuck: frozenset[str] = frozenset()
+        self.outdated = False
 
     @property
     def log(self) -> SourceLog:
@@ -156,6 +163,7 @@ class Ingestor:
         """Note in the progress of views that they hold all that has arrived by now."""
         with self._store.exclusive(self._project, self.source.name):
             head, now_us = self._log.head(), self._clock.now_us()
+            self._catch_up(head, leave=self._stuck)  # a store that lost its newest writes gets them back
             updates = [
                 Update(
                     view=key,
@@ -177,13 +185,19 @@ class Ingestor:
         wanted = {*self._views, self._ids}
         return {key: one for key, one in found.items() if key in wanted and one.progress is not None}
 
-    def _catch_up(self, head: LogHead) -> dict[str, AsofError]:
+    def _catch_up(self, head: LogHead, leave: frozenset[str] = frozenset()) -> dict[str, AsofError]:
         behind: dict[str, AsofError] = {}
         for _ in range(2 + len(self._views)):
+            current = self._current()
+            if current and self.source.event_id is not None and self._ids not in current:
+                raise self._lost_ids()
             late = {
                 key: one.progress.entry
-                for key, one in self._current().items()
-                if one.progress is not None and one.progress.entry < head.sequence and key.view not in behind
+                for key, one in current.items()
+                if one.progress is not None
+                and one.progress.entry < head.sequence
+                and key.view not in behind
+                and key.view not in leave
             }
             if not late:
                 break
@@ -193,7 +207,17 @@ class Ingestor:
                     rows, after, until, head.last_us if (at_us := arrived_us(rows)) is None else at_us
                 )
                 after = until
+        self._stuck = leave | behind.keys()
         return behind
+
+    def _lost_ids(self) -> ConflictError:
+        """Have the writer opened anew, which works out again what is known of ids; without it rows count twice."""
+        self.outdated = True
+        return ConflictError(
+            f"What is known of the event ids of source {self.source.name!r} is gone from the online store",
+            why="The store lost or evicted it",
+            fix="Try again: it is worked out anew from the log.",
+        )
 
     def _apply(self, rows: pa.Table, after: int, until: int, at_us: int) -> dict[str, AsofError]:
         """Take the rows of the entries after one and up to another into every view that has come that far."""
@@ -204,7 +228,11 @@ class Ingestor:
         counted, touched = rows, None
         if self._ids in ready:
             keys = key_columns(self.source, self._views.values())
-            found = sort_by_id(self.source, rows, self._get(self._ids), keys)
+            try:
+                found = sort_by_id(self.source, rows, self._get(self._ids), keys)
+            except CorruptDataError as error:
+                self._store.drop(self._ids)
+                raise self._lost_ids() from error
             counted, touched = found.fresh, found.touched
             updates.append(self._update(self._ids, ready.pop(self._ids), until, found.marks, rows, at_us))
         for key, generation in ready.items():

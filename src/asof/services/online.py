@@ -19,6 +19,7 @@ from asof.services.missing import refuse_status_names
 from asof.services.online_lookups import compile_lookups, settled
 from asof.services.online_missing import OnlineMissing
 from asof.services.online_on_demand import OnlineProgram
+from asof.services.regress import Seen
 from asof.services.request import from_request
 
 if TYPE_CHECKING:
@@ -206,6 +207,7 @@ class OnlineReader:
         self._functions = functions
         self._expressions = expressions
         self._plans: dict[str | tuple[str, ...], ReadPlan] = {}
+        self._seen = Seen()
 
     def plan(self, features: str | Sequence[str]) -> ReadPlan:
         """Return the compiled read of a service or a list of feature references.
@@ -271,10 +273,13 @@ class OnlineReader:
     ) -> Callable[[Read], _Fetched | None]:
         """Return what fetches all that is stored; it gives None where lookups came upon changes."""
         now_us = self._clock.now_us() if at_us is None else at_us  # before the snapshot: see exact_instant
+        stored = [view.key for view in plan.views]
+        seen = self._seen.of(stored)
 
         def fetch(read: Read) -> _Fetched | None:
             reads = read([(v.key, () if v.entity is None else encoded[v.entity]) for v in plan.views])
             generations, values = _generations(plan, reads), [found.values for found in reads]
+            self._seen.check(stored, seen, generations)
             instant = self._instant(plan, generations, at_us, now_us)
             blocks = [_block(view, found, instant) for view, found in zip(plan.views, values, strict=True)]
             if plan.lookups is not None:
@@ -287,8 +292,7 @@ class OnlineReader:
                 def given(column: str, dtype: str) -> list[Any]:
                     return _normalise(dtype, columns[column])
 
-                views = [view.key for view in plan.views]
-                if not plan.lookups.follow(read, views, generations, blocks, given, decoded):
+                if not plan.lookups.follow(read, stored, generations, blocks, given, decoded):
                     return None
             return _Fetched(now_us, instant, generations, values, blocks)
 

@@ -63,6 +63,7 @@ _TEXTS: tuple[tuple[str, type[exceptions.RedisError]], ...] = (
     ("NOPERM ", exceptions.NoPermissionError),
     ("NOAUTH ", exceptions.NoPermissionError),
     ("MOVED ", exceptions.AskError),
+    ("CLUSTERDOWN ", exceptions.ClusterError),
     ("CROSSSLOT ", exceptions.ClusterCrossSlotError),
     ("do not hash to the same slot", exceptions.ClusterCrossSlotError),
     ("non local key", exceptions.ClusterCrossSlotError),

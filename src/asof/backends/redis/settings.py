@@ -105,6 +105,13 @@ def parse(url: str, root: Path, environment: Mapping[str, str] = os.environ) -> 
     for name in _TIMEOUTS:
         if (text := options.get(name)) is not None and not _seconds(text):
             raise _refused(f"{name} is {text!r}")
+    for name in _PATHS:
+        if name in options and not (root / options[name]).exists():
+            raise ConfigError(
+                f"{name} in a Redis URL names no file",
+                why=f"There is no {root / options[name]}",
+                fix="Correct the path: it is below the project's directory.",
+            )
     rest = {
         name: str(root / value) if name in _PATHS else value for name, value in options.items() if name not in _OURS
     }

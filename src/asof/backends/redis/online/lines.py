@@ -93,17 +93,16 @@ class _Line:
         self._connection.connect()
         self._socket: socket.socket = self._connection._sock
         self._reader = hiredis.Reader()
-        self._room = bytearray(_ROOM)
 
     def ask(self, message: bytes, until_s: float) -> Any:
         try:
             self._socket.settimeout(_left(until_s))
             self._socket.sendall(message)
             while True:
-                received = self._socket.recv_into(self._room)
+                received = self._socket.recv(_ROOM)
                 if not received:
                     raise exceptions.ConnectionError("The server closed the connection")
-                self._reader.feed(self._room, 0, received)
+                self._reader.feed(received)
                 answer = self._reader.gets()
                 if answer is not False:
                     break

@@ -43,13 +43,22 @@ seen, as it is to be. Answers 1 and how many keys it holds, or 0 where the point
 are gone.
 """
 
+DISCARD = """
+if ARGV[1] ~= '' and redis.call('HGET', KEYS[1], KEYS[2]) ~= ARGV[1] then return 0 end
+if redis.call('HDEL', KEYS[1], KEYS[2]) == 1 then redis.call('UNLINK', KEYS[2]) end
+return 1
+"""
+"""Delete values, unless they were switched in. KEYS: those being written, the values. ARGV: when their writer had shown
+itself last, or nothing where that is no matter.
+"""
+
 UPDATE = """
 local at = 2
 for change = 1, tonumber(ARGV[1]) do
   local values, gone = tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])
   local found = redis.call('HMGET', KEYS[1], ARGV[at], ARGV[at] .. '\\1')
   if (found[1] or '') ~= ARGV[at + 1] then return 0 end
-  if redis.call('HEXISTS', found[2] or '', '') == 0 then return -change end
+  if values + gone > 0 and redis.call('HEXISTS', found[2] or '', '') == 0 then return -change end
   at = at + 5 + 2 * values + gone
 end
 at = 2

@@ -41,13 +41,13 @@ class RedisWriter:
         self._writing = pointers.writing_key(view.project)
         self._name = pointers.values_key(view, secrets.token_hex(8))
         self._ended = False
+        self._discard = client.register_script(scripts.DISCARD)
         now_s = time.time()
         with writing(where):
             client.exists(self._pointers, self._writing, self._name)  # a cluster refuses that before much is written
             for name, seen in client.hgetall(self._writing).items():
                 if now_s - float(seen) > _DEAD_AFTER_S:
-                    client.unlink(name)
-                    client.hdel(self._writing, name)
+                    self._discard(keys=[self._writing, name], args=[seen])
             client.hset(self._writing, self._name, str(now_s))
             client.hset(self._name, pointers.MARK, b"1")
 
@@ -162,8 +162,7 @@ class RedisWriter:
         self._ended = True
         try:
             with writing(self._where):
-                self._client.unlink(self._name)
-                self._client.hdel(self._writing, self._name)
+                self._discard(keys=[self._writing, self._name], args=[""])
         except AsofError:
             pass  # a later writer finds it abandoned and does it
 
