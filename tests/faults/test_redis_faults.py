@@ -92,7 +92,7 @@ def update(value: bytes | None, entry: int = 7) -> Update:
 
 def leftovers(client: redis.Redis) -> int:
     """Count the keys of the server, but for pointers and the values they name."""
-    named = {name for name in client.hgetall("asof:shop:views").values() if name.startswith(b"asof:")}
+    named = {name for name in client.hvals("asof:shop:views") if bytes(name).startswith(b"asof:")}
     return len(set(client.keys()) - named - {b"asof:shop:views"})
 
 

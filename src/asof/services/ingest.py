@@ -235,6 +235,8 @@ class Ingestor:
                 raise self._lost_ids() from error
             counted, touched = found.fresh, found.touched
             updates.append(self._update(self._ids, ready.pop(self._ids), until, found.marks, rows, at_us))
+        elif self.source.event_id is not None:  # ids are further on, and no longer tell what came before these rows
+            counted, touched = rows.slice(0, 0), pc.unique(rows.column(self.source.event_id).combine_chunks())
         for key, generation in ready.items():
             view = self._views[key]
             instant_us = max(at_us, generation.instant_us)
