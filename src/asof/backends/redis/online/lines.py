@@ -1,4 +1,4 @@
-"""Connections for reads, one per thread: each read has a budget of time, and is tried again while that lasts."""
+"""Connections that are read without the client's library: each question has a budget of time, and some are repeated."""
 
 from __future__ import annotations
 
@@ -22,33 +22,41 @@ if TYPE_CHECKING:
 _TRIES = 3
 _PAUSE_S = 0.01
 _ROOM = 65536
+_LATE = "The server did not answer in time"
 _FIRM = (exceptions.AuthenticationError, exceptions.AuthorizationError)
 
 
 class Lines:
-    """Asks one server questions that may be asked twice. Safe with threads and forks."""
+    """Asks one server, by a connection per thread. Safe with threads and forks."""
 
-    def __init__(self, client: Redis, budget_s: float) -> None:
-        """Connect as `client` does; no question takes longer than the budget, tries and pauses included."""
+    def __init__(self, client: Redis, budget_s: float, tries: int = _TRIES) -> None:
+        """Connect as `client` does.
+
+        Args:
+            client: Knows how.
+            budget_s: No question takes longer, tries and pauses included.
+            tries: How often a question is asked that nobody answers; 1 where twice may not be the same as once.
+        """
         self._client = client
         self._budget_s = budget_s
+        self._tries = tries
         self._own = threading.local()
-        self._open: weakref.WeakSet[_Line] = weakref.WeakSet()
+        self._open: weakref.WeakSet[Line] = weakref.WeakSet()
 
     def ask(self, *command: Any) -> Any:
-        """Return the answer to a command that changes nothing; its parts are bytes, text or integers.
+        """Return the answer to a command; its parts are bytes, text or integers.
 
         Raises:
             RedisError: the server refused it, or did not answer in time, however often it was asked.
         """
         until_s = time.monotonic() + self._budget_s
         message = hiredis.pack_command(command)
-        for tried in range(1, _TRIES + 1):
-            line: _Line | None = getattr(self._own, "line", None)
+        for tried in range(1, self._tries + 1):
+            line: Line | None = getattr(self._own, "line", None)
             kept = line is not None and line.pid == os.getpid()
             try:
                 if line is None or not kept:
-                    line = self._own.line = _Line(self._client, until_s)
+                    line = self._own.line = Line(self._client, until_s)
                     self._open.add(line)
                 return line.ask(message, until_s)
             except exceptions.ResponseError:
@@ -56,13 +64,13 @@ class Lines:
             except exceptions.RedisError as error:
                 self._hang_up(line)
                 pause_s = 0.0 if kept else _PAUSE_S * 2**tried * random.uniform(0.5, 1.0)  # noqa: S311 # no secret
-                if tried == _TRIES or isinstance(error, _FIRM) or time.monotonic() + pause_s >= until_s:
+                if tried == self._tries or isinstance(error, _FIRM) or time.monotonic() + pause_s >= until_s:
                     raise
                 time.sleep(pause_s)  # none after a connection that was kept: most often it had just been closed
         raise AssertionError("unreachable")
 
     def run(self, script: str, sha: str, keys: int, *arguments: Any) -> Any:
-        """Return what a script answers that changes nothing; it is sent only to a server that does not know it."""
+        """Return what a script answers; it is sent only to a server that does not know it."""
         try:
             return self.ask("EVALSHA", sha, keys, *arguments)
         except exceptions.NoScriptError:
@@ -74,16 +82,17 @@ class Lines:
             line.close()
         self._own = threading.local()
 
-    def _hang_up(self, line: _Line | None) -> None:
+    def _hang_up(self, line: Line | None) -> None:
         self._own.line = None
         if line is not None and line.pid == os.getpid():
             line.close()
 
 
-class _Line:
-    """One connection, made by the client's library and then read without it, which takes half the time."""
+class Line:
+    """One connection, made by the client's library and then used without it, which takes half the time."""
 
     def __init__(self, client: Redis, until_s: float) -> None:
+        """Connect, within the time that is left until then on the monotonic clock."""
         self.pid = os.getpid()
         self._connection = new_connection(client)
         left_s = _left(until_s)
@@ -95,20 +104,33 @@ class _Line:
         self._reader = hiredis.Reader()
 
     def ask(self, message: bytes, until_s: float) -> Any:
+        """Return the answer to one command."""
+        self.send(message, until_s)
+        return self.receive(until_s)
+
+    def send(self, message: bytes | memoryview, until_s: float) -> None:
+        """Send commands, packed as they are on the wire."""
         try:
             self._socket.settimeout(_left(until_s))
             self._socket.sendall(message)
-            while True:
+        except TimeoutError as error:
+            raise exceptions.TimeoutError(_LATE) from error
+        except OSError as error:
+            raise exceptions.ConnectionError(str(error)) from error
+
+    def receive(self, until_s: float) -> Any:
+        """Return the next answer."""
+        try:
+            answer = self._reader.gets()
+            while answer is False:
+                self._socket.settimeout(_left(until_s))
                 received = self._socket.recv(_ROOM)
                 if not received:
                     raise exceptions.ConnectionError("The server closed the connection")
                 self._reader.feed(received)
                 answer = self._reader.gets()
-                if answer is not False:
-                    break
-                self._socket.settimeout(_left(until_s))
         except TimeoutError as error:
-            raise exceptions.TimeoutError("The server did not answer in time") from error
+            raise exceptions.TimeoutError(_LATE) from error
         except OSError as error:
             raise exceptions.ConnectionError(str(error)) from error
         except hiredis.ProtocolError as error:
@@ -118,13 +140,14 @@ class _Line:
         return answer
 
     def close(self) -> None:
+        """Hang up."""
         self._connection.disconnect()
 
 
 def _left(until_s: float) -> float:
     left_s = until_s - time.monotonic()
     if left_s <= 0:
-        raise exceptions.TimeoutError("The server did not answer in time")
+        raise exceptions.TimeoutError(_LATE)
     return left_s
 
 

@@ -83,6 +83,8 @@ be, how many values and how many keys to forget, keys and values in turn, the ke
 pointer is another one by now, or -n where the values of the nth view are gone: then nothing is written.
 """
 
+UPDATE_SHA = hashlib.sha1(UPDATE.encode()).hexdigest()  # noqa: S324 # likewise
+
 RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
 """Give up a lock that is still one's own. KEYS: the lock. ARGV: who holds it."""
 

@@ -42,7 +42,7 @@ class RedisStore:
         self._client = settings.connect(connect_s=_CONNECT_S, reply_s=_REPLY_S)
         self._lines = Lines(self._client, settings.budget_s)
         self._where = settings.where
-        self._update = self._client.register_script(scripts.UPDATE)
+        self._changes = Lines(self._client, _REPLY_S, tries=1)
         self._release = self._client.register_script(scripts.RELEASE)
         self._renew = self._client.register_script(scripts.RENEW)
         self._decoded: dict[ViewKey, tuple[bytes, bytes, Generation]] = {}
@@ -195,7 +195,7 @@ class RedisStore:
                 return
             try:
                 with writing(self._where):
-                    done = int(self._update(keys=[key], args=[len(sent), *arguments]))
+                    done = self._changes.run(scripts.UPDATE, scripts.UPDATE_SHA, 1, key, len(sent), *arguments)
             except StoreError as error:
                 lost_answers += 1
                 if not error.retryable or lost_answers > _LOST_ANSWERS:
@@ -233,6 +233,7 @@ class RedisStore:
     def close(self) -> None:
         """Close the connections; more than once is fine."""
         self._lines.close()
+        self._changes.close()
         self._client.close()
 
 

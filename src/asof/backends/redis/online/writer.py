@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import secrets
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from asof.backends.redis.failures import reading, writing
 from asof.backends.redis.online import pointers, scripts
+from asof.backends.redis.online.lines import Line
+from asof.backends.redis.online.packing import packed_pairs
 from asof.clock import iso
 from asof.errors import AsofError, ConflictError, InputError, StoreError
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from asof.interfaces.online import Generation, Progress, ViewKey
 
 _PAIRS = 1000
+_WAIT_S = 30.0
 _COMMANDS = 16
 _DEAD_AFTER_S = 3600.0
 _TRIES = 100
@@ -41,6 +44,7 @@ class RedisWriter:
         self._writing = pointers.writing_key(view.project)
         self._name = pointers.values_key(view, secrets.token_hex(8))
         self._ended = False
+        self._line: Line | None = None
         self._discard = client.register_script(scripts.DISCARD)
         now_s = time.time()
         with writing(where):
@@ -74,17 +78,33 @@ class RedisWriter:
             )
 
     def _set(self, keys: pa.BinaryArray, values: pa.BinaryArray) -> int:
-        added = 0
-        for start in range(0, len(keys), _PAIRS * _COMMANDS):
-            with writing(self._where):
-                pipe = self._client.pipeline(transaction=False)
-                for at in range(start, min(start + _PAIRS * _COMMANDS, len(keys)), _PAIRS):
-                    listed: list[Any] = [None] * (2 * len(keys.slice(at, _PAIRS)))
-                    listed[::2], listed[1::2] = keys.slice(at, _PAIRS).to_pylist(), values.slice(at, _PAIRS).to_pylist()
-                    pipe.hset(self._name, items=listed)
-                pipe.hset(self._writing, self._name, str(time.time()))
-                added += sum(pipe.execute()[:-1])
+        """Write pairs and return how many of the keys are new; commands follow each other without waiting."""
+        if not len(keys):
+            return 0
+        added, waiting = 0, 0
+        with writing(self._where):
+            if self._line is None:
+                self._line = Line(self._client, time.monotonic() + _WAIT_S)
+            self._client.hset(self._writing, self._name, str(time.time()))
+            try:
+                for start in range(0, len(keys), _PAIRS * _COMMANDS):
+                    part = slice(start, start + _PAIRS * _COMMANDS)
+                    sent = packed_pairs(self._name, keys[part], values[part], _PAIRS)
+                    self._line.send(b"".join(sent), time.monotonic() + _WAIT_S)
+                    for _ in range(waiting):
+                        added += self._line.receive(time.monotonic() + _WAIT_S)
+                    waiting = len(sent) // 2
+                for _ in range(waiting):
+                    added += self._line.receive(time.monotonic() + _WAIT_S)
+            except BaseException:
+                self._hang_up()  # answers may be on their way
+                raise
         return added
+
+    def _hang_up(self) -> None:
+        if self._line is not None:
+            self._line.close()
+            self._line = None
 
     def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Return what was put of these keys so far, keys in order."""
@@ -157,6 +177,7 @@ class RedisWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Discard what was not committed."""
+        self._hang_up()
         if self._ended:
             return
         self._ended = True
