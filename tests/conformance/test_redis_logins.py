@@ -10,7 +10,6 @@ import redis
 
 from asof.backends.redis import open_store, open_stream
 from asof.errors import ConfigError, StoreError, StreamRefusedError
-from asof.interfaces.online import ViewKey
 from asof.testing.conformance.online import VIEW, OnlineStoreConformance, fill, values
 from tests.servers.processes import free_ports
 from tests.servers.redis import redis_process
@@ -142,13 +141,12 @@ def test_a_login_or_right_that_is_refused_is_an_error_of_the_settings(
         monkeypatch.setenv("ASOF_REDIS_USERNAME", user)
         monkeypatch.setenv("ASOF_REDIS_PASSWORD", password)
         store = open_store(limited.url, tmp_path)
-        for refused in (
-            lambda store=store: store.read([(VIEW, [b"a"])]),
-            lambda store=store: store.write(ViewKey("shop", "spend", 1)),
-        ):
-            with pytest.raises(ConfigError, match="ASOF_REDIS_PASSWORD") as caught:
-                refused()
-            assert password not in str(caught.value)
+        with pytest.raises(ConfigError, match="ASOF_REDIS_PASSWORD") as caught:
+            store.read([(VIEW, [b"a"])])
+        assert password not in str(caught.value)
+        with pytest.raises(ConfigError, match="ASOF_REDIS_PASSWORD") as caught:
+            store.write(VIEW)
+        assert password not in str(caught.value)
         store.close()
 
 
