@@ -110,11 +110,12 @@ impl Block {
         self.event_times[row]
     }
 
-    /// The same block from a view that is older than its freshness objective: what was present or null is stale.
+    /// The same block from a view that is older than its freshness objective: whatever it says is stale, since what is
+    /// missing or expired in it may be there by now, too.
     pub fn stale(&self) -> Self {
         let mut block = self.clone();
         for mark in &mut block.marks {
-            if matches!(*mark & !DEFAULTED, status::PRESENT | status::NULL) {
+            if *mark & !DEFAULTED != status::ERROR {
                 *mark = (*mark & DEFAULTED) | status::STALE;
             }
         }

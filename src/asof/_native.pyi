@@ -379,7 +379,7 @@ class Block:
         """The event time of each row: of the newest row, or of the newest event counted; null where there is none."""
 
     def stale(self) -> Block:
-        """The same values with status `stale` where they were present or null."""
+        """The same values with status `stale`, but for those with status `error`."""
 
     def __len__(self) -> int:
         """How many keys it answers."""

@@ -25,6 +25,19 @@ _MAP = re.compile(r"map<(\w+), (.+)>")
 _VECTOR = re.compile(r"vector<(float32|float64),\s*(\d+)>")
 
 
+def is_dtype(text: str) -> bool:
+    """Return whether a text names a type."""
+    if text in _SIMPLE or _VECTOR.fullmatch(text) or is_decimal(text):
+        return True
+    inner = _LIST.fullmatch(text)
+    return inner is not None and is_dtype(inner[1])
+
+
+def simple_dtypes() -> list[str]:
+    """Return the types without parameters, sorted."""
+    return sorted(_SIMPLE)
+
+
 def is_decimal(dtype: str) -> bool:
     """Return whether `dtype` is decimal(p,s)."""
     return _DECIMAL.fullmatch(dtype) is not None

@@ -7,7 +7,6 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from asof.backends.formats import open_decoder
 from asof.backends.loading import open_stream
 from asof.backends.local.executor import LocalExecutor
 from asof.backends.local.tables import LocalTableWriter, read_table
@@ -16,11 +15,12 @@ from asof.clock import as_us
 from asof.config import parse_size
 from asof.definitions.collection import Definitions
 from asof.errors import AsofError, InputError
-from asof.plan.streams import row_schema, stream_of
+from asof.plan.streams import stream_of
 from asof.services import unregistered
 from asof.services.apply import apply_plan, plan_changes
 from asof.services.batches import Due, all_batches, find_batch, next_due_us, resolve_batch, run_due, views_over
 from asof.services.catalog import Catalog
+from asof.services.dead_letters import find_letter, list_letters, replay
 from asof.services.explain import Explainer, find_feature
 from asof.services.grid import grid_spine, known_entities
 from asof.services.history import HistoryReader
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from asof.definitions.collection import Definition
     from asof.definitions.model_transforms import ModelTransform
     from asof.definitions.training import Split
+    from asof.interfaces import DeadLetter
     from asof.interfaces.registry import Revision, Run
     from asof.plan.diff import Plan
     from asof.plan.lineage import Lineage
@@ -52,9 +53,10 @@ if TYPE_CHECKING:
     from asof.plan.selection import Selection
     from asof.plan.specs import FunctionSpec
     from asof.services.backfill import Backfilled
+    from asof.services.dead_letters import DeadLetters, Replayed
     from asof.services.explanation import Explanation
     from asof.services.grid import Instants
-    from asof.services.ingest import Ingested
+    from asof.services.ingest import Ingested, Ingestor
     from asof.services.online import Keys, OnlineFeatures
     from asof.services.overview import Description, Listed, Status
     from asof.services.prune import PrunePlan
@@ -459,6 +461,50 @@ class FeatureStore(Wiring):
         """
         return self.ingestor(source).push(rows)
 
+    def dead_letters(self, source: str, limit: int = 1000) -> DeadLetters:
+        """Return what a stream source could not take in: counts of all, and the newest ones without their values.
+
+        Args:
+            source: Its name.
+            limit: How many to list.
+
+        Raises:
+            NotFoundError: no such source.
+            DefinitionError: the source is no stream source.
+        """
+        stream_of(self.catalog().source(source))
+        return list_letters(self._letters().of(source), self.log.of(source), limit)
+
+    def dead_letter(self, source: str, id: str) -> DeadLetter:
+        """Return one dead letter with its original bytes, by the id that `dead_letters` lists.
+
+        Raises:
+            NotFoundError: no such source or id.
+            DefinitionError: the source is no stream source.
+        """
+        stream_of(self.catalog().source(source))
+        return find_letter(self._letters().of(source), self.log.of(source), source, id)
+
+    def replay_dead_letters(self, source: str, ids: Iterable[str] | None = None) -> Replayed:
+        """Decode dead letters again, as the source is defined now, take in what can be, and forget those.
+
+        They arrive now, after all that came before, oldest first. A letter counts once, whatever crashes when.
+
+        Args:
+            source: The source's name.
+            ids: Which ones. Default: all.
+
+        Raises:
+            NotFoundError: no such source or id.
+            DefinitionError: the source is no stream source.
+            ConflictError: somebody else replays them; what was taken until then stays taken.
+            ConfigError: messages cannot be decoded here: a library or the registry of their schemas is missing.
+        """
+        writer = self.ingestor(source)
+        source_spec = writer.ingestor.source
+        decoder = self._decoder(source_spec) if stream_of(source_spec).topic is not None else None
+        return replay(writer.ingestor, self._letters().of(source), None if ids is None else list(ids), decoder=decoder)
+
     def ingestor(self, source: str, *, with_history: bool = False) -> SourceWriter:
         """Return what takes rows of a stream source in, as of the newest revision; for servers and workers.
 
@@ -475,11 +521,17 @@ class FeatureStore(Wiring):
         """
         catalog = self.catalog()
         with self._lock:
-            found = self._writers.get(source)
-            if found is None or found[0] is not catalog or found[1].ingestor.outdated:
-                writer = self._open_writer(catalog, source, with_history=with_history)
-                found = self._writers[source] = catalog, writer
+            found = self._writers.get((source, with_history))
+            if found is None or found[0] is not catalog:
+                writer = self._open_writer(catalog, source, with_history=with_history, renew=self._renewed)
+                found = self._writers[source, with_history] = catalog, writer
             return found[1]
+
+    def _renewed(self, source: str) -> Ingestor:
+        """Return what takes rows of a source in, as of the registry's newest revision, however fresh that is."""
+        with self._lock:
+            self._checked_at_s = float("-inf")
+        return self.ingestor(source).ingestor
 
     def stream(
         self,
@@ -513,9 +565,7 @@ class FeatureStore(Wiring):
             sources,
             url=self.config.stream,
             backend=lambda: open_stream(self.config.stream, self.config.root),
-            decoder=lambda spec: open_decoder(
-                stream_of(spec).format, row_schema(spec), registry=self.config.schema_registry
-            ),
+            decoder=self._decoder,
             writer=lambda name: self.ingestor(name, with_history=True),
             project=self.config.project,
             clock=self.clock,

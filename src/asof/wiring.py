@@ -10,7 +10,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from asof.backends.formats import open_decoder
 from asof.backends.loading import open_online_store, open_registry
+from asof.backends.local.deadletters import LocalDeadLetters
 from asof.backends.local.executor import LocalExecutor
 from asof.backends.local.expressions import LocalExpressions
 from asof.backends.local.folders import LocalFolders
@@ -20,6 +22,7 @@ from asof.backends.local.scanner import LocalScanner
 from asof.backends.local.tables import LocalTableWriter
 from asof.clock import Clock, SystemClock
 from asof.config import FILE_NAME, find_root, load_config
+from asof.plan.streams import row_schema, stream_of
 from asof.services.backfill import Backfiller
 from asof.services.catalog import Catalog
 from asof.services.functions import FunctionLoader
@@ -33,8 +36,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from asof.backends.local.transformer import LocalTransformer
-    from asof.interfaces import OfflineLog, OnlineStore, Registry
-    from asof.plan.specs import FunctionSpec
+    from asof.interfaces import Decoder, OfflineLog, OnlineStore, Registry
+    from asof.plan.specs import FunctionSpec, SourceSpec
+    from asof.services.ingest import Ingestor
     from asof.services.writer import SourceWriter
 
 REFRESH_S = 0.5
@@ -68,7 +72,7 @@ class Wiring:
         self._checked_at_s = 0.0
         self._temporary: str | None = None
         self._expressions = LocalExpressions()
-        self._writers: dict[str, tuple[Catalog, SourceWriter]] = {}
+        self._writers: dict[tuple[str, bool], tuple[Catalog, SourceWriter]] = {}
 
     @classmethod
     def temporary(cls, *, clock: Clock | None = None) -> Self:
@@ -155,6 +159,7 @@ class Wiring:
         threads: int,
         functions: Mapping[FunctionSpec, Callable[..., object]] | None = None,
         only: Mapping[str, Sequence[str]] | None = None,
+        entries: Mapping[str, int] | None = None,
     ) -> LocalScanner:
         quarantine = self.config.root / self.config.offline / "quarantine"
         return LocalScanner(
@@ -165,6 +170,7 @@ class Wiring:
             threads=threads,
             load=self._functions(functions).load,
             only=only,
+            entries=entries,
         )
 
     def _arrivals(self, frames: Mapping[str, Any]) -> LocalScanner:
@@ -188,9 +194,12 @@ class Wiring:
         return LocalFolders(self.config.root / self.config.offline / "batch")
 
     def _training_sets(self) -> TrainingSets:
-        def engines(only: Mapping[str, Sequence[str]]) -> tuple[LocalScanner, LocalExecutor]:
+        def engines(
+            only: Mapping[str, Sequence[str]], entries: Mapping[str, int]
+        ) -> tuple[LocalScanner, LocalExecutor]:
             executor = LocalExecutor(self._state_dir("tmp"), self.config.memory_budget_bytes)
-            return self._scanner({}, self.config.memory_budget_bytes, executor.threads, only=only), executor
+            scanner = self._scanner({}, self.config.memory_budget_bytes, executor.threads, only=only, entries=entries)
+            return scanner, executor
 
         shelf = LocalFolders(self.config.root / self.config.offline / "training_sets")
         inputs = LocalInputs(self.config.root, self.config.root / self.config.offline / "batch")
@@ -211,13 +220,16 @@ class Wiring:
             arrivals=self._arrivals,
         )
 
-    def _open_writer(self, catalog: Catalog, source: str, *, with_history: bool) -> SourceWriter:
+    def _open_writer(
+        self, catalog: Catalog, source: str, *, with_history: bool, renew: Callable[[str], Ingestor]
+    ) -> SourceWriter:
         executor = LocalExecutor(self._state_dir("tmp"), self.config.memory_budget_bytes)
         scanner = self._scanner({}, self.config.memory_budget_bytes, executor.threads)
         return open_writer(
             catalog,
             source,
             log=self.log,
+            letters=self._letters(),
             store=self.online,
             project=self.config.project,
             clock=self.clock,
@@ -226,4 +238,11 @@ class Wiring:
             materializer=self._materializer(scanner, executor),
             threads=executor.threads,
             with_history=with_history,
+            renew=lambda: renew(source),
         )
+
+    def _letters(self) -> LocalDeadLetters:
+        return LocalDeadLetters(self.config.root / self.config.offline / "deadletter")
+
+    def _decoder(self, source: SourceSpec) -> Decoder:
+        return open_decoder(stream_of(source).format, row_schema(source), registry=self.config.schema_registry)

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 
     from tests.cli.conftest import Project
 
+STREAM = """orders = StreamSource(
+    "orders", event_time="ts", event_id="id", topic="shop.orders", history=past, handover="2026-01-02T00:00:00Z"
+)
+"""
+
 
 def test_apply_writes_a_revision_and_says_what_comes_next(project: Project) -> None:
     done = project.run("apply", "-m", "first", "--who", "ada")
@@ -175,6 +180,20 @@ def test_init_leaves_existing_files_as_they_are(tmp_path: Path, capsys: pytest.C
     written = {file["path"]: file["written"] for file in json.loads(capsys.readouterr().out)["files"]}
     assert (written["features.py"], written["asof.toml"]) == (False, True)
     assert (tmp_path / "features.py").read_text(encoding="utf-8") == "mine = 1\n"
+
+
+def test_describe_says_where_the_rows_of_a_stream_come_from(project: Project) -> None:
+    """Topic, history and hand-over are there in words, and the log's own column is not."""
+    project.edit("FileSource, StateView", "FileSource, StateView, StreamSource")
+    project.edit('orders = FileSource("orders"', 'past = FileSource("past"')
+    project.edit("totals =", STREAM + "totals =")
+    project.run("apply")
+    shown = project.run("describe", "orders").out
+    assert "rows         from topic shop.orders (json), or pushed\n" in shown
+    assert "history      past: orders.csv (csv)\n" in shown
+    assert "handover     2026-01-02T00:00:00Z; history has the event times before it\n" in shown
+    assert "available at arrival\n" in shown
+    assert "__available_at" not in shown
 
 
 def test_describe_shows_the_parts_of_each_kind(project: Project) -> None:

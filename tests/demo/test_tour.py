@@ -26,6 +26,9 @@ def test_the_demonstration_ends_with_equal_vectors(tmp_path: Path) -> None:
     assert "the same bytes" in shown
     assert re.search(r"90 days, [\d,]+ rows in", shown)
     assert re.search(r"\d\d+ flights x 38 features: all \d+ values equal", shown)
+    assert "181 were sent, 181 are in the log" in shown
+    assert re.search(r"21:3\d, \d+ have arrived", shown)
+    assert re.search(r"all \d+ x 3 x 6 = [\d,]+\s+values\s+equal what was served", shown)
     spine = pl.read_parquet(directory / "data" / "departures.parquet")
     with FeatureStore(directory) as store:
         training = store.training_set("late_flights").to_polars()

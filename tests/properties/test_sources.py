@@ -10,6 +10,8 @@ import pytest
 
 from asof.clock import from_us
 from asof.definitions import Aggregate, Entity, Feature, Window
+from asof.services.history import STATUS
+from asof.services.missing import STATUS_SUFFIX
 from asof.testing import oracle
 from asof.testing.comparison import differences
 from asof.testing.generators import PREDICATES, Case, EventDraft, StateDraft
@@ -86,7 +88,8 @@ def test_every_kind_of_source_gives_the_oracles_values(kind: str, tmp_path: Path
         served = read_online(store, case, views, later)
     for view in views:
         columns = [name for name in table.column_names if name.startswith(f"{view.name}__")]
-        mine = table.select(columns).rename_columns([name.removeprefix(f"{view.name}__") for name in columns])
+        inner = [name.removeprefix(f"{view.name}__").replace(STATUS_SUFFIX, STATUS) for name in columns]
+        mine = table.select(columns).rename_columns(inner)
         trained = as_answers(mine, view.feature_names())
         exact = oracle.history(view, case.rows, case.questions, predicates=PREDICATES)
         live = oracle.online(view, case.rows, later, materialized_at=case.materialized_at, predicates=PREDICATES)

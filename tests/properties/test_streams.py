@@ -54,18 +54,25 @@ class Model:
         self.root = root
         self.case = case
         roles = {name: value for name, value in case.roles.items() if name not in ("available_at", "delay")}
-        self.views = case.views(StreamSource("rows", schema=SCHEMA, **roles))
+        self.views = case.views(self.source())
         seen = {**roles, "available_at": ARRIVED_AT}
         self.twins = replace(case, roles=seen).views()
         self.clock = FixedClock(case.materialized_at - 2)
         root.joinpath("asof.toml").write_text(SETTINGS, encoding="utf-8")
         self.store = FeatureStore(root, clock=self.clock)
         self.store.apply(self.store.plan(self.views), who="test")
-        self.store.ingestor("rows")
+        self.open_writer()
         self.rows = list(case.rows)
         self.sent: list[list[dict[str, Any]]] = []
         self.logged: list[dict[str, Any]] = []
         self.served: list[tuple[tuple[Any, ...], int, dict[str, Answer]]] = []
+
+    def open_writer(self) -> None:
+        self.store.ingestor("rows")
+
+    def source(self) -> StreamSource:
+        roles = {name: value for name, value in self.case.roles.items() if name not in ("available_at", "delay")}
+        return StreamSource("rows", schema=SCHEMA, **roles)
 
     def next_rows(self, count: int) -> list[dict[str, Any]]:
         taken, self.rows = self.rows[:count], self.rows[count:]

@@ -157,7 +157,7 @@ def test_defaults_replace_nulls_of_any_reason_and_the_status_keeps_it() -> None:
     assert native.apply_defaults(known, defaults).to_pydict() == block.to_arrow().to_pydict()
     statuses = native.value_statuses(known, pa.array([0, 0, 3, 2], pa.uint8()))
     assert statuses.to_pydict() == block.statuses().to_pydict()
-    assert block.stale().statuses().to_pydict() == {"s": [4, 4, 3, 2], "n": [4, 4, 3, 2]}
+    assert block.stale().statuses().to_pydict() == {"s": [4, 4, 4, 4], "n": [4, 4, 4, 4]}
     assert plan.failed(1).statuses().to_pydict() == {"s": [5], "n": [5]}
     assert plan.failed(1).to_arrow().to_pydict() == {"s": ["none"], "n": [None]}
 

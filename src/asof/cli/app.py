@@ -8,12 +8,13 @@ import warnings
 from typing import TYPE_CHECKING
 
 import rich_click as click
-from click.exceptions import Abort, ClickException, Exit
+from click.exceptions import Abort, ClickException
 
 from asof import __version__
 from asof.cli import (
     apply,
     backfill,
+    deadletter,
     demo,
     describe,
     explain,
@@ -25,6 +26,7 @@ from asof.cli import (
     online,
     plan,
     prune,
+    push,
     revisions,
     run,
     runs,
@@ -77,6 +79,8 @@ for command in (
     materialize.command,
     run.command,
     runs.command,
+    push.command,
+    deadletter.command,
     online.command,
     explain.command,
     lineage.command,
@@ -99,12 +103,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("always", RejectedRowsWarning)
             warnings.showwarning = session.show_warning
-            cli.main(arguments, prog_name="asof", standalone_mode=False, obj=session)
+            ended = cli.main(arguments, prog_name="asof", standalone_mode=False, obj=session)
     except AsofError as error:
         session.show_error(error)
         code = error.exit_code
-    except Exit as exit_:
-        code = exit_.exit_code
     except ClickException as error:
         error.show()
         code = error.exit_code
@@ -116,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stdout = None  # its flush at exit would fail again
         code = _PIPE_CLOSED
     else:
-        code = 0
+        code = ended if isinstance(ended, int) else 0  # of a command that chose its own, `Exit` gives it
     finally:
         session.close()
     sys.exit(code)

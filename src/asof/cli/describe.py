@@ -9,8 +9,9 @@ import rich_click as click
 from asof.cli.format import generation
 from asof.cli.session import Session, json_option, pass_session
 from asof.definitions.on_demand import INSTANT
+from asof.definitions.streams import ARRIVED_AT
 from asof.durations import format_duration
-from asof.plan.phrases import missing_text
+from asof.plan.phrases import meeting_text, missing_text, stream_text
 from asof.plan.registered import NOUNS, VERSIONED
 from asof.plan.schedule import schedule_text
 from asof.plan.specs import (
@@ -81,7 +82,7 @@ def _show(session: Session, one: Description) -> None:
         _show_features(session, one.spec)
     elif isinstance(one.spec, SourceSpec):
         session.say()
-        session.table(["column", "type"], [(c.name, c.dtype) for c in one.spec.columns])
+        session.table(["column", "type"], [(c.name, c.dtype) for c in one.spec.columns if c.name != ARRIVED_AT])
 
 
 def _show_features(session: Session, spec: ServiceSpec) -> None:
@@ -112,20 +113,29 @@ def _facts(one: Description) -> Sequence[tuple[str, str]]:
             *_derived(spec),
             ("where", spec.where or ""),
             ("ttl", format_duration(spec.ttl_us) if spec.ttl_us else ""),
+            ("freshness", format_duration(spec.freshness_us) if spec.freshness_us else ""),
         ]
     if isinstance(spec, OnDemandSpec):
         return [("function", spec.function.path if spec.function else "")]
     if isinstance(spec, SourceSpec):
         delay = f"event time + {format_duration(spec.delay_us)}" if spec.delay_us else "event time"
         return [
-            *(_batch(spec.batch) if spec.batch else [("path", f"{spec.path} ({spec.format or spec.kind})")]),
+            *_place(spec),
             ("event time", spec.event_time),
-            ("available at", spec.available_at or delay),
+            ("available at", "arrival" if spec.stream else spec.available_at or delay),
             ("event id", spec.event_id or ""),
             ("deleted", spec.deleted or ""),
             ("max skew", format_duration(spec.max_skew_us) if spec.max_skew_us else ""),
         ]
     return []
+
+
+def _place(spec: SourceSpec) -> list[tuple[str, str]]:
+    if spec.batch is not None:
+        return _batch(spec.batch)
+    if spec.stream is not None:
+        return [("stream", stream_text(spec.stream)), ("history", meeting_text(spec.stream))]
+    return [("path", f"{spec.path} ({spec.format or spec.kind})")]
 
 
 def _batch(batch: BatchSpec) -> list[tuple[str, str]]:

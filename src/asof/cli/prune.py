@@ -8,6 +8,7 @@ import rich_click as click
 
 from asof.cli.format import count, size
 from asof.cli.session import Session, json_option, pass_session
+from asof.definitions.streams import IDS_SUFFIX
 from asof.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,9 +24,9 @@ def command(session: Session, services: tuple[str, ...], yes: bool) -> None:
     """Delete what nothing can ask for any more.
 
     Removed objects, old versions that no service pins, their online storage, and rows of batch sources that nothing
-    reads, unless a stored training set was made of them. Lists them and asks first. Old
-    versions of services stay, because a model may read them; name those that none reads any more, and they go too,
-    with the view versions that only they pin.
+    reads, unless a stored training set was made of them. Lists them and asks first. Old versions of services stay,
+    because a model may read them; name those that none reads any more, and they go too, with the view versions that
+    only they pin. What arrived in stream sources stays in their logs.
 
     \b
         asof prune
@@ -42,7 +43,9 @@ def command(session: Session, services: tuple[str, ...], yes: bool) -> None:
     for item in plan.items:
         session.say(f"  - {item.kind:<8} {item.name}@{item.version}  {item.why}", "red")
     for key in plan.storage:
-        session.say(f"  - online storage of {key.view}@{key.version}", "red")
+        ids = key.view.endswith(IDS_SUFFIX)
+        stored = f"the event ids of {key.view.removesuffix(IDS_SUFFIX)}" if ids else f"{key.view}@{key.version}"
+        session.say(f"  - online storage of {stored}", "red")
     for rows in plan.batches:
         session.say(f"  - {_rows(rows)}  {rows.why}", "red")
     if not yes:

@@ -16,10 +16,11 @@ from asof.cli.session import Session, pass_session
 @click.option("--workers", default=1, show_default=True, help="Processes that share the port.")
 @click.option("--max-body", default=8 * 2**20, show_default=True, help="Longest request body, in bytes.")
 @click.option("--max-keys", default=10_000, show_default=True, help="Most keys in one request.")
+@click.option("--push", is_flag=True, help="Take pushed rows, too. Default: the server reads only.")
 @click.option("--access-log", is_flag=True, help="Write a JSON line per request to stdout.")
 @pass_session
 def command(
-    session: Session, host: str, port: int, workers: int, max_body: int, max_keys: int, access_log: bool
+    session: Session, host: str, port: int, workers: int, max_body: int, max_keys: int, push: bool, access_log: bool
 ) -> None:
     """Serve online features over HTTP.
 
@@ -28,7 +29,7 @@ def command(
 
     \b
         asof serve
-        asof serve --port 8080 --workers 4
+        asof serve --port 8080 --workers 4 --push
         curl -d '{"service": "fraud", "keys": {"customer_id": [17]}}' localhost:6566/v1/online-features
     """
     from asof.config import find_root, load_config
@@ -36,7 +37,9 @@ def command(
     from asof.server.run import Settings, listen, serve
 
     root = find_root(Path(session.directory))
-    settings = Settings(load_config(root, os.environ), host, port, workers, Limits(max_body, max_keys), access_log)
+    settings = Settings(
+        load_config(root, os.environ), host, port, workers, Limits(max_body, max_keys), access_log, push
+    )
     with listen(settings) as bound:
         address, chosen = bound.getsockname()[:2]
         shown = f"[{address}]" if ":" in address else address

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from asof.cli.format import size
+from asof.cli.format import count, size
 from asof.cli.session import Session, json_option, pass_session
 from asof.definitions import GroupSplit, Label, RandomSplit, TimeSplit
 from asof.definitions.training import LABEL_AGGREGATES
@@ -15,6 +15,7 @@ from asof.errors import InputError
 
 if TYPE_CHECKING:
     from asof.definitions.training import Split
+    from asof.interfaces.inputs import SourceInput
     from asof.services.manifest import Manifest
     from asof.services.statistics import ColumnStatistics
     from asof.services.training_set import TrainingSet
@@ -134,8 +135,7 @@ def describe(session: Session, name: str) -> None:
         ("sha256", manifest.data_sha256),
     ]
     for one in manifest.inputs:
-        what = f"version {one.table_version}" if one.kind == "delta" else f"{len(one.files)} files"
-        facts.append(("source", f"{one.name}: {one.path}, {what}"))
+        facts += [("source", _input(read)) for read in (one, *one.history)]
     for label, text in facts:
         session.say(f"  {label:<12} {text}")
     session.say()
@@ -145,6 +145,13 @@ def describe(session: Session, name: str) -> None:
     )
 
 
+def _input(one: SourceInput) -> str:
+    if one.kind == "stream":
+        return f"{one.name}: {count(one.rows, 'row')} that arrived, up to entry {one.entry} of its log"
+    what = f"version {one.table_version}" if one.kind == "delta" else f"{len(one.files)} files"
+    return f"{one.name}: {one.path}, {what}"
+
+
 @command.command("rebuild")
 @click.argument("name")
 @json_option
@@ -152,8 +159,8 @@ def describe(session: Session, name: str) -> None:
 def rebuild(session: Session, name: str) -> None:
     """Make a training set's data again: the same rows, values and order.
 
-    Reads the spine that was kept, the pinned versions, and the files and table versions of the manifest. Says which of
-    them is gone or has changed, if any.
+    Reads the spine that was kept, the pinned versions, and the files, table versions and log entries of the manifest.
+    Says which of them is gone or has changed, if any.
     """
     made = session.store.rebuild_training_set(name)
     session.emit(made.manifest)

@@ -6,9 +6,10 @@ from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from asof import dtypes
 from asof.clock import parse_instant, to_us
 from asof.definitions.sources import DeltaSource, FileSource, Source
-from asof.errors import AsofError, DefinitionError
+from asof.errors import AsofError, DefinitionError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 STREAM_FORMATS = ("json", "avro", "protobuf")
 ARRIVED_AT = "__available_at"
 """The column of a stream source that says when each row arrived."""
+IDS_SUFFIX = "#ids"
+"""What follows a source's name in the name of the storage that holds what is known of its event ids."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,12 @@ class StreamSource(Source):
                     f"has {name!r}: {dtype!r} in its schema",
                     "It maps column names to dtypes; names with two underscores in front are the log's own",
                     'Write schema={"customer_id": "int64"}.',
+                )
+            if not dtypes.is_dtype(dtype):
+                raise self._wrong(
+                    f"has column {name!r} as {dtype!r}, which is no type",
+                    did_you_mean(dtype, dtypes.simple_dtypes()),
+                    "Write a type such as int64, float64, string, bool, timestamp or decimal(10,2).",
                 )
         for role in ("event_time", "event_id", "deleted"):
             column = getattr(self, role)

@@ -12,7 +12,9 @@ DEFAULT_DIRECTORY = Path("flights-demo")
 
 
 def run(directory: Path = DEFAULT_DIRECTORY, *, quick: bool = False, console: Console | None = None) -> None:
-    """Define, register, join, train, materialize and serve features of the New York flights of 2013.
+    """Define, register, join, train, materialize, serve and stream features of the New York flights of 2013.
+
+    With `ASOF_STREAM=kafka://…` in the environment the streamed part goes through that broker, else rows are pushed.
 
     Args:
         directory: Where the project is made, and stays; created where it is missing.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import runpy
 import shutil
 from importlib import resources
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from asof.definitions import FeatureService
+from asof.definitions import EventView, FeatureService
 from asof.errors import InputError
 
 if TYPE_CHECKING:
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 FILES = ("asof.toml", "features.py")
 SERVICE = "arrival_delay"
+LIVE_VIEW = "airport_now"
+T = TypeVar("T")
 
 
 def shipped(name: str) -> str:
@@ -45,8 +47,17 @@ def start(directory: Path) -> None:
 
 def service() -> FeatureService:
     """Return the project's feature service as a definition."""
+    return _defined(SERVICE, FeatureService)
+
+
+def live_view() -> EventView:
+    """Return the project's view over a stream as a definition."""
+    return _defined(LIVE_VIEW, EventView)
+
+
+def _defined(name: str, kind: type[T]) -> T:
     with resources.as_file(resources.files("asof.demo").joinpath("project", "features.py")) as file:
-        found = runpy.run_path(str(file))[SERVICE]
-    if not isinstance(found, FeatureService):
-        raise TypeError(f"{SERVICE} is not a feature service")
+        found = runpy.run_path(str(file))[name]
+    if not isinstance(found, kind):
+        raise TypeError(f"{name} is no {kind.__name__}")
     return found

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from rich import box
+from rich.console import Group
+from rich.live import Live
 from rich.padding import Padding
 from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from rich.console import Console
+    from rich.console import Console, RenderableType
 
+DEFECT = "This is a defect of Asof; please report it with the output of `asof status`."
+"""What to do where a claim of the demonstration does not hold."""
 _INDENT = (0, 0, 0, 3)
 _WIDTH = 96
 
@@ -45,6 +49,11 @@ class Screen:
         """Print a sentence or two; square brackets hold rich markup."""
         self._console.print(Padding(text, _INDENT))
 
+    def say_plainly(self, text: str) -> None:
+        """Print a sentence where the console is no terminal, on which something moves instead."""
+        if not self._console.is_terminal:
+            self.say(text)
+
     @contextmanager
     def busy(self, text: str) -> Iterator[None]:
         """Show that something is going on, where the console is a terminal."""
@@ -57,12 +66,27 @@ class Screen:
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[str] = ()) -> None:
         """Print a small table; the columns named in `numbers` are right-aligned."""
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", show_edge=False)
-        for column in columns:
-            table.add_column(column, justify="right" if column in numbers else "left", no_wrap=True)
-        for row in rows:
-            table.add_row(*row)
-        self._console.print(Padding(table, (1, 0, 1, 3)))
+        self._console.print(_table(columns, rows, numbers=numbers))
+
+    @contextmanager
+    def moving(
+        self, columns: Sequence[str], *, numbers: Sequence[str] = ()
+    ) -> Iterator[Callable[[str, Sequence[Sequence[str]]], None]]:
+        """Yield what shows a table under a heading; each replaces the one before, where the console is a terminal.
+
+        Where it is none, the last table is printed at the end.
+        """
+        drawn: list[RenderableType] = []
+        with Live(console=self._console, auto_refresh=False) if self._console.is_terminal else nullcontext() as live:
+
+            def show(heading: str, rows: Sequence[Sequence[str]]) -> None:
+                drawn[:] = [Padding(heading, (1, 0, 0, 3)), _table(columns, rows, numbers=numbers)]
+                if live is not None:
+                    live.update(Group(*drawn), refresh=True)
+
+            yield show
+        if live is None:
+            self._console.print(*drawn)
 
     def title(self, text: str, subtitle: str) -> None:
         """Print what this is."""
@@ -71,3 +95,12 @@ class Screen:
     def total(self) -> float:
         """Return the seconds since the screen was made."""
         return time.perf_counter() - self._started_s
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[str]) -> Padding:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", show_edge=False)
+    for column in columns:
+        table.add_column(column, justify="right" if column in numbers else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    return Padding(table, (1, 0, 1, 3))

@@ -1,4 +1,4 @@
-"""The demonstration's steps, in order: project, plan and apply, backfill, training set, model, materialize, serve."""
+"""The demonstration's steps: project, plan and apply, backfill, training set, model, materialize, serve, live."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from asof.clock import iso, to_us
 from asof.definitions import BatchView, FeatureView, TimeSplit
 from asof.demo import data, learning, project_files, serving
+from asof.demo.live import Live
+from asof.demo.screen import DEFECT
 from asof.errors import AsofError, RejectedRowsWarning
 from asof.store import FeatureStore
 
@@ -29,7 +31,6 @@ START = datetime(2013, 1, 1, tzinfo=UTC)
 END = datetime(2014, 1, 1, tzinfo=UTC)
 QUICK_END = datetime(2013, 4, 1, tzinfo=UTC)
 TRAINING_SET = "late_flights"
-_REPORT = "This is a defect of Asof; please report it with the output of `asof status`."
 _UNLISTED = "destination__place__alt"
 _AFTERNOON_UTC = (19, 22)
 _KEYS = ("carrier", "tailnum", "origin", "dest")
@@ -66,6 +67,7 @@ class Tour:
             instant = _busiest_instant(training, self._cut)
             self._materialize(store, instant)
         self._serve(training, instant)
+        self._live()
 
     def _project(self) -> None:
         screen = self._screen
@@ -86,7 +88,7 @@ class Tour:
         with screen.step("Plan and apply"):
             plan = store.plan()
             revision = store.apply(plan)
-            views = dict.fromkeys(view for view, _ in project_files.service().features)
+            views = dict.fromkeys([*(view for view, _ in project_files.service().features), project_files.live_view()])
             screen.table(
                 ["view", "per", "features", "such as"],
                 [
@@ -104,8 +106,9 @@ class Tour:
             )
             screen.say(
                 f"Revision {revision.number} registers {len(views)} views and the service "
-                f"[bold]{project_files.SERVICE}[/]. A changed meaning would be a new version. "
-                "It reads [bold]place[/] under two roles: as a flight's origin and as its destination."
+                f"[bold]{project_files.SERVICE}[/], which reads all but the last. "
+                "A changed meaning would be a new version. It reads [bold]place[/] under two roles: "
+                "as a flight's origin and as its destination."
             )
 
     def _backfill(self, store: FeatureStore) -> None:
@@ -154,7 +157,7 @@ class Tour:
         with self._screen.busy("Rebuilding it from its manifest"):
             after = _fingerprint(store.rebuild_training_set(made.name))
         if after != before:
-            raise AsofError(f"The rebuilt training set {made.name!r} has other bytes", fix=_REPORT)
+            raise AsofError(f"The rebuilt training set {made.name!r} has other bytes", fix=DEFECT)
         sizes = " and ".join(f"{rows:,} rows to {split}" for split, rows in made.manifest.splits.items())
         self._screen.say(
             f"Split by time: {sizes} on. Rebuilt from its manifest in {time.perf_counter() - started_s:.1f} s: "
@@ -202,7 +205,9 @@ class Tour:
         screen = self._screen
         with screen.step(f"Materialize at {instant:%d %B %Y, %H:%M} UTC"):
             with screen.busy("Writing the online store"):
-                written = store.materialize(at=instant)
+                views = dict.fromkeys(view for view, _ in project_files.service().features)
+                stored = [view.name for view in views if isinstance(view, FeatureView)]
+                written = store.materialize(stored, at=instant)
             screen.table(
                 ["view", "entities", "rows read", "seconds"],
                 [[w.view, f"{w.keys:,}", f"{w.rows:,}", f"{w.seconds:.2f}"] for w in written],
@@ -227,7 +232,7 @@ class Tour:
             if differences:
                 raise AsofError(
                     f"{len(differences)} served values differ from training, first {differences[0]}",
-                    fix=_REPORT,
+                    fix=DEFECT,
                 )
             screen.say(
                 f"[bold]POST /v1/online-features[/] for the {flights.height} flights that leave at this instant: "
@@ -243,6 +248,12 @@ class Tour:
                 f"[bold green]{flights.height} flights x {count} features: all "
                 f"{flights.height * count} values equal[/], to the last bit."
             )
+
+    def _live(self) -> None:
+        screen = self._screen
+        with screen.step("Live: history and stream meet"):
+            screen.code(_excerpt(project_files.shipped("features.py"), "landings = StreamSource("))
+            Live(self._directory, screen).run()
 
 
 def _fingerprint(made: TrainingSet) -> str:

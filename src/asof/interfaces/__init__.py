@@ -1,5 +1,6 @@
 """What a backend must do: a few whole-batch methods per role, and a frozen record of what it can."""
 
+from asof.interfaces.deadletters import DeadLetter, DeadLetterStore, Replaying, SourceDeadLetters
 from asof.interfaces.executor import Executor, Partitions
 from asof.interfaces.expressions import ExpressionEngine
 from asof.interfaces.folders import FolderShelf
@@ -25,6 +26,8 @@ __all__ = [
     "BatchInputs",
     "Change",
     "ColumnRequest",
+    "DeadLetter",
+    "DeadLetterStore",
     "Decoded",
     "Decoder",
     "Executor",
@@ -44,12 +47,14 @@ __all__ = [
     "Registry",
     "RegistrySnapshot",
     "Rejected",
+    "Replaying",
     "Revision",
     "Run",
     "Scan",
     "ScanRequest",
     "Scanner",
     "SnapshotStore",
+    "SourceDeadLetters",
     "SourceInput",
     "SourceLog",
     "StreamBackend",

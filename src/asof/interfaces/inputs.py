@@ -31,21 +31,29 @@ class SourceInput(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
     Attributes:
         name: The source.
-        kind: file or delta.
+        kind: file, delta or stream.
         path: As the source states it; of a batch source, its name and meaning.
         files: Of a file source, in ingest order.
         table_version: Of a Delta table: the version that was read.
         newest: Of a Delta table: whether the source asks for the newest version, instead of this one.
         table_id: Of a Delta table: its identity, which another table at the same path does not have.
+        entry: Of a stream source: the newest entry of its log that was read.
+        rows: Of a stream source: how many rows its log had up to that entry.
+        rows_hash: Of a stream source: a hash of where those came from and when they arrived, in hex.
+        history: Of a stream source: what its history consisted of; empty where it has none.
     """
 
     name: str
-    kind: Literal["file", "delta"]
+    kind: Literal["file", "delta", "stream"]
     path: str
     files: tuple[FileInput, ...] = ()
     table_version: int | None = None
     newest: bool = False
     table_id: str = ""
+    entry: int = 0
+    rows: int = 0
+    rows_hash: str = ""
+    history: tuple[SourceInput, ...] = ()
 
 
 class InputRecorder(Protocol):

@@ -27,12 +27,15 @@ class LogHead:
         positions: Per partition the next position to read: what is before it is in the log, or was set apart.
         last_us: When the newest entry arrived; the earliest time of all where there is none.
         rows: How many rows it holds.
+        began: Per partition the first position that is the log's own, and the entry that brought the partition: where
+            an archive has a message, too, the log has those from there on.
     """
 
     sequence: int = 0
     positions: Mapping[str, int] = field(default_factory=dict)
     last_us: int = FIRST_US
     rows: int = 0
+    began: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 class SourceLog(Protocol):
@@ -64,7 +67,10 @@ class SourceLog(Protocol):
         ...
 
     def compact(self) -> int:
-        """Join many small entries into few large ones, and return how many files that took away."""
+        """Join many small entries into few large ones, and return how many files that took away.
+
+        Only one process may do so at a time; readers and whoever appends may go on meanwhile.
+        """
         ...
 
 

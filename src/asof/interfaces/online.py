@@ -37,6 +37,8 @@ class Progress:
         checked_at_us: When it was last known that nothing had arrived that they do not hold.
         newest_us: The newest event time taken in.
         pending_us: Since when arrivals are on their way that they do not hold: reads from then on cannot be exact.
+        due_us: When the first row of the source's history becomes known that they do not hold, because it was not known
+            yet when they were built.
     """
 
     entry: int
@@ -44,6 +46,7 @@ class Progress:
     checked_at_us: int | None = None
     newest_us: int | None = None
     pending_us: int | None = None
+    due_us: int | None = None
 
 
 @dataclass(frozen=True)

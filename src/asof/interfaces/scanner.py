@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
     import pyarrow as pa
@@ -132,6 +132,13 @@ class Scanner(Protocol):
 
     def size_bytes(self, source: SourceSpec) -> int:
         """Return the bytes that the source's files take, for planning; 0 where it is not known."""
+        ...
+
+    def archive_positions(self, source: SourceSpec) -> Mapping[str, int]:
+        """Return where a log over an archive of its topic begins: per partition the position after the newest there.
+
+        Empty for a source that has no history with `positions`.
+        """
         ...
 
     def key_values(

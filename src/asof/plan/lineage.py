@@ -208,10 +208,12 @@ def _of_view(view: ViewSpec, predicate_columns: PredicateColumns) -> Iterator[tu
 
 
 def _of_source(source: SourceSpec) -> Iterator[tuple[Node, Node, str]]:
-    """Yield what a batch source reads, down to what its inputs read."""
+    """Yield what a batch source reads, down to what its inputs read, and the history of a stream source."""
     for one in source.batch.inputs if source.batch is not None else ():
         yield Node("source", one.name), Node("source", source.name), "input"
         yield from _of_source(one)
+    if source.stream is not None and source.stream.history is not None:
+        yield Node("source", source.stream.history.name), Node("source", source.name), "history"
 
 
 def _made_of(

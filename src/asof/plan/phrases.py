@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from asof.clock import iso
 from asof.durations import format_duration
 
 if TYPE_CHECKING:
-    from asof.plan.specs import AggregateSpec, FeatureSpec, MissingSpec, ViewSpec
+    from asof.plan.specs import AggregateSpec, FeatureSpec, MissingSpec, StreamSpec, ViewSpec
 
 
 def definition(view: ViewSpec, feature: FeatureSpec) -> str:
@@ -54,3 +55,19 @@ def _aggregate(spec: AggregateSpec) -> str:
     else:
         shown += f" over {format_duration(spec.window_us)} on a grid of {format_duration(spec.hop_us)}"
     return shown + (f", where {spec.where}" if spec.where is not None else "")
+
+
+def stream_text(stream: StreamSpec) -> str:
+    """Return where the rows of a stream come from: pushed, or a topic; and the history before them."""
+    shown = "pushed rows" if stream.topic is None else f"topic {stream.topic} ({stream.format})"
+    return shown if stream.history is None else f"{shown} after {stream.history.name}"
+
+
+def meeting_text(stream: StreamSpec) -> str:
+    """Return how a stream meets its history, an empty text where it has none."""
+    if stream.history is None:
+        return ""
+    place = f"{stream.history.name}, {stream.history.format or stream.history.kind} {stream.history.path}"
+    if stream.positions is not None:
+        return f"{place}, the topic's archive by {' and '.join(stream.positions)}"
+    return f"{place}, event times before {iso(stream.handover_us or 0)}"

@@ -87,6 +87,7 @@ def resolve_source(source: Source, schema: SourceSchema) -> SourceSpec:
     Raises:
         SchemaError: a column that plays a role is missing or has the wrong type.
     """
+    _refuse_narrowed(source, schema)
     used = f"source {source.name!r} itself"
     for role in ("event_time", "available_at"):
         column = getattr(source, role)
@@ -108,6 +109,18 @@ def resolve_source(source: Source, schema: SourceSchema) -> SourceSpec:
             fix="Make it a bool column: true where the row takes something back.",
         )
     return source_spec(source, tuple(Column(name=n, dtype=t or "unsupported") for n, t in schema.columns.items()))
+
+
+def _refuse_narrowed(source: Source, schema: SourceSchema) -> None:
+    """Refuse a type that does not hold what the log of a stream source has; then the columns came out wider."""
+    for name, dtype in ((source.schema or {}) if isinstance(source, StreamSource) else {}).items():
+        found = schema.columns.get(name)
+        if found is not None and found.replace(" ", "") != dtype.replace(" ", ""):
+            raise SchemaError(
+                f"Column {name!r} of stream source {source.name!r} is {dtype}, and {found} in its log",
+                why="What has arrived may not fit",
+                fix=f"Declare it as {found}, or give what comes a column of its own.",
+            )
 
 
 def source_spec(source: Source, columns: tuple[Column, ...] = ()) -> SourceSpec:

@@ -11,6 +11,8 @@ from asof.definitions.streams import ARRIVED_AT
 from asof.errors import DefinitionError, SchemaError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from asof.plan.specs import SourceSpec, StreamSpec
 
 
@@ -52,6 +54,18 @@ def row_schema(source: SourceSpec) -> pa.Schema:
     types = declared_types(source, None)
     del types[ARRIVED_AT]
     return pa.schema(list(types.items()))
+
+
+def handover_us(source: SourceSpec) -> int | None:
+    """Return the event time from which rows are the stream's; None where all of them are."""
+    return source.stream.handover_us if source.stream is not None else None
+
+
+def earliest_handover_us(sources: Iterable[SourceSpec]) -> int | None:
+    """Return the event time before which no version of a stream source takes rows; None where some takes all."""
+    found = [handover_us(source) for source in sources]
+    known = [us for us in found if us is not None]
+    return min(known) if len(known) == len(found) else None
 
 
 def _of_history(source: SourceSpec, past: pa.Schema) -> dict[str, str]:

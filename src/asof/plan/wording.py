@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
+from asof.clock import iso
 from asof.durations import format_duration
 from asof.plan.lookups import with_lookups
 from asof.plan.phrases import missing_text
@@ -28,7 +29,7 @@ from asof.plan.specs import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from asof.plan.specs import AggregateSpec, BatchSpec, CallSpec, PinnedFeature
+    from asof.plan.specs import AggregateSpec, BatchSpec, CallSpec, PinnedFeature, StreamSpec
 
     Words = list[str]
 
@@ -62,9 +63,22 @@ def _source(old: SourceSpec, new: SourceSpec) -> Words:
     words += _fields(old, new, ("event_id", "deleted"))
     words += _changed("max_skew", _duration(old.max_skew_us), _duration(new.max_skew_us))
     words += _batch(old.batch, new.batch)
+    words += _stream(old.stream, new.stream)
     before = {column.name: column.dtype for column in old.columns}
     after = {column.name: column.dtype for column in new.columns}
     return words + _members("column", before, after, lambda name: _changed(f"column {name}", before[name], after[name]))
+
+
+def _stream(old: StreamSpec | None, new: StreamSpec | None) -> Words:
+    if old is None or new is None:
+        return []
+    words = _fields(old, new, ("topic", "format"))
+    if old.history is None or new.history is None or old.history.name != new.history.name:
+        words += _changed("history", *(one.history.name if one.history else None for one in (old, new)))
+    else:
+        words += [f"history {new.history.name}: {phrase}" for phrase in _source(old.history, new.history)]
+    words += _changed("handover", *(None if us is None else iso(us) for us in (old.handover_us, new.handover_us)))
+    return words + _fields(old, new, ("positions",))
 
 
 def _batch(old: BatchSpec | None, new: BatchSpec | None) -> Words:
@@ -95,6 +109,7 @@ def _view(old: ViewSpec, new: ViewSpec) -> Words:
     words += _derived(old.derived or DerivedSpec(), new.derived or DerivedSpec())
     words += _fields(old, new, ("where",))
     words += _changed("ttl", _duration(old.ttl_us), _duration(new.ttl_us))
+    words += _changed("freshness", _duration(old.freshness_us), _duration(new.freshness_us))
     return words + _features(old, new)
 
 

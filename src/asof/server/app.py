@@ -14,6 +14,8 @@ from asof.server.answers import JSON, error_body
 from asof.server.limits import Limits
 from asof.server.metrics import Metrics
 from asof.server.online import PATH, OnlineRoute
+from asof.server.push import PATH as PUSH
+from asof.server.push import PushRoute
 from asof.server.routes import make_routes
 from asof.server.serving import Serving
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
 
     from asof.server.project import Project
+    from asof.store import FeatureStore
 
 POLL_S = 0.3
 _log = logging.getLogger("asof.server")
@@ -30,11 +33,26 @@ _access = logging.getLogger("asof.access")
 class App:
     """Answers HTTP requests for one project."""
 
-    def __init__(self, project: Project, limits: Limits | None = None, *, access_log: bool = False) -> None:
-        """Serve a project; with `access_log`, write a JSON line per request."""
+    def __init__(
+        self,
+        project: Project,
+        limits: Limits | None = None,
+        *,
+        pushed_to: FeatureStore | None = None,
+        access_log: bool = False,
+    ) -> None:
+        """Serve a project.
+
+        Args:
+            project: Its stores.
+            limits: Of requests.
+            pushed_to: The same project, where rows may be pushed; the application closes it.
+            access_log: Whether to write a JSON line per request.
+        """
         self._metrics = Metrics()
         self._serving = Serving(project, self._metrics)
         self._online = OnlineRoute(self._serving, self._metrics, limits or Limits())
+        self._push = PushRoute(pushed_to, self._metrics, limits or Limits())
         self._rest = make_routes(self._serving, self._metrics)
         self._access_log = access_log
 
@@ -45,7 +63,9 @@ class App:
         elif scope["type"] == "http":
             started = time.perf_counter()
             if scope["path"] == PATH:
-                route, status = PATH, await self._answer_online(scope, receive, send)
+                route, status = PATH, await self._answer_direct(self._online, scope, receive, send)
+            elif scope["path"] == PUSH:
+                route, status = PUSH, await self._answer_direct(self._push, scope, receive, send)
             else:
                 route, status = await self._answer_rest(scope, receive, send)
             seconds = time.perf_counter() - started
@@ -53,10 +73,10 @@ class App:
             if self._access_log:
                 self._log(scope, status, seconds)
 
-    async def _answer_online(self, scope: Scope, receive: Receive, send: Send) -> int:
+    async def _answer_direct(self, route: OnlineRoute | PushRoute, scope: Scope, receive: Receive, send: Send) -> int:
         headers: list[tuple[bytes, bytes]] = []
         try:
-            body, media_type = await self._online.answer(scope, receive)
+            body, media_type = await route.answer(scope, receive)
             status = 200
         except Exception as error:  # noqa: BLE001 - the last resort of a request; error_body logs what is unexpected
             status, code, body = error_body(error)
@@ -113,6 +133,7 @@ class App:
         following.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await following
+        await asyncio.to_thread(self._push.close)
         self._serving.project.close()
         await send({"type": "lifespan.shutdown.complete"})
 

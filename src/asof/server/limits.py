@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from asof.errors import InputError
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope
 
 
 @dataclass(frozen=True)
@@ -30,11 +33,38 @@ class MethodNotAllowedError(InputError):
     http_status: ClassVar[int] = 405
 
 
-def too_large(limit: int) -> BodyTooLargeError:
-    """Return the error for a body beyond `limit` bytes."""
-    return BodyTooLargeError(
-        f"The body is longer than {limit} bytes", fix="Ask for fewer keys per request, or raise --max-body."
-    )
+class PushNotAllowedError(InputError):
+    """The server was started to read only."""
+
+    code: ClassVar[str] = "push_not_allowed"
+    http_status: ClassVar[int] = 403
+
+
+async def read_body(scope: Scope, receive: Receive, limit: int, fix: str) -> bytes:
+    """Return the body of a request, no more of which is read than the limit.
+
+    Raises:
+        BodyTooLargeError: it is longer than `limit` bytes; `fix` says what to do.
+        InputError: the client went away.
+    """
+    for name, value in scope["headers"]:
+        if name == b"content-length" and int(value) > limit:
+            raise _too_large(limit, fix)
+    message = await receive()
+    parts, size = [message.get("body", b"")], len(message.get("body", b""))
+    while size <= limit and message.get("more_body", False):
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise InputError("The client went away before the request's end", fix="Send the whole body.")
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+    if size > limit:
+        raise _too_large(limit, fix)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _too_large(limit: int, fix: str) -> BodyTooLargeError:
+    return BodyTooLargeError(f"The body is longer than {limit} bytes", fix=fix)
 
 
 def too_many_keys(found: int, limit: int) -> InputError:

@@ -31,6 +31,12 @@ class Metrics:
             buckets=_BUCKETS_S,
         )
         self._keys = Counter("asof_keys", "Entities that online features were asked for.", registry=self._registry)
+        self._pushed = Counter(
+            "asof_pushed_rows",
+            "Rows pushed, by source and outcome: taken, repeated or refused.",
+            ["source", "outcome"],
+            registry=self._registry,
+        )
         self._revision = Gauge(
             "asof_registry_revision",
             "The registry revision being served.",
@@ -57,6 +63,11 @@ class Metrics:
     def read(self, keys: int) -> None:
         """Count the keys of one online read."""
         self._keys.inc(keys)
+
+    def pushed(self, source: str, taken: int, repeated: int, refused: int) -> None:
+        """Count the rows of one push, by what became of them."""
+        for outcome, rows in (("taken", taken), ("repeated", repeated), ("refused", refused)):
+            self._pushed.labels(source, outcome).inc(rows)
 
     def serving(self, revision: int) -> None:
         """Note the revision in use."""

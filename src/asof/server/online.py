@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from asof.errors import InputError
 from asof.server.answers import JSON, arrow_bytes
-from asof.server.limits import Limits, MethodNotAllowedError, too_large, too_many_keys
+from asof.server.limits import Limits, MethodNotAllowedError, read_body, too_many_keys
 from asof.server.requests import ARROW, arrow_columns, decoded_keys, from_arrow, from_json, instant, wanted
 
 if TYPE_CHECKING:
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from asof.server.serving import Serving
 
 PATH = "/v1/online-features"
+_FEWER = "Ask for fewer keys per request, or raise --max-body."
 
 
 class OnlineRoute:
@@ -41,9 +41,7 @@ class OnlineRoute:
                 sends_arrow = value.startswith(ARROW)
             elif name == b"accept":
                 wants_arrow = ARROW in value
-            elif name == b"content-length" and int(value) > self._limits.body_bytes:
-                raise too_large(self._limits.body_bytes)
-        body = await self._body(receive)
+        body = await read_body(scope, receive, self._limits.body_bytes, _FEWER)
         request = from_arrow(body, scope["query_string"]) if sends_arrow else from_json(body)
         features = wanted(request)
         reader = self._serving.current_reader()
@@ -62,16 +60,3 @@ class OnlineRoute:
         if wants_arrow:
             return arrow_bytes(answer, statuses=request.metadata), ARROW
         return answer.to_json(metadata=request.metadata), JSON
-
-    async def _body(self, receive: Receive) -> bytes:
-        message = await receive()
-        parts, size = [message.get("body", b"")], len(message.get("body", b""))
-        while size <= self._limits.body_bytes and message.get("more_body", False):
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise InputError("The client went away before the request's end", fix="Send the whole body.")
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
-        if size > self._limits.body_bytes:
-            raise too_large(self._limits.body_bytes)
-        return parts[0] if len(parts) == 1 else b"".join(parts)

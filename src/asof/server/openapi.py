@@ -8,6 +8,7 @@ from asof import __version__
 
 _ERRORS = {
     "400": "The request cannot be used as it is.",
+    "403": "The server was started without --push.",
     "404": "No such service, view or feature.",
     "409": "A view is not materialized, or not for that instant.",
     "413": "The body is too long.",
@@ -26,9 +27,10 @@ def document() -> dict[str, Any]:
             "version": __version__,
             "description": "Online features of entities, and the registry that defines them.",
         },
-        "tags": [{"name": "features"}, {"name": "registry"}, {"name": "operations"}],
+        "tags": [{"name": "features"}, {"name": "streams"}, {"name": "registry"}, {"name": "operations"}],
         "paths": {
             "/v1/online-features": {"post": _online()},
+            "/v1/push": {"post": _push()},
             "/v1/registry/{kind}": {
                 "get": _get("registry", "List the newest version of every object of a kind", "404", _kind())
             },
@@ -96,7 +98,42 @@ def _online() -> dict[str, Any]:
                     _ARROW: {"schema": {"type": "string", "format": "binary"}},
                 },
             },
-            **{status: _error(text) for status, text in _ERRORS.items()},
+            **{status: _error(text) for status, text in _ERRORS.items() if status != "403"},
+        },
+    }
+
+
+def _push() -> dict[str, Any]:
+    row = {"customer_id": 17, "amount": 9.5, "ts": "2026-01-31T12:00:00Z"}
+    return {
+        "tags": ["streams"],
+        "summary": "Take rows of a stream source in",
+        "description": "When it is answered the rows are durable, and reads show them. A row that cannot be taken in "
+        "is kept as a dead letter and does not hold up the others. With an Arrow body, the query string names the "
+        "source.",
+        "parameters": [_parameter("source", "query", {"type": "string"}, "With an Arrow body: the source.")],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": _reference("PushRequest"),
+                    "example": {"source": "transactions", "rows": [row]},
+                },
+                _ARROW: {"schema": {"type": "string", "format": "binary"}},
+            },
+        },
+        "responses": {
+            "200": {
+                "description": "What became of the rows.",
+                "content": {"application/json": {"schema": _reference("PushAnswer")}},
+            },
+            "400": _error("The body is no push, or the source takes none; nothing was taken."),
+            "403": _error(_ERRORS["403"]),
+            "404": _error("No such source."),
+            "413": _error(_ERRORS["413"]),
+            "500": _error(_ERRORS["500"]),
+            "503": _error("A store does not answer; nothing was taken, or all of it."),
+            "507": _error("A disk or store is full; nothing was taken, or all of it."),
         },
     }
 
@@ -180,6 +217,36 @@ def _schemas() -> dict[str, Any]:
                     },
                 },
                 "views": {"type": "object", "description": "With metadata: version, generation and instant per view."},
+            },
+        },
+        "PushRequest": {
+            "type": "object",
+            "required": ["source", "rows"],
+            "additionalProperties": False,
+            "properties": {
+                "source": {**text, "description": "A stream source."},
+                "rows": {
+                    "type": "array",
+                    "items": {"type": "object"},
+                    "description": "Fields by name. Dates and times are ISO 8601 text, bytes base64.",
+                },
+            },
+        },
+        "PushAnswer": {
+            "type": "object",
+            "properties": {
+                "source": text,
+                "taken": {"type": "integer", "description": "Rows that are in the log now."},
+                "repeated": {"type": "integer", "description": "Rows that were in it already, by their position."},
+                "refused": {"type": "integer", "description": "Rows that are dead letters now."},
+                "reasons": {
+                    "type": "array",
+                    "items": {"type": "object", "properties": {"row": {"type": "integer"}, "reason": text}},
+                    "description": "Why rows were refused: the first 100.",
+                },
+                "entry": {"type": "integer", "description": "The newest entry of the source's log."},
+                "at": {**text, "format": "date-time", "description": "When the rows arrived."},
+                "behind": {"type": "object", "description": "Views that could not take the rows in yet, and why."},
             },
         },
         "Error": {

@@ -24,6 +24,7 @@ from asof.server.project import Project
 if TYPE_CHECKING:
     from asof.config import Config
     from asof.server.app import App
+    from asof.store import FeatureStore
 
 _GRACE_S = 30
 _LAST_PORT = 65535
@@ -39,6 +40,7 @@ class Settings:
         port: 0 lets the system choose.
         workers: Processes that share the port.
         access_log: Whether to write a JSON line per request to stdout.
+        push: Whether rows may be pushed.
     """
 
     config: Config
@@ -47,6 +49,7 @@ class Settings:
     workers: int = 1
     limits: Limits = field(default_factory=Limits)
     access_log: bool = False
+    push: bool = False
 
 
 def listen(settings: Settings) -> socket.socket:
@@ -114,7 +117,15 @@ def make_app(settings: Settings) -> App:
     if settings.access_log:
         _log_access()
     project = Project.open(settings.config, SystemClock())
-    return App(project, settings.limits, access_log=settings.access_log)
+    return App(project, settings.limits, pushed_to=_pushed_to(settings), access_log=settings.access_log)
+
+
+def _pushed_to(settings: Settings) -> FeatureStore | None:
+    if not settings.push:
+        return None
+    from asof.store import FeatureStore  # and with it the engines of training, which reading does without
+
+    return FeatureStore(settings.config.root)
 
 
 def _log_to_stderr() -> None:

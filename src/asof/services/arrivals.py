@@ -15,6 +15,7 @@ from asof.definitions.streams import ARRIVED_AT
 from asof.interfaces.scanner import AVAILABLE_AT, DELETED, EVENT_TIME, RETRACTED_AT, ColumnRequest, ScanRequest
 from asof.kernel.programs import compile_events, compile_states, value_error
 from asof.plan.specs import Column
+from asof.plan.streams import declared_types, handover_us
 from asof.services.everything import kernel_keys
 from asof.services.history import column, one_batch, optional_column
 
@@ -49,11 +50,14 @@ class Sorted:
     Attributes:
         fresh: The rows that are counted as they are: the first with their id, of events that nothing takes back.
         touched: Ids whose events have to be counted anew from the log; None where there are none.
+        repeated: Those, and the ids with more than one event; None where there are none. Where join keys are computed,
+            nobody knows before whether the first event of an id had one.
         marks: What is now known of the ids.
     """
 
     fresh: pa.Table
     touched: pa.Array | None
+    repeated: pa.Array | None
     marks: Pairs
 
 
@@ -71,6 +75,12 @@ class Arrivals:
         self._keys = [key.name for key in view.entity.join_keys]
         roles: dict[str, Any] = {"event_id": None, "deleted": None} if view.kind == "event" else {}
         self._frame = msgspec.structs.replace(view.source, kind="frame", stream=None, max_skew_us=None, **roles)
+
+    @property
+    def computes_keys(self) -> bool:
+        """Whether some join key of the view is no column of its source."""
+        own = {one.name for one in self._view.source.columns}
+        return not own.issuperset(self._keys)
 
     def take_in(self, rows: pa.Table, get: Get, instant_us: int) -> Pairs:
         """Return what is to be stored of the entities of these rows, known at `instant_us`.
@@ -91,8 +101,26 @@ class Arrivals:
             where=self._view.where,
             events=self._events is not None,
         )
-        scan = self._scanner({self._frame.name: rows}).scan(request)
+        scan = self._scanner({self._frame.name: self._own(rows)}).scan(request)
         return pa.Table.from_batches(list(scan.batches), schema=scan.schema)
+
+    def _own(self, rows: pa.Table) -> pa.Table:
+        """Return the rows that are the stream's in the view's version of the source, with its columns and no other."""
+        source = self._view.source
+        since_us = handover_us(source)
+        if since_us is not None:
+            times = column(rows, source.event_time).cast(pa.timestamp("us", "UTC")).cast(pa.int64())
+            rows = rows.filter(pc.greater_equal(times, since_us))
+        types = declared_types(source, None)
+        if not source.columns or types.keys() == set(rows.column_names):
+            return rows
+        known = set(rows.column_names)
+        return pa.table(
+            {
+                name: rows.column(name) if name in known else pa.nulls(rows.num_rows, dtype)
+                for name, dtype in types.items()
+            }
+        )
 
     def _fold(self, rows: pa.Table, get: Get, instant_us: int) -> Pairs:
         index = self._index(rows)
@@ -232,8 +260,13 @@ def sort_by_id(source: SourceSpec, rows: pa.Table, get: Get, keys: Iterable[str]
         ],
         pa.binary(),
     )
-    ids_touched = pc.unique(ids.filter(pa.array(touched[codes]))) if touched.any() else None
-    return Sorted(rows.filter(pa.array(counted)), ids_touched, Pairs(encoded, marks))
+    several = np.bincount(codes[~gone], minlength=len(encoded)) > 1
+
+    def those(which: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> pa.Array | None:
+        return pc.unique(ids.filter(pa.array(which[codes]))) if which.any() else None
+
+    repeated = touched | several | (arrived & event)
+    return Sorted(rows.filter(pa.array(counted)), those(touched), those(repeated), Pairs(encoded, marks))
 
 
 def _comparable(ids: pa.Array) -> pa.Array:
@@ -249,6 +282,8 @@ def key_columns(source: SourceSpec, views: Iterable[ViewSpec]) -> list[str]:
 
 def newest_us(rows: pa.Table, source: SourceSpec) -> int | None:
     """Return the newest event time of some rows, in microseconds; None of none."""
+    if source.event_time not in rows.column_names:  # of another version of the source
+        return None
     times = rows.column(source.event_time).cast(pa.timestamp("us", "UTC")).cast(pa.int64())
     newest: int | None = pc.max(times).as_py()
     return newest

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from asof import dtypes
-from asof.clock import FIRST_US, LAST_US, parse_instant
+from asof.clock import FIRST_US, LAST_US, iso, parse_instant
 from asof.errors import SchemaError
 from asof.plan.streams import row_schema
 
@@ -34,7 +34,14 @@ class Admitted:
     refused: dict[int, str]
 
 
-def admit(source: SourceSpec, rows: pa.Table, now_us: int, refused: Mapping[int, str] | None = None) -> Admitted:
+def admit(
+    source: SourceSpec,
+    rows: pa.Table,
+    now_us: int,
+    refused: Mapping[int, str] | None = None,
+    *,
+    handover_us: int | None = None,
+) -> Admitted:
     """Check rows whose columns may have other types, or be missing.
 
     Args:
@@ -42,6 +49,7 @@ def admit(source: SourceSpec, rows: pa.Table, now_us: int, refused: Mapping[int,
         rows: Columns that it does not have are ignored; one that a row lacks is null.
         now_us: The clock, for `max_skew`.
         refused: Rows that are known to be refused, and why.
+        handover_us: Event times before it are history's, where a source has one of those.
     """
     refused = dict(refused or {})
     columns = []
@@ -49,10 +57,13 @@ def admit(source: SourceSpec, rows: pa.Table, now_us: int, refused: Mapping[int,
         if field.name not in rows.column_names:
             columns.append(pa.nulls(rows.num_rows, field.type))
             continue
-        given = rows.column(field.name).combine_chunks()
-        columns.append(_converted(field, given if isinstance(given, pa.Array) else given.chunk(0), refused))
+        parts, done = [], 0
+        for chunk in rows.column(field.name).chunks:
+            parts.append(_converted(field, _plain(chunk), refused, done))
+            done += len(chunk)
+        columns.append(pa.chunked_array(parts, field.type))
     table = pa.Table.from_arrays(columns, schema=row_schema(source))
-    for bad, reason in _rules(source, table, now_us):
+    for bad, reason in _rules(source, table, now_us, handover_us):
         for row in pc.indices_nonzero(bad.fill_null(False)).to_pylist():
             refused.setdefault(row, reason)
     index = pa.array(range(rows.num_rows), pa.int64())
@@ -86,7 +97,9 @@ def _one_by_one(field: pa.Field, values: list[Any], refused: dict[int, str]) -> 
     return pa.concat_arrays(found)
 
 
-def _rules(source: SourceSpec, rows: pa.Table, now_us: int) -> list[tuple[pa.ChunkedArray, str]]:
+def _rules(
+    source: SourceSpec, rows: pa.Table, now_us: int, handover_us: int | None
+) -> list[tuple[pa.ChunkedArray, str]]:
     times = rows.column(source.event_time)
     us = times.cast(pa.timestamp("us", "UTC")).cast(pa.int64())
     rules = [
@@ -95,26 +108,41 @@ def _rules(source: SourceSpec, rows: pa.Table, now_us: int) -> list[tuple[pa.Chu
     ]
     if source.max_skew_us is not None:
         rules.append((pc.greater(us, now_us + source.max_skew_us), "event time is ahead of the clock"))
+    if handover_us is not None:
+        why = f"event time is before the hand-over at {iso(handover_us)}: history has it"
+        rules.append((pc.less(us, handover_us), why))
     if source.event_id is not None:
         rules.append((rows.column(source.event_id).is_null(), "event id is null"))
     return rules
 
 
-def _converted(field: pa.Field, values: pa.Array, refused: dict[int, str]) -> pa.Array:
-    """Return values in the type of a column, losing nothing; of those that do not fit, say why and give null."""
+def _plain(values: pa.Array) -> pa.Array:
+    """Return the values of a dictionary, as of a categorical column, and texts and bytes in one piece."""
+    if pa.types.is_dictionary(values.type):
+        values = _plain(values.dictionary).take(values.indices)
+    if pa.types.is_string_view(values.type):
+        return values.cast(pa.string())
+    return values.cast(pa.binary()) if pa.types.is_binary_view(values.type) else values
+
+
+def _converted(field: pa.Field, values: pa.Array, refused: dict[int, str], first: int) -> pa.Array:
+    """Return values in the type of a column, losing nothing; of those that do not fit, say why and give null.
+
+    Where some do not, halves are tried, so few of them among many cost little. `first` is the row of the first value.
+    """
     if values.type == field.type:
         return values
     try:
         return _cast(values, field.type)
-    except (pa.ArrowException, SchemaError):
-        found: list[pa.Array] = []
-        for row in range(len(values)):
-            try:
-                found.append(_cast(values.slice(row, 1), field.type))
-            except (pa.ArrowException, SchemaError) as error:
-                refused.setdefault(row, f"column {field.name!r} is no {dtypes.from_arrow(field.type)}: {error}")
-                found.append(pa.nulls(1, field.type))
-        return pa.concat_arrays(found) if found else pa.nulls(0, field.type)
+    except (pa.ArrowException, SchemaError) as error:
+        if len(values) == 1:
+            refused.setdefault(first, f"column {field.name!r} is no {dtypes.from_arrow(field.type)}: {error}")
+            return pa.nulls(1, field.type)
+        if not len(values):
+            return pa.nulls(0, field.type)
+        half = len(values) // 2
+        low = _converted(field, values.slice(0, half), refused, first)
+        return pa.concat_arrays([low, _converted(field, values.slice(half), refused, first + half)])
 
 
 def _cast(values: pa.Array, wanted: pa.DataType) -> pa.Array:
@@ -123,16 +151,20 @@ def _cast(values: pa.Array, wanted: pa.DataType) -> pa.Array:
         return pa.nulls(len(values), wanted)
     if pa.types.is_timestamp(have) and have.tz is None and pa.types.is_timestamp(wanted):
         return values.cast(pa.timestamp(have.unit, "UTC")).cast(wanted)
-    if pa.types.is_timestamp(wanted) and (pa.types.is_string(have) or pa.types.is_large_string(have)):
+    if pa.types.is_timestamp(wanted) and _is_text(have):
         return _times(values, wanted)
     textual = pa.types.is_string(wanted) or pa.types.is_binary(wanted)
-    if textual != (pa.types.is_string(have) or pa.types.is_large_string(have) or _is_bytes(have)):
+    if textual != (_is_text(have) or _is_bytes(have)):
         raise SchemaError(f"it is {have}")
     if pa.types.is_boolean(have) != pa.types.is_boolean(wanted):
         raise SchemaError(f"it is {have}")
     if pa.types.is_integer(have) and pa.types.is_temporal(wanted):
         raise SchemaError("it is a number, not a time")
     return values.cast(wanted)
+
+
+def _is_text(arrow: pa.DataType) -> bool:
+    return arrow in (pa.string(), pa.large_string())
 
 
 def _is_bytes(arrow: pa.DataType) -> bool:

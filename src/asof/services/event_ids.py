@@ -11,13 +11,13 @@ import pyarrow as pa
 from asof import _native, dtypes
 from asof.interfaces.online import Progress
 from asof.interfaces.scanner import DELETED, EVENT_TIME, ColumnRequest, ScanRequest
-from asof.plan.specs import Column, meaning_hash
+from asof.plan.specs import Column
 from asof.services.arrivals import EVENT, KEYLESS, RETRACTION, key_columns, sort_by_id
 from asof.services.history import column, optional_column
-from asof.services.ingest import ids_key
+from asof.services.ingest import ids_key, ids_meaning
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from asof.clock import Clock
     from asof.interfaces import Scanner
@@ -31,7 +31,7 @@ _MARKS = (EVENT, RETRACTION, KEYLESS)
 
 def fill_ids(
     source: SourceSpec,
-    views: Iterable[ViewSpec],
+    views: Sequence[ViewSpec],
     *,
     scanner: Scanner,
     log: OfflineLog,
@@ -39,17 +39,21 @@ def fill_ids(
     project: str,
     clock: Clock,
 ) -> bool:
-    """Write what is known of all ids so far, unless the store has it; return whether it was written.
+    """Write what is known of all ids so far, unless the store has it of this meaning; return whether it was written.
+
+    What the store has is of no use any more where the source has other ids, or a view other join keys.
 
     Raises:
         StoreError, StoreFullError: nothing was switched in.
     """
     place = ids_key(project, source)
-    if source.event_id is None or place in store.generations(project):
+    meaning = ids_meaning(source, views)
+    there = store.generations(project).get(place)
+    if source.event_id is None or (there is not None and there.meaning == meaning):
         return False
-    head = log.of(source.name).head()
-    dtype = next(c.dtype for c in source.columns if c.name == source.event_id)
     keys = key_columns(source, views)
+    dtype = next(c.dtype for c in source.columns if c.name == source.event_id)
+    head = log.of(source.name).head()
     types = {one.name: one.dtype for one in source.columns}
     request = ScanRequest(
         source=msgspec.structs.replace(source, max_skew_us=None),
@@ -85,7 +89,7 @@ def fill_ids(
                 writer.replace(found.keys, found.values)
             now_us = clock.now_us()
             progress = Progress(now.sequence, now_us, now_us, newest)
-            writer.commit(now.last_us, now_us, meaning_hash(source), progress)
+            writer.commit(now.last_us, now_us, meaning, progress)
     return True
 
 

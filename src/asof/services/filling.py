@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from asof.interfaces.online import Progress
 from asof.plan.specs import meaning_hash
-from asof.services.arrivals import arrived_us, newest_us
+from asof.services.arrivals import arrived_us, newest_us, none
 
 if TYPE_CHECKING:
     from asof.clock import Clock
@@ -28,12 +28,14 @@ class Filling:
     Attributes:
         head: Where the log ended when the rows were read.
         newest_us: The newest event time among them.
+        due_us: When the first of those that were not known yet will be.
     """
 
     writer: GenerationWriter
     view: ViewSpec
     head: LogHead
     newest_us: int | None
+    due_us: int | None
     log: OfflineLog
     store: OnlineStore
     project: str
@@ -49,7 +51,7 @@ class Filling:
         with self.store.exclusive(self.project, self.view.source.name):
             self._take_in(arrivals, log.head(), instant_us)
             now_us = clock.now_us()
-            progress = Progress(self.head.sequence, now_us, now_us, self.newest_us)
+            progress = Progress(self.head.sequence, now_us, now_us, self.newest_us, due_us=self.due_us)
             return self.writer.commit(max(instant_us, self.head.last_us), now_us, meaning_hash(self.view), progress)
 
     def _take_in(self, arrivals: Arrivals, until: LogHead, instant_us: int) -> None:
@@ -57,13 +59,17 @@ class Filling:
         for entry, rows in self.log.of(source.name).read(self.head.sequence, until.sequence):
             if not rows.num_rows:
                 continue
-            at_us = max(instant_us, arrived_us(rows) or instant_us)
+            arrived = arrived_us(rows)
+            at_us = instant_us if arrived is None else max(instant_us, arrived)
             if self.view.kind == "event" and source.event_id is not None:
                 # What is known of their ids belongs to a later moment by now, so their entities are counted anew.
-                pairs = arrivals.recount(pc.unique(rows.column(source.event_id).combine_chunks()), entry, at_us)
+                known = source.event_id in rows.column_names  # else the source has other ids by now
+                ids = pc.unique(rows.column(source.event_id).combine_chunks()) if known else None
+                pairs = none() if ids is None else arrivals.recount(ids, entry, at_us)
             else:
                 pairs = arrivals.take_in(rows, self.writer.get, at_us)
             self.writer.replace(pairs.keys, pairs.values)
             newest = newest_us(rows, source)
-            self.newest_us = newest if self.newest_us is None else max(self.newest_us, newest or self.newest_us)
+            if newest is not None:
+                self.newest_us = newest if self.newest_us is None else max(self.newest_us, newest)
         self.head = until

@@ -19,7 +19,7 @@ def exact_instant(generations: Sequence[Generation], now_us: int, newest_us: int
 
     While arrivals are on their way, what a view holds is what was known just before they were announced; so that is the
     instant of the read, and a training row at that instant has the same values. Where that lies before what another
-    view holds, or arrivals are stuck, it is the clock's.
+    view holds it is that, and where arrivals are stuck the clock's; values that lack arrivals are then stale.
 
     Args:
         generations: Of the views that are read, from one snapshot.
@@ -37,12 +37,18 @@ def exact_instant(generations: Sequence[Generation], now_us: int, newest_us: int
     return max(exact, newest_us)
 
 
-def is_stale(view: ViewSpec, generation: Generation | None, now_us: int) -> bool:
-    """Return whether a view's values are older than its freshness objective, or lack arrivals that are stuck."""
+def is_stale(view: ViewSpec, generation: Generation | None, now_us: int, instant_us: int) -> bool:
+    """Return whether a view's values are older than its freshness objective, or lack rows that are known by now.
+
+    Those are arrivals on their way, where the instant of the read is not before them, and rows of a stream source's
+    history that became known after it was read.
+    """
     if generation is None:
         return False
     progress = generation.progress
-    if progress is not None and progress.pending_us is not None and now_us - progress.pending_us > LOST_AFTER_US:
+    if progress is not None and progress.pending_us is not None and instant_us >= progress.pending_us:
+        return True
+    if progress is not None and progress.due_us is not None and now_us >= progress.due_us:
         return True
     if view.freshness_us is None:
         return False

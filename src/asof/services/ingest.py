@@ -2,30 +2,44 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from asof.definitions.streams import ARRIVED_AT
-from asof.errors import AsofError, ConflictError, CorruptDataError
+from asof import dtypes
+from asof.definitions.streams import ARRIVED_AT, IDS_SUFFIX
+from asof.errors import AsofError, CorruptDataError
 from asof.interfaces.log import PARTITION, POSITION
 from asof.interfaces.online import Progress, Update, ViewKey
+from asof.plan.specs import meaning_hash
+from asof.plan.streams import earliest_handover_us
 from asof.services.arrivals import Arrivals, Pairs, arrived_us, key_columns, newest_us, none, over, sort_by_id
 from asof.services.door import admit
+from asof.services.history import column
+from asof.services.letters import compose
+from asof.services.log_end import require_log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from asof.clock import Clock
+    from asof.interfaces.deadletters import SourceDeadLetters
     from asof.interfaces.log import LogHead, OfflineLog, SourceLog
     from asof.interfaces.online import Generation, OnlineStore
     from asof.plan.specs import SourceSpec, ViewSpec
-    from asof.services.arrivals import MakeScanner
+    from asof.services.arrivals import MakeScanner, Sorted
+    from asof.services.letters import Undecoded
+
+    KeepRefused = Callable[[LogHead, Mapping[int, str]], int]
 
 PUSHED = "push"
 """The partition of the rows that are pushed; its positions count them."""
+_COMPACT_EVERY = 64
+"""After so many entries, files of the log are joined."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +52,10 @@ class Batch:
         position: its position there; None for rows that are pushed.
         positions: Per partition the next position to read after these rows and those that could not be decoded.
         refused: Why some of the rows cannot be taken in, by their position, where that is known already.
+        undecoded: The messages that are no rows.
+        originals: Gives the bytes that rows were read from, by their positions in the batch. Default: the rows as JSON.
+        sent_at_us: int64, when each row was sent, null where that is not known; None where it is known of none.
+        counted: The partition of rows that have none, whose positions count them.
     """
 
     rows: pa.Table
@@ -45,6 +63,10 @@ class Batch:
     position: pa.Array | None = None
     positions: Mapping[str, int] = field(default_factory=dict)
     refused: Mapping[int, str] = field(default_factory=dict)
+    undecoded: Sequence[Undecoded] = ()
+    originals: Callable[[Sequence[int]], Sequence[bytes | None]] | None = None
+    sent_at_us: pa.Int64Array | None = None
+    counted: str = PUSHED
 
 
 @dataclass(frozen=True)
@@ -57,7 +79,9 @@ class Ingested:
         refused: Why each other row was set apart, by its position in the batch.
         entry: The newest entry of the log.
         at_us: When the rows arrived: from then on they can be known.
-        behind: Views that could not take the rows in, and why; they will with the next batch, once they can.
+        behind: View versions, as "spend@3", that could not take the rows in, and why; they will with the next batch,
+            once they can.
+        set_apart: Dead letters that the batch left: refused rows, and messages that are no rows.
     """
 
     taken: int
@@ -66,15 +90,11 @@ class Ingested:
     entry: int
     at_us: int
     behind: Mapping[str, AsofError] = field(default_factory=dict)
+    set_apart: int = 0
 
 
 class Ingestor:
-    """Takes in the rows of one stream source. Any number of processes may do so: they take turns.
-
-    Attributes:
-        source: As newly defined.
-        outdated: Whether the store lost what this needs; then it has to be made anew.
-    """
+    """Takes in the rows of one stream source. Any number of processes may do so: they take turns."""
 
     def __init__(
         self,
@@ -82,11 +102,15 @@ class Ingestor:
         views: Sequence[ViewSpec],
         *,
         log: OfflineLog,
+        letters: SourceDeadLetters,
         store: OnlineStore,
         project: str,
         clock: Clock,
         scanner: MakeScanner,
         threads: int,
+        unbegun: Mapping[ViewKey, AsofError] | None = None,
+        known: Collection[ViewKey] | None = None,
+        renew: Callable[[], Ingestor] | None = None,
     ) -> None:
         """Serve a source and the versions of views over it; those that are not in the store are left out.
 
@@ -94,173 +118,234 @@ class Ingestor:
             source: As newly defined; its columns are those of the log.
             views: All versions of views over the source.
             log: Where the rows are kept.
+            letters: Where those are kept that cannot be taken in.
             store: Where the values are.
             project: The project's name.
             clock: Says when rows arrive.
             scanner: Makes a scanner that reads frames by the name of their source.
             threads: For the kernel.
+            unbegun: Views that are not in the store because they cannot be materialized, and why.
+            known: All versions of views over any source; where the store has others that take arrivals, somebody has
+                applied since, and
+            renew: gives what knows of those.
         """
         self.source = source
         self._views = {ViewKey(project, view.name, view.version): view for view in views}
         self._ids = ids_key(project, source)
+        self._meaning = meaning_hash(source)
+        self._ids_meaning = ids_meaning(source, views)
+        self._handover_us = earliest_handover_us([source, *(view.source for view in views)])
         self._log: SourceLog = log.of(source.name)
+        self._letters = letters
         self._store = store
         self._project = project
         self._clock = clock
         self._scanner = scanner
         self._threads = threads
+        self._unbegun = dict(unbegun or {})
+        self._known = None if known is None else frozenset(known)
+        self._renew = renew
+        self._outdated = False
         self._compiled: dict[ViewKey, Arrivals] = {}
-        self._stuck: frozenset[str] = frozenset()
-        self.outdated = False
 
     @property
     def log(self) -> SourceLog:
         """The source's log."""
         return self._log
 
-    def take_in(self, batch: Batch, keep_refused: Callable[[int, Mapping[int, str]], None] | None = None) -> Ingested:
-        """Keep rows in the log and bring every view up to them.
+    def turn(self) -> AbstractContextManager[None]:
+        """Wait until nobody else writes the source, and hold it within the block; not inside another turn."""
+        return self._store.exclusive(self._project, self.source.name)
+
+    def take_in(self, batch: Batch, keep_refused: KeepRefused | None = None) -> Ingested:
+        """Keep rows in the log, the others as dead letters, and bring every view up to them.
 
         When this returns the rows are durable, and reads of the views that took them in show them. Rows whose position
         is in the log already are left out, so a batch may be given again.
 
         Args:
             batch: The rows.
-            keep_refused: Called before anything is written with the number of the entry to be and why rows were
-                refused, by their position in the batch.
+            keep_refused: Called within the turn, before anything is written, with the end of the log and why rows were
+                refused, by their position in the batch; returns how many it kept. If that is not 0, an entry of the log
+                follows in any case. Default: they become dead letters, in place of those of an earlier try.
 
         Raises:
             StoreError, StoreFullError: nothing was kept, or all of it: the same batch can be given again.
         """
-        with self._store.exclusive(self._project, self.source.name):
+        found = self._take_in(batch, keep_refused)
+        if self._outdated and self._renew is not None and (newer := self._renew()) is not self:
+            return replace(found, behind=newer.catch_up())
+        return found
+
+    def _take_in(self, batch: Batch, keep_refused: KeepRefused | None) -> Ingested:
+        with self.turn():
             head = self._log.head()
             behind = self._catch_up(head)
             start_us = max(self._clock.now_us(), head.last_us + 1)
             fresh, repeated = _fresh(batch, head)
-            admitted = admit(self.source, fresh.rows, start_us, fresh.refused)
+            admitted = admit(self.source, fresh.rows, start_us, fresh.refused, handover_us=self._handover_us)
             origin = pc.indices_nonzero(repeated) if repeated is not None else None
             refused = _renumbered(admitted.refused, origin)
-            if keep_refused is not None and refused:
-                keep_refused(head.sequence + 1, refused)
+            if keep_refused is not None:
+                kept = keep_refused(head, refused)
+            else:
+                undecoded = [one for one in batch.undecoded if one.position >= head.positions.get(one.partition, 0)]
+                letters = compose(batch, refused, undecoded, head.sequence + 1, start_us)
+                self._letters.keep(head.sequence + 1, letters)
+                kept = len(letters)
             positions = {**_pushed(batch, admitted.rows.num_rows, head), **batch.positions}
             moved = {part: at for part, at in positions.items() if at != head.positions.get(part, 0)}
             left_out = 0 if repeated is None else batch.rows.num_rows - fresh.rows.num_rows
-            if not moved and not admitted.rows.num_rows:
+            if not moved and not admitted.rows.num_rows and not kept:
                 return Ingested(0, left_out, refused, head.sequence, head.last_us, behind)
             self._store.announce(list(self._current()), start_us)
             at_us = max(self._clock.now_us(), start_us) + 1  # later than any read that saw no announcement
             rows = _logged(admitted.rows, fresh, admitted.index, head, at_us)
-            after = self._log.append(head, rows, moved, at_us)
+            try:
+                after = self._log.append(head, rows, moved, at_us)
+            except AsofError:
+                with suppress(AsofError):  # reads need not wait for what was not kept
+                    self._catch_up(self._log.head())
+                raise
             behind = {**behind, **self._apply(rows, head.sequence, after.sequence, at_us)}
-            return Ingested(rows.num_rows, left_out, refused, after.sequence, at_us, behind)
+            if after.sequence % _COMPACT_EVERY == 0:
+                with suppress(AsofError):  # the rows are kept and shown; joining files can wait
+                    self._log.compact()
+            return Ingested(rows.num_rows, left_out, refused, after.sequence, at_us, behind, kept)
 
     def catch_up(self) -> Mapping[str, AsofError]:
         """Bring every view up to the log, and return those that could not be, and why."""
-        with self._store.exclusive(self._project, self.source.name):
+        with self.turn():
             return self._catch_up(self._log.head())
 
     def note_checked(self) -> None:
         """Note in the progress of views that they hold all that has arrived by now."""
-        with self._store.exclusive(self._project, self.source.name):
-            head, now_us = self._log.head(), self._clock.now_us()
-            self._catch_up(head, leave=self._stuck)  # a store that lost its newest writes gets them back
-            updates = [
-                Update(
-                    view=key,
-                    generation=one.number,
-                    entry=head.sequence,
-                    keys=none().keys,
-                    values=none().values,
-                    instant_us=0,
-                    progress=replace(progress, checked_at_us=now_us, pending_us=None),
-                )
-                for key, one in self._current().items()
-                if (progress := one.progress) is not None and progress.entry == head.sequence
-            ]
-            self._store.update(updates)
+        with self.turn():
+            head = self._log.head()
+            self._catch_up(head)
+            self._settle(head, self._current(), self._clock.now_us())
 
     def _current(self) -> dict[ViewKey, Generation]:
         """Return the generations that take arrivals, of views and of ids."""
         found = self._store.generations(self._project)
-        wanted = {*self._views, self._ids}
-        return {key: one for key, one in found.items() if key in wanted and one.progress is not None}
+        if self._known is not None:
+            self._outdated = any(
+                one.progress is not None and key not in self._known and not key.view.endswith(IDS_SUFFIX)
+                for key, one in found.items()
+            )
+        wanted = {*self._views} if self.source.event_id is None else {*self._views, self._ids}
+        return {
+            key: one
+            for key, one in found.items()
+            if key in wanted
+            and one.progress is not None
+            and (key != self._ids or one.meaning == self._ids_meaning)  # else they are those of another revision
+        }
 
-    def _catch_up(self, head: LogHead, leave: frozenset[str] = frozenset()) -> dict[str, AsofError]:
-        behind: dict[str, AsofError] = {}
+    def _catch_up(self, head: LogHead) -> dict[str, AsofError]:
+        current = self._current()
+        require_log(self.source.name, head, current)
+        behind = {_named(key): error for key, error in self._unbegun.items() if key not in current}
         for _ in range(2 + len(self._views)):
-            current = self._current()
-            if current and self.source.event_id is not None and self._ids not in current:
-                raise self._lost_ids()
             late = {
                 key: one.progress.entry
                 for key, one in current.items()
-                if one.progress is not None
-                and one.progress.entry < head.sequence
-                and key.view not in behind
-                and key.view not in leave
+                if one.progress is not None and one.progress.entry < head.sequence and _named(key) not in behind
             }
             if not late:
                 break
             after = min(late.values())
             for until, rows in self._log.read(after, head.sequence):
-                behind |= self._apply(
-                    rows, after, until, head.last_us if (at_us := arrived_us(rows)) is None else at_us
-                )
+                at_us = head.last_us if (arrived := arrived_us(rows)) is None else arrived
+                behind |= self._apply(rows, after, until, at_us, more=until < head.sequence)
                 after = until
-        self._stuck = leave | behind.keys()
+            current = self._current()
+        self._settle(head, current)
         return behind
 
-    def _lost_ids(self) -> ConflictError:
-        """Have the writer opened anew, which works out again what is known of ids; without it rows count twice."""
-        self.outdated = True
-        return ConflictError(
-            f"What is known of the event ids of source {self.source.name!r} is gone from the online store",
-            why="The store lost or evicted it",
-            fix="Try again: it is worked out anew from the log.",
-        )
+    def _settle(self, head: LogHead, current: Mapping[ViewKey, Generation], checked_at_us: int | None = None) -> None:
+        """Note of the views that hold the whole log that nothing is on its way to them, which its holder knows."""
+        updates = []
+        for key, one in current.items():
+            progress = one.progress
+            if progress is None or progress.entry != head.sequence:
+                continue
+            checked_us = progress.checked_at_us if checked_at_us is None else checked_at_us
+            settled = replace(progress, checked_at_us=checked_us, pending_us=None)
+            if settled != progress:
+                nothing = none()
+                updates.append(
+                    Update(key, one.number, head.sequence, nothing.keys, nothing.values, one.instant_us, settled)
+                )
+        if updates:
+            self._store.update(updates)
 
-    def _apply(self, rows: pa.Table, after: int, until: int, at_us: int) -> dict[str, AsofError]:
-        """Take the rows of the entries after one and up to another into every view that has come that far."""
+    def _apply(self, rows: pa.Table, after: int, until: int, at_us: int, *, more: bool = False) -> dict[str, AsofError]:
+        """Take the rows of the entries after one and up to another into every view that has come that far.
+
+        With `more` to come, what is on its way stays so.
+        """
         current = self._current()
         ready = {key: one for key, one in current.items() if one.progress is not None and one.progress.entry == after}
         updates: list[Update] = []
         failed: dict[str, AsofError] = {}
-        counted, touched = rows, None
+        found: Sorted | None = None
         if self._ids in ready:
             keys = key_columns(self.source, self._views.values())
+            ids = ready.pop(self._ids)
             try:
                 found = sort_by_id(self.source, rows, self._get(self._ids), keys)
-            except CorruptDataError as error:
-                self._store.drop(self._ids)
-                raise self._lost_ids() from error
-            counted, touched = found.fresh, found.touched
-            updates.append(self._update(self._ids, ready.pop(self._ids), until, found.marks, rows, at_us))
-        elif self.source.event_id is not None:  # ids are further on, and no longer tell what came before these rows
-            counted, touched = rows.slice(0, 0), pc.unique(rows.column(self.source.event_id).combine_chunks())
+                updates.append(self._update(self._ids, ids, until, found.marks, rows, at_us, more=more))
+            except CorruptDataError:
+                self._store.drop(self._ids)  # until a writer is opened, ids are counted from the log: slow, but right
         for key, generation in ready.items():
-            view = self._views[key]
             instant_us = max(at_us, generation.instant_us)
             try:
-                by_id = view.kind == "event" and self.source.event_id is not None
-                pairs = self._arrivals(key).take_in(counted if by_id else rows, self._get(key), instant_us)
-                if by_id and touched is not None:
-                    pairs = over(pairs, self._arrivals(key).recount(touched, until, instant_us))
+                pairs = self._changed(key, rows, found, until, instant_us)
             except AsofError as error:
-                failed[view.name] = error
+                failed[_named(key)] = error
                 continue
-            updates.append(self._update(key, generation, until, pairs, rows, instant_us))
+            updates.append(self._update(key, generation, until, pairs, rows, instant_us, more=more))
         self._store.update(updates)
         return failed
 
+    def _changed(self, key: ViewKey, rows: pa.Table, found: Sorted | None, until: int, instant_us: int) -> Pairs:
+        """Return what rows change in a view; `found` says which of them count, where that is known as of before them.
+
+        Where it is not, because what is known of ids is that of another moment or of another version of the source, the
+        entities of all their ids are counted anew.
+        """
+        view, arrivals, get = self._views[key], self._arrivals(key), self._get(key)
+        event_id = view.source.event_id
+        if view.kind != "event" or event_id is None:
+            return arrivals.take_in(rows, get, instant_us)
+        if found is None or (view.source != self.source and meaning_hash(view.source) != self._meaning):
+            if event_id not in rows.column_names:
+                return none()
+            return arrivals.recount(pc.unique(column(rows, event_id).drop_null()), until, instant_us)
+        pairs = arrivals.take_in(found.fresh, get, instant_us)
+        touched = found.repeated if arrivals.computes_keys else found.touched
+        return pairs if touched is None else over(pairs, arrivals.recount(touched, until, instant_us))
+
     def _update(
-        self, key: ViewKey, generation: Generation, until: int, pairs: Pairs, rows: pa.Table, at_us: int
+        self,
+        key: ViewKey,
+        generation: Generation,
+        until: int,
+        pairs: Pairs,
+        rows: pa.Table,
+        at_us: int,
+        *,
+        more: bool,
     ) -> Update:
         before = generation.progress
         entry = before.entry if before is not None else 0
         newest = newest_us(rows, self.source)
         if before is not None and before.newest_us is not None:
             newest = before.newest_us if newest is None else max(newest, before.newest_us)
-        progress = Progress(entry=until, updated_at_us=at_us, checked_at_us=at_us, newest_us=newest)
+        pending = before.pending_us if more and before is not None else None
+        due_us = before.due_us if before is not None else None
+        progress = Progress(until, at_us, at_us, newest, pending, due_us)
         return Update(key, generation.number, entry, pairs.keys, pairs.values, at_us, progress)
 
     def _get(self, key: ViewKey) -> Callable[[Sequence[bytes]], Sequence[bytes | None]]:
@@ -274,7 +359,17 @@ class Ingestor:
 
 def ids_key(project: str, source: SourceSpec) -> ViewKey:
     """Return where the store keeps what is known of the event ids of a source."""
-    return ViewKey(project, f"{source.name}#ids", 0)
+    return ViewKey(project, f"{source.name}{IDS_SUFFIX}", 0)
+
+
+def _named(key: ViewKey) -> str:
+    return f"{key.view}@{key.version}"
+
+
+def ids_meaning(source: SourceSpec, views: Iterable[ViewSpec]) -> str:
+    """Return what the marks of event ids depend on: the source, the type of its ids, and which columns are keys."""
+    dtype = next((one.dtype for one in source.columns if one.name == source.event_id), "")
+    return ",".join([meaning_hash(source), dtypes.key_type(dtype) or dtype, *key_columns(source, views)])
 
 
 def _fresh(batch: Batch, head: LogHead) -> tuple[Batch, pa.Array | None]:
@@ -287,10 +382,15 @@ def _fresh(batch: Batch, head: LogHead) -> tuple[Batch, pa.Array | None]:
     fresh = pc.greater_equal(batch.position, known)
     if pc.all(fresh).as_py() is not False:
         return batch, None
-    return (
-        Batch(batch.rows.filter(fresh), batch.partition.filter(fresh), batch.position.filter(fresh), batch.positions),
-        fresh,
-    )
+    refused = {}
+    if batch.refused:
+        refused = {
+            row: batch.refused[before]
+            for row, before in enumerate(pc.indices_nonzero(fresh).to_pylist())
+            if before in batch.refused
+        }
+    partition, position = batch.partition.filter(fresh), batch.position.filter(fresh)
+    return Batch(batch.rows.filter(fresh), partition, position, batch.positions, refused), fresh
 
 
 def _renumbered(refused: Mapping[int, str], origin: pa.Array | None) -> dict[int, str]:
@@ -298,15 +398,15 @@ def _renumbered(refused: Mapping[int, str], origin: pa.Array | None) -> dict[int
 
 
 def _pushed(batch: Batch, rows: int, head: LogHead) -> dict[str, int]:
-    return {} if batch.partition is not None else {PUSHED: head.positions.get(PUSHED, 0) + rows}
+    return {} if batch.partition is not None else {batch.counted: head.positions.get(batch.counted, 0) + rows}
 
 
 def _logged(rows: pa.Table, batch: Batch, index: pa.Array, head: LogHead, at_us: int) -> pa.Table:
     """Return rows as the log keeps them: with the moment of arrival, their partition and their position."""
     n = rows.num_rows
     if batch.partition is None or batch.position is None:
-        start = head.positions.get(PUSHED, 0)
-        partition: pa.Array = pa.repeat(pa.scalar(PUSHED), n)
+        start = head.positions.get(batch.counted, 0)
+        partition: pa.Array = pa.repeat(pa.scalar(batch.counted), n)
         position: pa.Array = pa.array(range(start, start + n), pa.int64())
     else:
         partition, position = batch.partition.take(index), batch.position.take(index)

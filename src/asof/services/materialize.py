@@ -22,6 +22,7 @@ from asof.services.arrivals import Arrivals
 from asof.services.everything import kernel_keys
 from asof.services.filling import Filling
 from asof.services.history import column, one_batch, optional_column, warn_rejected
+from asof.services.log_end import require_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -100,6 +101,8 @@ class Materializer:
         build, columns = self._events(view) if view.kind == "event" else self._states(view)
         streamed = view.source.kind == "stream"
         head = self._log.of(view.source.name).head() if streamed else LogHead()
+        if streamed:
+            self._require_log(view)
         instant_us = max(instant_us, head.last_us) if streamed else instant_us
         request = ScanRequest(
             source=view.source,
@@ -114,7 +117,7 @@ class Materializer:
         scan = self._scanner.scan(request)
         keys = [key.name for key in view.entity.join_keys]
         lanes = [c.name for c in columns]
-        counted = _Counter(view.key, progress)
+        counted = _Counter(view.key, progress, instant_us)
         with (
             self._executor.partition(counted.count(scan.batches), scan.schema, _assign_by(keys)) as parts,
             self._store.write(ViewKey(self._project, view.name, view.version)) as writer,
@@ -126,7 +129,9 @@ class Materializer:
                 values = build(rows, index, one_batch(rows.select(lanes)), instant_us)
                 writer.put(index.encoded(), values)
             if streamed:
-                filling = Filling(writer, view, head, counted.newest_us, self._log, self._store, self._project)
+                filling = Filling(
+                    writer, view, head, counted.newest_us, counted.due_us, self._log, self._store, self._project
+                )
                 arrivals = Arrivals(view, self._arrivals, self._executor.threads)
                 generation = filling.finish(arrivals, instant_us, self._clock)
             else:
@@ -140,6 +145,11 @@ class Materializer:
             rows=counted.rows,
             seconds=time.perf_counter() - started,
         )
+
+    def _require_log(self, view: ViewSpec) -> None:
+        key = ViewKey(self._project, view.name, view.version)
+        there = {k: one for k, one in self._store.generations(self._project).items() if k == key}
+        require_log(view.source.name, self._log.of(view.source.name).head(), there)
 
     def _events(self, view: ViewSpec) -> tuple[_Build, tuple[ColumnRequest, ...]]:
         program = compile_events(view, view.features)
@@ -211,9 +221,11 @@ def _reference(name: object) -> ObjectReference:
 class _Counter:
     """Counts rows as they pass and tells the caller."""
 
-    def __init__(self, name: str, progress: Progress | None) -> None:
+    def __init__(self, name: str, progress: Progress | None, instant_us: int) -> None:
         self.rows = 0
         self.newest_us: int | None = None
+        self.due_us: int | None = None
+        self._instant_us = instant_us
         self._name = name
         self._progress = progress
 
@@ -223,9 +235,18 @@ class _Counter:
             if batch.num_rows:
                 newest = pc.max(batch.column(EVENT_TIME)).as_py()
                 self.newest_us = newest if self.newest_us is None else max(newest, self.newest_us)
+                self._note_due(batch)
             if self._progress is not None:
                 self._progress(self._name, self.rows)
             yield batch
+
+    def _note_due(self, batch: pa.RecordBatch) -> None:
+        for name in (AVAILABLE_AT, RETRACTED_AT):
+            if name in batch.schema.names:
+                known = batch.column(name)
+                later = pc.min(known.filter(pc.greater(known, self._instant_us))).as_py()
+                if later is not None:
+                    self.due_us = later if self.due_us is None else min(later, self.due_us)
 
 
 def _assign_by(keys: list[str]) -> Callable[[pa.RecordBatch, int], pa.Array]:

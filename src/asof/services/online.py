@@ -143,7 +143,7 @@ class OnlineFeatures:
 
     @property
     def statuses(self) -> dict[str, list[str]]:
-        """Per feature column, one status per key: present, null, missing or expired."""
+        """Per feature column, one status per key: present, null, missing, expired or stale."""
         statuses: dict[str, list[str]] = self._answer.statuses()
         return statuses
 
@@ -263,7 +263,7 @@ class OnlineReader:
         if plan.missing is not None:
             blocks += plan.missing.blocks(fetched.values, blocks, instant, lambda row: _in_words(plan, keys, row))
         for position, (view, generation) in enumerate(zip(plan.views, generations, strict=True)):
-            if is_stale(view.view, generation, fetched.now_us):
+            if is_stale(view.view, generation, max(fetched.now_us, instant), instant):
                 for block in (position, *(plan.missing.blocks_of(position) if plan.missing is not None else ())):
                     blocks[block] = blocks[block].stale()
         return OnlineFeatures(plan.shape.answer(blocks), plan, generations, instant)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from asof.errors import NotFoundError, did_you_mean
 from asof.interfaces.online import ViewKey
 from asof.plan.lookups import with_lookups
+from asof.plan.phrases import stream_text
 from asof.plan.references import parse_object
 from asof.plan.registered import KINDS, VERSIONED
 from asof.plan.schedule import cadence
@@ -204,6 +205,8 @@ def _about(spec: AnySpec) -> str:
         if spec.batch is not None:
             inputs = ", ".join(one.name for one in spec.batch.inputs)
             return f"batch over {inputs}, {cadence(spec.batch)}"
+        if spec.stream is not None:
+            return stream_text(spec.stream)
         return f"{spec.format or spec.kind} {spec.path}"
     return ", ".join(f"{key.name} {key.dtype}" for key in spec.join_keys) or "no join keys"
 

@@ -11,6 +11,7 @@ from asof.plan.references import parse_object
 from asof.plan.registered import NOUNS
 from asof.plan.specs import ServiceSpec, SourceSpec, ViewSpec
 from asof.services.apply import operating_system_user
+from asof.services.ingest import ids_key
 from asof.services.prune_batches import PublishedRows, unused_rows
 
 if TYPE_CHECKING:
@@ -101,11 +102,11 @@ def plan_prune(
             items.append(Prunable(entry.kind, entry.name, entry.version, why))
     deleted = {(item.name, item.version) for item in items if item.kind == "view"}
     kept = {(e.name, e.version) for e in entries if e.kind == "view"} - deleted
-    storage = [key for key in online.generations(project) if (key.view, key.version) not in kept]
     gone_items = {(item.kind, item.name, item.version) for item in items}
-    gone_rows, kept_rows = unused_rows(
-        published, _sources(e for e in entries if (e.kind, e.name, e.version) not in gone_items), training_sets
-    )
+    sources = _sources(e for e in entries if (e.kind, e.name, e.version) not in gone_items)
+    ids = {ids_key(project, one) for one in sources if one.kind == "stream" and one.event_id is not None}
+    storage = [key for key in online.generations(project) if (key.view, key.version) not in kept and key not in ids]
+    gone_rows, kept_rows = unused_rows(published, sources, training_sets)
     return PrunePlan(
         catalog.revision,
         tuple(items),

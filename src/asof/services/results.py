@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from asof.errors import InputError
 from asof.services.forms import BATCH_ROWS, Rows
-from asof.services.history import STATUS
+from asof.services.missing import STATUS_SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -64,7 +64,7 @@ class HistoricalFeatures(Rows):
         """Return the names of all features, without statuses, and of the spine's column `label` if it has one."""
         label = "label" if "label" in self._spine.table.column_names else None
         names = [name for name, _, _ in self._columns]
-        statuses = {name + STATUS for name in names}
+        statuses = {name + STATUS_SUFFIX for name in names}
         return [name for name in names if name not in statuses], label
 
     def _slice(self, start: int, rows: int, names: Sequence[str]) -> pa.Table:

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from asof.errors import AsofError, ConfigError
 from asof.plan.streams import stream_of
 from asof.services.ingest import Batch
+from asof.services.letters import Undecoded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -222,6 +223,9 @@ class _Reader:
                 messages.partition.take(decoded.index),
                 messages.position.take(decoded.index),
                 _next_positions(messages),
+                undecoded=_undecoded(messages, decoded.failures),
+                originals=lambda rows: messages.value.take(decoded.index.take(pa.array(rows, pa.int64()))).to_pylist(),
+                sent_at_us=messages.sent_at_us.take(decoded.index),
             )
         )
 
@@ -270,3 +274,16 @@ def _next_positions(messages: Messages) -> dict[str, int]:
             newest.column("partition").to_pylist(), newest.column("position_max").to_pylist(), strict=True
         )
     }
+
+
+def _undecoded(messages: Messages, failures: Mapping[int, str]) -> list[Undecoded]:
+    return [
+        Undecoded(
+            messages.partition[at].as_py(),
+            messages.position[at].as_py(),
+            reason,
+            messages.value[at].as_py(),
+            messages.sent_at_us[at].as_py(),
+        )
+        for at, reason in sorted(failures.items())
+    ]

@@ -60,8 +60,11 @@ TRAIN = "train"
 class Engines(Protocol):
     """Makes what a join runs on."""
 
-    def __call__(self, only: Mapping[str, Sequence[str]]) -> tuple[Scanner, Executor]:
-        """Return a scanner that reads, by source path, these files only, and an executor."""
+    def __call__(self, only: Mapping[str, Sequence[str]], entries: Mapping[str, int]) -> tuple[Scanner, Executor]:
+        """Return a scanner that reads, by source path, these files only, and an executor.
+
+        Of stream sources it reads, by their names, the log up to these entries.
+        """
         ...
 
 
@@ -280,7 +283,9 @@ class TrainingSets:
     def _write_data(self, recipe: Recipe, inputs: Sequence[SourceInput], target: Path) -> _Written:
         """Write the rows and return what was found out."""
         recipe.refuse_taken_names()
-        scanner, executor = self._engines(_files(inputs))
+        scanner, executor = self._engines(
+            _files(inputs), {one.name: one.entry for one in inputs if one.kind == "stream"}
+        )
         selection = _at_versions(recipe.selection, inputs)
         spine = recipe.spine
         extra: dict[str, pa.Array] = {}
@@ -425,10 +430,14 @@ def _read_spine(found: TrainingSet) -> pa.Table:
 
 def _files(inputs: Sequence[SourceInput]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    for one in inputs:
+    for one in _with_history(inputs):
         if one.kind == "file":
             found.setdefault(one.path, []).extend(file.path for file in one.files)
     return found
+
+
+def _with_history(inputs: Sequence[SourceInput]) -> list[SourceInput]:
+    return [*inputs, *(past for one in inputs for past in one.history)]
 
 
 def _at_versions(selection: Selection, inputs: Sequence[SourceInput]) -> Selection:
@@ -451,9 +460,13 @@ def _all_views(selection: Selection) -> list[ViewSpec | OnDemandSpec]:
 
 
 def _at_version(source: SourceSpec, inputs: Sequence[SourceInput]) -> SourceSpec:
+    if source.stream is not None and source.stream.history is not None:
+        past = _at_version(source.stream.history, inputs)
+        return msgspec.structs.replace(source, stream=msgspec.structs.replace(source.stream, history=past))
     if source.kind != "delta" or source.table_version is not None:
         return source
-    found = next(one for one in inputs if one.kind == "delta" and one.path == source.path and one.newest)
+    every = _with_history(inputs)
+    found = next(one for one in every if one.kind == "delta" and one.path == source.path and one.newest)
     return msgspec.structs.replace(source, table_version=found.table_version)
 
 

@@ -8,18 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from asof.errors import InputError
+from asof.errors import AsofError, CorruptDataError, InputError, StoreError
 from asof.interfaces.online import ViewKey
 from asof.plan.specs import ViewSpec
 from asof.plan.streams import stream_of
+from asof.services import json_rows
+from asof.services.beginning import begin_log
 from asof.services.door import table_of
 from asof.services.event_ids import fill_ids
 from asof.services.ingest import Batch, Ingestor, views_over
 from asof.services.materialize import choose_views
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from asof.clock import Clock
-    from asof.interfaces import OfflineLog, OnlineStore, Scanner
+    from asof.interfaces import DeadLetterStore, Generation, OfflineLog, OnlineStore, Scanner
     from asof.plan.specs import SourceSpec
     from asof.services.arrivals import MakeScanner
     from asof.services.catalog import Catalog
@@ -41,8 +45,23 @@ class SourceWriter:
 
     def push(self, rows: Any) -> Ingested:
         """Take pushed rows in; see `FeatureStore.push`."""
-        table, refused = _rows(self.ingestor.source, rows)
-        return self.ingestor.take_in(Batch(table, refused=refused))
+        return self.ingestor.take_in(_batch(self.ingestor.source, rows))
+
+    def push_json(self, records: Sequence[Any], refused: Mapping[int, str] | None = None) -> Ingested:
+        """Take pushed rows in that were decoded from JSON; see `json_rows.columns_of` for the forms of values.
+
+        Args:
+            records: Objects; anything else is refused.
+            refused: Rows that are known to be refused, by their position, and why.
+        """
+        table, unfit = json_rows.columns_of(self.ingestor.source, records, refused)
+        return self.ingestor.take_in(Batch(table, refused=unfit, originals=_as_json(records)))
+
+    def push_lines(self, lines: Sequence[bytes]) -> Ingested:
+        """Take pushed rows in that are JSON texts; what is none is refused, and kept as it is."""
+        records, refused = json_rows.parse(lines)
+        table, refused = json_rows.columns_of(self.ingestor.source, records, refused)
+        return self.ingestor.take_in(Batch(table, refused=refused, originals=lambda at: [lines[row] for row in at]))
 
 
 def open_writer(
@@ -50,6 +69,7 @@ def open_writer(
     source: str,
     *,
     log: OfflineLog,
+    letters: DeadLetterStore,
     store: OnlineStore,
     project: str,
     clock: Clock,
@@ -58,11 +78,13 @@ def open_writer(
     materializer: Materializer,
     threads: int,
     with_history: bool = False,
+    renew: Callable[[], Ingestor] | None = None,
 ) -> SourceWriter:
     """Make a source ready to be written.
 
     Args:
         with_history: Materialize also views over a source with history, which reads all of that.
+        renew: Gives the ingestor of the registry as it is now.
 
     Raises:
         NotFoundError: no such source.
@@ -72,40 +94,68 @@ def open_writer(
     stream = stream_of(spec)
     every = [entry.spec for entry in catalog.entries("view") if isinstance(entry.spec, ViewSpec)]
     views = views_over(every, source)
+    begin_log(spec, scanner=scanner, log=log, store=store, project=project, clock=clock)
     fill_ids(spec, views, scanner=scanner, log=log, store=store, project=project, clock=clock)
+    there = store.generations(project)
+    keys = {view.key: ViewKey(project, view.name, view.version) for view in views}
+    chosen = [view for view in views_over(choose_views(catalog, None), source) if keys[view.key] not in there]
+    if stream.history is not None and not with_history:
+        chosen = []
+    if stream.positions is not None:  # what was built before the log began holds what the log brings again
+        chosen += [view for view in views if (one := there.get(keys[view.key])) and not _entry(one)]
     begun = []
-    if with_history or stream.history is None:
-        there = store.generations(project)
-        for view in views_over(choose_views(catalog, None), source):
-            if ViewKey(project, view.name, view.version) not in there:
-                begun.append(materializer.run(view, clock.now_us()))
+    unbegun: dict[ViewKey, AsofError] = {}
+    for view in chosen:
+        key = keys[view.key]
+        try:
+            begun.append(materializer.run(view, clock.now_us()))
+        except (StoreError, CorruptDataError):
+            raise
+        except AsofError as error:  # one view's trouble is not that of the others
+            if key in there:  # it would hold rows twice
+                raise
+            if key not in store.generations(project):  # else somebody else was faster
+                unbegun[key] = error
     ingestor = Ingestor(
         spec,
         views,
         log=log,
+        letters=letters.of(source),
         store=store,
         project=project,
         clock=clock,
         scanner=arrivals,
         threads=threads,
+        unbegun=unbegun,
+        known=[ViewKey(project, view.name, view.version) for view in every],
+        renew=renew,
     )
     return SourceWriter(ingestor, tuple(begun))
 
 
-def _rows(source: SourceSpec, rows: Any) -> tuple[pa.Table, Mapping[int, str]]:
-    if isinstance(rows, list):
-        if wrong := [row for row in rows if not isinstance(row, Mapping)]:
-            raise InputError(
-                f"A row to push is a {type(wrong[0]).__name__}", fix='Push dicts: [{"customer_id": 17, "amount": 9.5}].'
-            )
-        return table_of(source, rows)
+def _entry(generation: Generation) -> int:
+    return generation.progress.entry if generation.progress is not None else 0
+
+
+def _batch(source: SourceSpec, rows: Any) -> Batch:
     if isinstance(rows, Mapping):
         lengths = {len(values) for values in rows.values() if hasattr(values, "__len__")}
         if len(lengths) != 1 or not all(isinstance(values, list | tuple) for values in rows.values()):
-            return _table(rows), {}
+            return Batch(_table(rows))
         (n,) = lengths
-        return table_of(source, [{name: values[i] for name, values in rows.items()} for i in range(n)])
-    return _table(rows), {}
+        rows = [{name: values[i] for name, values in rows.items()} for i in range(n)]
+    if not isinstance(rows, list):
+        return Batch(_table(rows))
+    if wrong := [row for row in rows if not isinstance(row, Mapping)]:
+        raise InputError(
+            f"A row to push is a {type(wrong[0]).__name__}", fix='Push dicts: [{"customer_id": 17, "amount": 9.5}].'
+        )
+    table, refused = table_of(source, rows)
+    return Batch(table, refused=refused, originals=_as_json(rows))
+
+
+def _as_json(records: Sequence[Any]) -> Callable[[Sequence[int]], Sequence[bytes]]:
+    return lambda at: [json_rows.write(records[row]) for row in at]
 
 
 def _table(rows: Any) -> pa.Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING
 
@@ -10,12 +11,15 @@ from asof.errors import ConfigError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from asof.interfaces import StreamBackend
+    from asof.backends.kafka.stream import KafkaStream
 
 __all__ = ["open_stream"]
 
+# What the client logs is for those who configure logging; errors are raised as well.
+logging.getLogger("asof.kafka").addHandler(logging.NullHandler())
 
-def open_stream(url: str, root: Path) -> StreamBackend:
+
+def open_stream(url: str, root: Path) -> KafkaStream:
     """Open the cluster at `url`; nothing is connected before a topic is consumed.
 
     Args:

@@ -1,4 +1,4 @@
-"""A Kafka cluster that topics are consumed from."""
+"""A Kafka cluster that topics are consumed from, and for demonstrations written to."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException
 from asof.backends.kafka.consumer import KafkaConsumer, Reports
 from asof.backends.kafka.ends import Ends
 from asof.backends.kafka.failures import from_exception, translate
+from asof.backends.kafka.producer import KafkaProducer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +30,16 @@ class KafkaStream:
     def __init__(self, properties: Mapping[str, str]) -> None:
         """Keep the properties of librdkafka that every consumer gets."""
         self._properties = dict(properties)
+
+    def produce(self, topic: str) -> KafkaProducer:
+        """Return what writes a topic, which is created with one partition where it is not there.
+
+        Raises:
+            StreamError: no broker can be reached within 15 seconds.
+            StreamRefusedError: the broker refuses this user.
+            ConfigError: the client refuses an option.
+        """
+        return KafkaProducer(self._properties, topic)
 
     def consume(self, topic: str, group: str, positions: Positions) -> KafkaConsumer:
         """Join a group as a new member.

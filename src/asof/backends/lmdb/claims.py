@@ -77,7 +77,10 @@ def held(directory: Path, name: str) -> Iterator[None]:
         ) from error
     try:
         _wait(file, name)
-        yield
+        try:
+            yield
+        finally:
+            fcntl.flock(file, fcntl.LOCK_UN)  # closing is not enough where the process was forked meanwhile
     finally:
         os.close(file)
 

@@ -1,4 +1,4 @@
-"""Records what a source consists of: files with the hashes of their bytes, or the version of a Delta table."""
+"""Records what a source consists of: files and their hashes, the version of a Delta table, the end of a log."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 from asof.backends.local import delta
 from asof.backends.local.faults import translated
 from asof.backends.local.files import find_files
+from asof.backends.local.log import LocalLog, arrivals_hash
 from asof.backends.local.published import published_files
-from asof.errors import SourceError, UnsupportedOperationError
+from asof.errors import CorruptDataError, SourceError, StoreError, UnsupportedOperationError
 from asof.interfaces.inputs import FileInput, SourceInput
 from asof.plan.specs import place_of
+from asof.plan.streams import stream_of
 
 if TYPE_CHECKING:
     from asof.plan.specs import SourceSpec
@@ -22,8 +24,9 @@ class LocalInputs:
     """Files on this machine, those of batch sources too, and Delta tables wherever they are."""
 
     def __init__(self, root: Path, published: Path) -> None:
-        """Read relative paths from `root`, the files of batch sources from `published`."""
+        """Read relative paths from `root`, the files of batch sources from `published`, logs from beside it."""
         self._root = root.absolute()
+        self._logs = LocalLog(published.absolute().with_name("log"))
         self._published = published.absolute()
 
     def record(self, source: SourceSpec) -> SourceInput:
@@ -43,6 +46,8 @@ class LocalInputs:
                 newest=source.table_version is None,
                 table_id=found.table_id,
             )
+        if source.kind == "stream":
+            return self._stream(source)
         with translated(source.name):
             batch = source.kind == "batch"
             found_files = published_files(self._published, source) if batch else find_files(self._root, source)
@@ -56,10 +61,42 @@ class LocalInputs:
             recorded: What `record` returned.
             quick: Compare sizes and times of writing only, instead of every byte.
         """
+        if recorded.kind == "stream":
+            found = [text for one in recorded.history for text in self.problems(one, quick=quick)]
+            return found if quick else [*found, *self._log_problems(recorded)]
         if recorded.kind == "delta":
             return [] if quick else self._delta_problems(recorded)
-        found = (self._file_problem(file, quick=quick) for file in recorded.files)
-        return [f"source {recorded.name}: {problem}" for problem in found if problem]
+        files = (self._file_problem(file, quick=quick) for file in recorded.files)
+        return [f"source {recorded.name}: {problem}" for problem in files if problem]
+
+    def _stream(self, source: SourceSpec) -> SourceInput:
+        past = stream_of(source).history
+        log = self._logs.of(source.name)
+        entry = log.head().sequence
+        rows, rows_hash = arrivals_hash(log, entry)
+        return SourceInput(
+            name=source.name,
+            kind="stream",
+            path=place_of(source),
+            entry=entry,
+            rows=rows,
+            rows_hash=rows_hash,
+            history=() if past is None else (self.record(past),),
+        )
+
+    def _log_problems(self, recorded: SourceInput) -> list[str]:
+        log = self._logs.of(recorded.name)
+        place = f"source {recorded.name}: its log"
+        try:
+            end = log.head().sequence
+            if end < recorded.entry:
+                return [f"{place} ends at entry {end}, before entry {recorded.entry} that was read"]
+            rows, rows_hash = arrivals_hash(log, recorded.entry)
+        except (CorruptDataError, StoreError) as error:
+            return [f"{place} cannot be read ({error.what})"]
+        if rows != recorded.rows:
+            return [f"{place} has {rows} rows up to entry {recorded.entry} instead of {recorded.rows}"]
+        return [] if rows_hash == recorded.rows_hash else [f"{place} has other rows up to entry {recorded.entry}"]
 
     def _file(self, path: Path) -> FileInput:
         status = path.stat()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import os
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,11 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from asof.backends.local.parquet import read_footers
 from asof.backends.local.tables import disk_error
 from asof.backends.local.temporary import replacing
+from asof.definitions.streams import ARRIVED_AT
 from asof.errors import ConflictError, CorruptDataError, StoreError
-from asof.interfaces.log import ENTRY, LogHead
+from asof.interfaces.log import ENTRY, PARTITION, POSITION, LogHead
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,16 +27,20 @@ if TYPE_CHECKING:
 
 _SUFFIX = ".parquet"
 _META = b"asof.log"
-_JOIN_FILES = 64
+JOIN_FILES = 64
+"""How many files of about one size are joined into one."""
 _JOIN_BYTES = 128 * 2**20
 _READ_BYTES = 64 * 2**20
-_GRACE_S = 600.0
+_GRACE_S = 3600.0
+_LISTINGS = 3
+_REMOVED, _JOINING = ".removed", ".joining"
 
 
 class _Meta(msgspec.Struct, frozen=True):
     positions: dict[str, int]
     last_us: int
     rows: int
+    began: dict[str, tuple[int, int]] = {}
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,14 @@ class Segment:
     path: Path
     first: int
     last: int
+
+    @property
+    def level(self) -> int:
+        """How often entries were joined to make it, about: single ones 0, joined ones 1, joined joined ones 2."""
+        level, entries = 0, self.last - self.first + 1
+        while entries >= JOIN_FILES:
+            level, entries = level + 1, entries // JOIN_FILES
+        return level
 
 
 class LocalLog:
@@ -66,6 +81,7 @@ class LocalSourceLog:
         self._source = source
         self._head = LogHead()
         self._path: Path | None = None
+        self._seen: int | None = None
 
     def head(self) -> LogHead:
         """Return where the log ends now."""
@@ -74,30 +90,37 @@ class LocalSourceLog:
             while (path := self._file(known + 1, known + 1)).exists():
                 known += 1
                 self._path = path
-            if known > self._head.sequence:
-                self._head = self._read_head(Segment(self._path, known, known))
-            return self._head
+            if self._removed() == self._seen:  # else what follows may be in larger files only
+                if known > self._head.sequence:
+                    self._head = self._read_head(Segment(self._path, known, known))
+                return self._head
+        self._seen = self._removed()
         found = segments(self._directory)
         if not found:
-            return LogHead()
+            self._head, self._path = LogHead(), None
+            return self._head
         self._head, self._path = self._read_head(found[-1]), found[-1].path
         return self._head
 
     def append(self, after: LogHead, rows: pa.Table, positions: Mapping[str, int], at_us: int) -> LogHead:
         """Add rows, durably and in one step, and return the new end."""
         number = after.sequence + 1
-        head = LogHead(number, {**after.positions, **positions}, at_us, after.rows + rows.num_rows)
-        meta = _Meta(dict(head.positions), head.last_us, head.rows)
+        began = {**_first(rows, positions, number), **after.began}
+        head = LogHead(number, {**after.positions, **positions}, at_us, after.rows + rows.num_rows, began)
+        meta = _Meta(dict(head.positions), head.last_us, head.rows, began)
         rows = rows.append_column(ENTRY, pa.repeat(pa.scalar(number, pa.int64()), rows.num_rows))
         table = rows.replace_schema_metadata({_META: msgspec.json.encode(meta)})
         target = self._file(number, number)
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
-            with replacing(target, leftovers=number % _JOIN_FILES == 1) as temporary:
-                pq.write_table(table, temporary, compression="lz4", use_dictionary=False)
+            with replacing(target, leftovers=number % JOIN_FILES == 1) as temporary:
+                pq.write_table(table, temporary, compression="lz4", use_dictionary=False, write_page_checksum=True)
                 _sync(temporary)
                 os.link(temporary, target)  # which, unlike a rename, fails where somebody was faster
             _sync(self._directory)
+            if self._removed() != self._seen and all(one.path != target for one in segments(self._directory)):
+                target.unlink()  # the entry of this number was joined with others long ago
+                raise self._lost(number)
         except FileExistsError as error:
             raise self._lost(number) from error
         except OSError as error:
@@ -105,49 +128,85 @@ class LocalSourceLog:
         self._head, self._path = head, target
         return head
 
+    def segments(self, until: int = 0) -> list[Segment]:
+        """Return the files of the log, in order; none where nothing was appended.
+
+        Raises:
+            CorruptDataError: one of them is missing, or they end before the entry `until`.
+        """
+        found = segments(self._directory)
+        end = found[-1].last if found else 0
+        if end < until:
+            raise CorruptDataError(
+                f"The log of {self._source!r} ends at entry {end}, before entry {until}, which was there",
+                why="Its newest files were deleted",
+                fix="Restore them from a backup.",
+            )
+        return found
+
     def read(self, after: int, until: int) -> Iterator[tuple[int, pa.Table]]:
         """Yield the rows of the entries after one sequence number and up to another, a few entries at a time."""
         held: list[Segment] = []
         size = 0
-        for segment in segments(self._directory):
+        columns: pa.Schema | None = None
+        for segment in self.segments(until):
             if segment.last <= after or segment.first > until:
                 continue
-            held.append(segment)
-            size += segment.path.stat().st_size
-            if size >= _READ_BYTES:
-                yield min(held[-1].last, until), self._tables(held, after, until)
+            own = self._schema(segment)
+            if held and (size >= _READ_BYTES or own != columns):
+                yield held[-1].last, self._tables(held, after, until)
                 held, size = [], 0
+            held.append(segment)
+            size += self._size(segment)
+            columns = own
         if held:
             yield min(held[-1].last, until), self._tables(held, after, until)
 
     def compact(self) -> int:
-        """Join many small entries into few large ones, and return how many files that took away."""
-        gone = self._remove_joined()
-        run: list[Segment] = []
-        size = 0
-        for segment in segments(self._directory):
-            bytes_ = segment.path.stat().st_size
-            if run and size + bytes_ > _JOIN_BYTES:
+        """Join many small entries into few large ones, and return how many files that took away.
+
+        A row is written anew once per level, so a few times in all. A file that was joined stays for an hour, for those
+        who are reading it.
+        """
+        if not self._directory.is_dir():
+            return 0
+        with _alone(self._directory / _JOINING) as mine:
+            if not mine:  # two who join would make files that overlap
+                return 0
+            gone = self._remove_joined()
+            while run := self._next_run():
                 self._join(run)
-                run, size = [], 0
-            run.append(segment)
-            size += bytes_
-        if len(run) >= _JOIN_FILES:
-            self._join(run)
         return gone
 
+    def _next_run(self) -> list[Segment]:
+        """Return the first files in a row that are to be joined, none where there are too few."""
+        run: list[Segment] = []
+        size = 0
+        columns: pa.Schema | None = None
+        for segment in segments(self._directory):
+            bytes_ = self._size(segment)
+            if len(run) == JOIN_FILES or (len(run) > 1 and size + bytes_ > _JOIN_BYTES):
+                return run
+            own = self._schema(segment)
+            if run and (segment.level != run[0].level or not (columns is None or fits(columns, own))):
+                run, size = [], 0
+            if bytes_ > _JOIN_BYTES // 2:
+                run, size, columns = [], 0, None
+                continue
+            run.append(segment)
+            size += bytes_
+            columns = own
+        return run if len(run) == JOIN_FILES else []
+
     def _join(self, run: list[Segment]) -> None:
-        if len(run) < 2:
-            return
         target = self._file(run[0].first, run[-1].last)
-        last = pq.read_schema(run[-1].path).metadata[_META]
-        footers = read_footers(self._source, [str(segment.path) for segment in run])
-        schema = footers.schema.with_metadata({_META: last})
+        schema = pq.read_schema(run[-1].path)  # with the metadata: where the log ended
+        schema = schema.with_metadata({_META: schema.metadata[_META]})
         try:
             with replacing(target) as temporary:
-                with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+                with pq.ParquetWriter(temporary, schema, compression="zstd", write_page_checksum=True) as writer:
                     for segment in run:
-                        writer.write_table(conform(pq.read_table(segment.path), schema))
+                        writer.write_table(conform(self._table(segment), schema))
                 _sync(temporary)
             _sync(self._directory)
         except OSError as error:
@@ -156,38 +215,66 @@ class LocalSourceLog:
     def _remove_joined(self) -> int:
         """Delete files whose rows are in a larger one, once nobody can be reading them any more."""
         kept = {segment.path for segment in segments(self._directory)}
-        gone = 0
-        for path in self._directory.glob(f"*{_SUFFIX}"):
+        joined = []
+        for path in sorted(self._directory.glob(f"[0-9]*{_SUFFIX}")):  # oldest first, see `head`
             cover = next((k for k in kept if path not in kept and _covers(k, path)), None)
             if cover is not None and time.time() - cover.stat().st_mtime > _GRACE_S:
-                path.unlink(missing_ok=True)
-                gone += 1
-        return gone
+                joined.append(path)
+        if joined:
+            marker = self._directory / _REMOVED
+            marker.touch()
+            os.utime(marker, ns=(time.time_ns(), time.time_ns()))
+        for path in joined:
+            path.unlink(missing_ok=True)
+        return len(joined)
+
+    def _removed(self) -> int | None:
+        """Return when joined files were last removed, which is noted before it is done; None for never."""
+        try:
+            return (self._directory / _REMOVED).stat().st_mtime_ns
+        except FileNotFoundError:
+            return None
 
     def _tables(self, held: list[Segment], after: int, until: int) -> pa.Table:
         wanted = (pc.field(ENTRY) > after) & (pc.field(ENTRY) <= until)
+        return pa.concat_tables([self._table(segment, wanted) for segment in held])
+
+    def _table(self, segment: Segment, wanted: pc.Expression | None = None) -> pa.Table:
+        with self._told(segment):
+            return pq.read_table(segment.path, filters=wanted, page_checksum_verification=True)
+
+    def _schema(self, segment: Segment) -> pa.Schema:
+        with self._told(segment):
+            return pq.read_schema(segment.path).remove_metadata()
+
+    def _size(self, segment: Segment) -> int:
+        with self._told(segment):
+            return segment.path.stat().st_size
+
+    @contextmanager
+    def _told(self, segment: Segment) -> Iterator[None]:
         try:
-            tables = [pq.read_table(segment.path, filters=wanted) for segment in held]
+            yield
         except FileNotFoundError as error:
-            raise StoreError(
-                f"File {error.filename} of the log of {self._source!r} is gone",
-                why="It was joined into a larger one meanwhile, or somebody deleted it",
-                fix="Try again.",
-            ) from error
-        schema = read_footers(self._source, [str(segment.path) for segment in held]).schema
-        return pa.concat_tables([conform(table, schema) for table in tables])
+            raise self._gone(segment) from error
+        except (pa.ArrowException, OSError) as error:
+            raise _damaged(segment, error) from error
+
+    def _gone(self, segment: Segment) -> StoreError:
+        return StoreError(
+            f"File {segment.path} of the log of {self._source!r} is gone",
+            why="It was joined into a larger one meanwhile, or somebody deleted it",
+            fix="Try again.",
+        )
 
     def _read_head(self, segment: Segment) -> LogHead:
-        try:
+        with self._told(segment):
             found = pq.read_schema(segment.path).metadata or {}
+        try:
             meta = msgspec.json.decode(found[_META], type=_Meta)
-        except (pa.ArrowInvalid, KeyError, msgspec.MsgspecError) as error:
-            raise CorruptDataError(
-                f"File {segment.path} is not a file of a log",
-                why=str(error),
-                fix="Restore it from a backup; rows after it cannot be read without it.",
-            ) from error
-        return LogHead(segment.last, meta.positions, meta.last_us, meta.rows)
+        except (KeyError, msgspec.MsgspecError) as error:
+            raise _damaged(segment, error) from error
+        return LogHead(segment.last, meta.positions, meta.last_us, meta.rows, meta.began)
 
     def _file(self, first: int, last: int) -> Path:
         return self._directory / f"{first:012d}-{last:012d}{_SUFFIX}"
@@ -211,31 +298,76 @@ def segments(directory: Path) -> list[Segment]:
     Raises:
         CorruptDataError: a file is missing between two.
     """
-    found = sorted((_segment(path) for path in directory.glob(f"[0-9]*{_SUFFIX}")), key=lambda s: (s.first, -s.last))
-    kept: list[Segment] = []
-    for segment in found:
-        end = kept[-1].last if kept else 0
-        if segment.last <= end:
-            continue  # its rows are in a larger one
-        if segment.first != end + 1:
+    for tried in range(_LISTINGS):
+        found = sorted(
+            (_segment(path) for path in directory.glob(f"[0-9]*{_SUFFIX}")), key=lambda s: (s.first, -s.last)
+        )
+        kept: list[Segment] = []
+        lacking = 0
+        for segment in found:
+            end = kept[-1].last if kept else 0
+            if segment.last <= end:
+                continue  # its rows are in a larger one
+            if segment.first != end + 1:
+                lacking = end + 1
+                break
+            kept.append(segment)
+        if not lacking:
+            break
+        if tried + 1 == _LISTINGS:  # a list made while files are added may have a later one and lack an earlier one
             raise CorruptDataError(
-                f"The log in {directory} lacks its entries {end + 1} to {segment.first - 1}",
+                f"The log in {directory} lacks its entries {lacking} to {segment.first - 1}",
                 why="A file of it was deleted",
                 fix="Restore it from a backup.",
             )
-        kept.append(segment)
     return kept
 
 
 def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Return a table with the columns of a schema, which are as wide or wider; those that it lacks are null."""
+    """Return a table with the columns of a schema; those that it lacks are null."""
     columns = [
-        table.column(field.name).cast(field.type)
-        if field.name in table.column_names
-        else pa.nulls(table.num_rows, field.type)
+        table.column(field.name) if field.name in table.column_names else pa.nulls(table.num_rows, field.type)
         for field in schema
     ]
     return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _damaged(segment: Segment, error: Exception) -> CorruptDataError:
+    return CorruptDataError(
+        f"File {segment.path} of a log is damaged, or is not one",
+        why=str(error).strip(),
+        fix="Restore it from a backup; rows after it cannot be read without it.",
+    )
+
+
+def arrivals_hash(log: LocalSourceLog, entry: int) -> tuple[int, str]:
+    """Return how many rows a log has up to an entry, and a hash of where they came from and when they arrived.
+
+    Joining files changes neither.
+    """
+    columns = (ENTRY, ARRIVED_AT, POSITION)
+    digests = [hashlib.sha256() for _ in (*columns, PARTITION)]
+    rows = 0
+    for _, table in log.read(0, entry):
+        rows += table.num_rows
+        for digest, name in zip(digests, columns, strict=False):
+            digest.update(table.column(name).cast(pa.int64()).to_numpy().astype("<i8").tobytes())
+        digests[-1].update("".join(f"{partition}\n" for partition in table.column(PARTITION).to_pylist()).encode())
+    return rows, hashlib.sha256(b"".join(digest.digest() for digest in digests)).hexdigest()
+
+
+def fits(one: pa.Schema, other: pa.Schema) -> bool:
+    """Return whether every column of one schema is in another one with the same type."""
+    return all(field.name in other.names and other.field(field.name).type == field.type for field in one)
+
+
+def _first(rows: pa.Table, positions: Mapping[str, int], number: int) -> dict[str, tuple[int, int]]:
+    """Return where partitions begin that an entry moves: at its first row of each, without one at the next to read."""
+    found = dict(positions)
+    if rows.num_rows:
+        first = rows.group_by(PARTITION).aggregate([(POSITION, "min")])
+        found |= dict(zip(first[PARTITION].to_pylist(), first[f"{POSITION}_min"].to_pylist(), strict=True))
+    return {partition: (position, number) for partition, position in found.items()}
 
 
 def _segment(path: Path) -> Segment:
@@ -246,6 +378,24 @@ def _segment(path: Path) -> Segment:
 def _covers(one: Path, other: Path) -> bool:
     large, small = _segment(one), _segment(other)
     return large.first <= small.first and small.last <= large.last
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[bool]:
+    """Say whether nobody else, in any process, is in this block now."""
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            fcntl.flock(file, fcntl.LOCK_UN)
+    finally:
+        os.close(file)
 
 
 def _sync(path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from asof.backends.local import delta
 from asof.backends.local.files import Files, find_files
+from asof.backends.local.log import LocalLog
 from asof.clock import from_us, iso, to_us
 from asof.errors import MissingIntervalsWarning, NotBackfilledError
 from asof.plan.batch import batch_of, intervals
@@ -72,7 +73,15 @@ def published_files(root: Path, source: SourceSpec, only: Collection[str] | None
 
 
 def version(root: Path, published: Path, source: SourceSpec) -> str:
-    """Return what a source holds now, in words: a Delta table's version, else how many files and their fingerprint."""
+    """Return what a source holds now, in words.
+
+    That is a Delta table's version, the end of a stream's log (and what its history holds), else how many files there
+    are and their fingerprint.
+    """
+    if source.stream is not None:
+        log = LocalLog(published.with_name("log")).of(source.name)
+        past = source.stream.history
+        return f"entry {log.head().sequence}" + ("" if past is None else f" after {version(root, published, past)}")
     if source.kind == "delta":
         return f"version {delta.table_version(root, source)}"
     files = published_files(published, source) if source.kind == "batch" else find_files(root, source)

@@ -19,12 +19,11 @@ from asof.backends.local.executor import remove_leftovers
 from asof.backends.local.faults import LOSSY, translated
 from asof.backends.local.files import find_files
 from asof.backends.local.frames import to_table
-from asof.backends.local.log import folder
-from asof.backends.local.log import segments as log_segments
+from asof.backends.local.log import LocalSourceLog, folder
+from asof.backends.local.logged import log_sql, runs, types_over
 from asof.backends.local.published import published_files
 from asof.definitions.streams import ARRIVED_AT
 from asof.errors import AsofError, SourceError
-from asof.interfaces.log import ENTRY, PARTITION, POSITION
 from asof.plan.specs import place_of
 from asof.plan.streams import declared_types, stream_of
 
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
 
     from asof.backends.local.files import Files
     from asof.backends.local.parquet import Footers
+    from asof.interfaces.log import LogHead
     from asof.plan.specs import SourceSpec
 
 SETTINGS = (
@@ -59,6 +59,7 @@ class Engine:
         published: Where batch sources publish their rows.
         logs: Where the logs of stream sources are.
         only: By a source's place the absolute paths of the files to read, where not all that are there are wanted.
+        entries: By the name of a stream source the newest entry of its log to read, likewise.
     """
 
     root: Path
@@ -67,6 +68,7 @@ class Engine:
     published: Path
     logs: Path
     only: Mapping[str, Collection[str]] = field(default_factory=dict)
+    entries: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -77,11 +79,13 @@ class Relation:
         con: Its connection; the rows are the table `src`, in ingest order.
         columns: Its columns by name.
         footers: Statistics of its files, if they are Parquet.
+        logged: The files of its log, if it is a stream source.
     """
 
     con: duckdb.DuckDBPyConnection
     columns: Mapping[str, SourceColumn]
     footers: Footers | None = None
+    logged: tuple[str, ...] = ()
 
     @property
     def schema(self) -> pa.Schema:
@@ -195,38 +199,48 @@ def _open_stream(
     """Make `raw` of a stream source: the rows of its history, then those of its log, each as the moment it was known.
 
     Where both hold a row, one of them gives it: history the event times before the hand-over, or of an archive the
-    positions before the log's first.
+    positions before the log's first. Columns are as wide as what is in the log.
     """
     stream = stream_of(source)
-    paths = [str(segment.path) for segment in log_segments(folder(engine.logs, source.name))]
+    log = LocalSourceLog(folder(engine.logs, source.name), source.name)
+    ends = [end for end in (until_entry, engine.entries.get(source.name)) if end is not None]
+    until = min(ends) if ends else None
+    segments = log.segments(until or 0)
     past = stream.history
     files = None if past is None or past.kind == "delta" else files_of(engine, past)
-    _lock(con, [*paths, *(files.paths if files is not None else ())])
+    _lock(con, [*(str(one.path) for one in segments), *(files.paths if files is not None else ())])
     parts = []
     if past is not None:
         _load(con, engine, past, files, rows=rows)
         con.execute("ALTER VIEW raw RENAME TO past" if _is_view(con) else "ALTER TABLE raw RENAME TO past")
-    types = declared_types(source, None if past is None else _described(con, "past"))
-    con.register("shape", pa.schema(list(types.items())).empty_table())
-    log = "SELECT * FROM shape"
-    if paths:
-        listed = ", ".join(literal(path) for path in paths)
-        log += f" UNION ALL BY NAME SELECT * FROM read_parquet([{listed}], union_by_name = true)"
-        if until_entry is not None:
-            log += f" WHERE {ENTRY} <= {until_entry}"
-    con.execute(f"CREATE TEMP VIEW log AS {log}")
+    logged = runs(source.name, [one for one in segments if until is None or one.first <= until])
+    types = types_over(source.name, declared_types(source, None if past is None else _described(con, "past")), logged)
+    con.execute(f"CREATE TEMP VIEW log AS {log_sql(con, source.name, logged, types, until)}")
     if past is not None:
-        parts.append(_past_sql(con, source, past, types))
+        last = segments[-1].last if segments else 0
+        began = _began(log.head(), last if until is None else min(last, until))
+        parts.append(_past_sql(con, source, past, types, began))
     kept = "true" if stream.handover_us is None else f"{_event_time_us(con, source, 'log')} >= {stream.handover_us}"
     names = ", ".join(quoted(name) for name in types)
     parts.append(f"SELECT {names} FROM log WHERE {kept}")
     con.execute(f"CREATE TEMP VIEW raw AS {' UNION ALL '.join(parts)}")
     _hide_nan(con)
-    return Relation(con, _columns(con, types))
+    return Relation(con, _columns(con, types), logged=tuple(str(one.path) for one in segments))
+
+
+def _began(head: LogHead, until_entry: int) -> dict[str, int] | None:
+    """Return per partition the first position of a log up to an entry; None of a log that had not begun."""
+    if not until_entry:
+        return None
+    return {partition: position for partition, (position, entry) in head.began.items() if entry <= until_entry}
 
 
 def _past_sql(
-    con: duckdb.DuckDBPyConnection, source: SourceSpec, past: SourceSpec, types: dict[str, pa.DataType]
+    con: duckdb.DuckDBPyConnection,
+    source: SourceSpec,
+    past: SourceSpec,
+    types: dict[str, pa.DataType],
+    began: Mapping[str, int] | None,
 ) -> str:
     columns = _columns(con, {}, "past")
     stream = stream_of(source)
@@ -241,14 +255,43 @@ def _past_sql(
     ]
     fields.append(f"make_timestamptz({known}) AS {quoted(ARRIVED_AT)}")
     if stream.positions is None:
-        kept = f"{us} < {stream.handover_us}"
+        kept = f"coalesce({us} < {stream.handover_us}, true)"  # without a time it is set apart later
     else:
         partition, position = (pick(columns, name, past.name).sql for name in stream.positions)
-        con.execute(
-            f"CREATE TEMP TABLE began AS SELECT {PARTITION} AS part, min({POSITION}) AS first FROM log GROUP BY 1"
-        )
-        kept = f"coalesce({position} < (SELECT first FROM began WHERE part = CAST({partition} AS VARCHAR)), true)"
+        kept = _before(partition, position, began)
     return f"SELECT {', '.join(fields)} FROM past WHERE {kept}"
+
+
+def _before(partition: str, position: str, began: Mapping[str, int] | None) -> str:
+    """Return the condition of the archived messages that the log does not have.
+
+    Those are the ones before its first of their partition. A partition that the archive did not have when the log began
+    is the log's from its first message on.
+    """
+    if began is None:
+        return "true"
+    cases = " ".join(f"WHEN {literal(name)} THEN {position} < {first}" for name, first in sorted(began.items()))
+    chosen = f"CASE CAST({partition} AS VARCHAR) {cases} ELSE false END" if cases else "false"
+    return f"({partition} IS NULL OR {position} IS NULL OR {chosen})"
+
+
+def archive_ends(engine: Engine, source: SourceSpec) -> dict[str, int]:
+    """Return per partition the position after the newest message in the archive of a stream source's topic.
+
+    Raises:
+        SourceError, SchemaError: the archive cannot be read, or lacks the columns of partition or position.
+    """
+    stream = stream_of(source)
+    if stream.history is None or stream.positions is None:
+        return {}
+    with opened(engine, stream.history, {}) as past:
+        partition, position = (pick(past.columns, name, stream.history.name) for name in stream.positions)
+        at = value_sql(position, "int64", stream.history.name)
+        found = past.con.execute(
+            f"SELECT CAST({partition.sql} AS VARCHAR), max({at}) + 1 FROM src "
+            f"WHERE {partition.sql} IS NOT NULL AND {position.sql} IS NOT NULL GROUP BY 1 ORDER BY 1"
+        ).fetchall()
+    return dict(found)
 
 
 def _event_time_us(con: duckdb.DuckDBPyConnection, source: SourceSpec, table: str) -> str:
@@ -272,7 +315,7 @@ def _hide_nan(con: duckdb.DuckDBPyConnection) -> None:
 
 def _read_alone(relation: Relation, source: SourceSpec) -> None:
     """Raise for the first Parquet file that cannot be read on its own: of many, DuckDB does not say which one."""
-    for path in relation.footers.paths if relation.footers else ():
+    for path in relation.footers.paths if relation.footers else relation.logged:
         with translated(source.name, path):
             relation.con.execute(f"SELECT max(hash(one)) FROM read_parquet([{literal(path)}]) AS one").fetchall()
 

@@ -17,7 +17,7 @@ from asof.backends.local.faults import translated
 from asof.backends.local.frames import to_table
 from asof.backends.local.log import folder, segments
 from asof.backends.local.queries import input_schema, query_schema
-from asof.backends.local.relation import Engine, Relation, files_of, opened
+from asof.backends.local.relation import Engine, Relation, archive_ends, files_of, opened
 from asof.backends.local.tracing import trace_sql
 from asof.errors import DefinitionError
 from asof.interfaces.scanner import AVAILABLE_AT, DELETED, EVENT_TIME, RETRACTED_AT, Rejected, Scan
@@ -52,11 +52,13 @@ class LocalScanner:
         *,
         load: Load | None = None,
         only: Mapping[str, Collection[str]] | None = None,
+        entries: Mapping[str, int] | None = None,
     ) -> None:
         """Read relative paths from `root`, frames by their source's name; put rejected rows into `quarantine`.
 
         Batch sources are published in `batch` beside it. `load` finds the functions of row transforms. With `only`,
-        which gives files by the place of their source, files that it does not name are as good as absent.
+        which gives files by the place of their source, files that it does not name are as good as absent; likewise
+        with `entries`, by the name of a stream source, what its log got later.
         """
         self._load = load or _no_functions
         self._frames = frames
@@ -68,6 +70,7 @@ class LocalScanner:
             quarantine.absolute().with_name("batch"),
             quarantine.absolute().with_name("log"),
             {place: {str(root.absolute() / file) for file in files} for place, files in (only or {}).items()},
+            entries or {},
         )
 
     @property
@@ -145,6 +148,10 @@ class LocalScanner:
             if source.kind == "batch" and not published.starts(self._engine.published, source):
                 return 0
             return files_of(self._engine, source).size_bytes
+
+    def archive_positions(self, source: SourceSpec) -> dict[str, int]:
+        """Return per partition the next position after a stream source's archive; empty where it has none."""
+        return archive_ends(self._engine, source)
 
     def key_values(
         self, source: SourceSpec, keys: tuple[Column, ...], where: str | None, derived: DerivedSpec | None = None

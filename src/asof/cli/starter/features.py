@@ -4,7 +4,8 @@ from asof import Count, Entity, EventView, FeatureService, FileSource, Mean, Sta
 
 customer = Entity("customer", join_key="customer_id")
 
-# An order happens when it is placed; it is known when it is loaded.
+# An order happens when it is placed; it is known when it is loaded. To know orders at once, make this the history of a
+# StreamSource and push them: store.push("orders", [{"order_id": 61, "customer_id": 1, ...}]).
 orders = FileSource(
     "orders", path="data/orders.csv", event_time="ordered_at", available_at="loaded_at", event_id="order_id"
 )

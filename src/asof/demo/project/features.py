@@ -13,6 +13,7 @@ from asof import (
     RequestField,
     StateView,
     Stddev,
+    StreamSource,
     on_demand,
 )
 
@@ -158,4 +159,32 @@ arrival_delay = FeatureService(
         trip,
     ],
     description="Will this flight arrive more than 15 minutes late?",
+)
+
+# The same flights as they come to an end: from the file before that evening, from then on as they arrive.
+landings = StreamSource(
+    "landings",
+    event_time="known_at",
+    event_id="flight_id",
+    topic="flights.landings",
+    history=FileSource(
+        "landed",
+        path="data/flights.parquet",
+        event_time="known_at",
+        event_id="flight_id",
+    ),
+    handover="2013-02-08T21:00:00Z",
+)
+
+airport_now = EventView(
+    "airport_now",
+    entity=airport,
+    source=landings,
+    features=[
+        Count("arr_delay", windows=["15m", "1h"], name="landed"),
+        Mean("arr_delay", windows=["15m", "1h"]),
+        Max("arr_delay", windows=["1h"]),
+        Count(windows=["1h"], where="cancelled", name="cancelled"),
+    ],
+    description="How flights from this airport are doing at this moment.",
 )

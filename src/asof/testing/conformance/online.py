@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
 import threading
 from typing import TYPE_CHECKING
 
@@ -9,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from asof.errors import ConflictError, InputError
-from asof.interfaces.online import Generation, OnlineStore, SnapshotStore, ViewKey
+from asof.interfaces.online import Generation, OnlineStore, Progress, SnapshotStore, Update, ViewKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,6 +32,23 @@ def fill(
         for start in range(batches):
             writer.put(pa.array(keys[start::batches], pa.binary()), pa.array(values[start::batches], pa.binary()))
         return writer.commit(instant_us, instant_us + 5, "meaning")
+
+
+def begin(
+    store: OnlineStore, view: ViewKey, pairs: Mapping[bytes, bytes], entry: int = 0, instant_us: int = 100
+) -> Generation:
+    """Write one generation that takes arrivals."""
+    with store.write(view) as writer:
+        writer.put(pa.array(list(pairs), pa.binary()), pa.array(list(pairs.values()), pa.binary()))
+        return writer.commit(instant_us, instant_us + 5, "meaning", Progress(entry))
+
+
+def change(
+    view: ViewKey, pairs: Mapping[bytes, bytes | None], entry: int = 0, generation: int = 1, instant_us: int = 110
+) -> Update:
+    """Return what one more entry changes in a view."""
+    keys, new = pa.array(list(pairs), pa.binary()), pa.array(list(pairs.values()), pa.binary())
+    return Update(view, generation, entry, keys, new, instant_us, Progress(entry + 1, instant_us, instant_us, 7))
 
 
 def values(store: OnlineStore, view: ViewKey, keys: Sequence[bytes | None]) -> list[bytes | None]:
@@ -248,3 +268,234 @@ class OnlineStoreConformance:
         for thread in threads:
             thread.join()
         assert mixed == []
+
+    def test_an_update_changes_some_keys_and_the_progress(self, store: OnlineStore) -> None:
+        """A null value forgets its key; other keys stay; all of the progress is replaced."""
+        begin(store, VIEW, {b"a": b"1", b"b": b"1", b"c": b"1"})
+        store.update([change(VIEW, {b"c": b"2", b"a": None, b"d": b"2", b"x": None})])
+        [found] = store.read([(VIEW, [b"a", b"b", b"c", b"d", b"x"])])
+        assert list(found.values) == [None, b"1", b"2", b"2", None]
+        assert found.generation == Generation(1, 110, 3, 105, "meaning", Progress(1, 110, 110, 7))
+        assert store.generations("shop") == {VIEW: found.generation}
+
+    def test_an_update_may_change_no_key(self, store: OnlineStore) -> None:
+        """Then only the progress moves on, and the instant never goes back."""
+        begin(store, VIEW, {b"a": b"1"})
+        store.update([change(VIEW, {}, instant_us=90)])
+        [found] = store.read([(VIEW, [b"a"])])
+        assert list(found.values) == [b"1"]
+        assert found.generation is not None
+        assert (found.generation.instant_us, found.generation.progress) == (100, Progress(1, 90, 90, 7))
+
+    def test_no_update_at_all_is_fine(self, store: OnlineStore) -> None:
+        """Nothing happens."""
+        store.update([])
+        store.announce([], 5)
+        assert store.generations("shop") == {}
+
+    def test_an_update_of_another_entry_or_generation_is_refused_whole(self, store: OnlineStore) -> None:
+        """As one of a view that takes no arrivals, or is not there; the other views of the call stay as they were."""
+        begin(store, VIEW, {b"a": b"1"}, entry=3)
+        begin(store, OTHER, {b"a": b"1"}, entry=3)
+        plain = ViewKey("shop", "plain", 1)
+        fill(store, plain, {b"a": b"1"})
+        before = store.generations("shop")
+        fine = change(OTHER, {b"a": b"2"}, entry=3)
+        for wrong in (
+            change(VIEW, {b"a": b"2"}, entry=2),
+            change(VIEW, {b"a": b"2"}, entry=4),
+            change(VIEW, {b"a": b"2"}, entry=3, generation=2),
+            change(plain, {b"a": b"2"}),
+            change(ViewKey("shop", "unknown", 1), {b"a": b"2"}),
+        ):
+            for updates in ([fine, wrong], [wrong, fine]):
+                with pytest.raises(ConflictError):
+                    store.update(updates)
+        assert store.generations("shop") == before
+        assert [values(store, view, [b"a"]) for view in (VIEW, OTHER, plain)] == [[b"1"]] * 3
+        store.update([fine])
+        assert values(store, OTHER, [b"a"]) == [b"2"]
+
+    def test_a_view_takes_an_entry_once(self, store: OnlineStore) -> None:
+        """Of two updates from one place the second one is refused."""
+        begin(store, VIEW, {b"a": b"1"})
+        store.update([change(VIEW, {b"a": b"2"})])
+        with pytest.raises(ConflictError):
+            store.update([change(VIEW, {b"a": b"3"})])
+        assert values(store, VIEW, [b"a"]) == [b"2"]
+
+    def test_an_update_of_a_generation_that_was_replaced_is_refused(self, store: OnlineStore) -> None:
+        """The new one may have come further, or less far."""
+        begin(store, VIEW, {b"a": b"1"})
+        begin(store, VIEW, {b"a": b"2"})
+        with pytest.raises(ConflictError):
+            store.update([change(VIEW, {b"a": b"3"})])
+        store.update([change(VIEW, {b"a": b"3"}, generation=2)])
+        assert values(store, VIEW, [b"a"]) == [b"3"]
+
+    def test_an_announcement_stays_until_the_update(self, store: OnlineStore) -> None:
+        """The earliest one counts; views that take no arrivals, or are not there, are left out."""
+        begin(store, VIEW, {b"a": b"1"})
+        fill(store, OTHER, {b"a": b"1"})
+        for at_us in (101, 103, 102):
+            store.announce([VIEW, OTHER, ViewKey("shop", "unknown", 1)], at_us)
+        found = store.generations("shop")
+        assert found[VIEW].progress == Progress(0, pending_us=101)
+        assert found[OTHER].progress is None
+        assert len(found) == 2
+        store.update([change(VIEW, {})])
+        assert store.generations("shop")[VIEW].progress == Progress(1, 110, 110, 7)
+
+    def test_updates_and_announcements_are_seen_by_other_stores_and_later(
+        self, store: OnlineStore, open_store: Callable[[], OnlineStore]
+    ) -> None:
+        """They are durable."""
+        begin(store, VIEW, {b"a": b"1"})
+        other = open_store()
+        other.update([change(VIEW, {b"a": b"2"})])
+        other.announce([VIEW], 120)
+        other.close()
+        assert values(store, VIEW, [b"a"]) == [b"2"]
+        again = open_store()
+        progress = again.generations("shop")[VIEW].progress
+        assert progress is not None
+        assert (progress.entry, progress.pending_us) == (1, 120)
+        again.close()
+
+    def test_a_writer_gives_back_what_was_put(self, store: OnlineStore) -> None:
+        """Of this generation only, whatever the current one holds."""
+        fill(store, VIEW, {b"a": b"old", b"z": b"old"})
+        with store.write(VIEW) as writer:
+            assert writer.get([b"a"]) == [None]
+            writer.put(pa.array([b"b", b"a"], pa.binary()), pa.array([b"2", b"1"], pa.binary()))
+            assert writer.get([b"z", b"a", b"b", b"a"]) == [None, b"1", b"2", b"1"]
+            writer.put(pa.array([b"c"], pa.binary()), pa.array([b"3"], pa.binary()))
+            assert writer.get([]) == []
+            assert writer.get([b"c"]) == [b"3"]
+
+    def test_a_writer_replaces_what_was_put(self, store: OnlineStore) -> None:
+        """In any order, again and again; a null value forgets its key, and nothing shows before the commit."""
+        fill(store, VIEW, {b"a": b"old"})
+        with store.write(VIEW) as writer:
+            writer.replace(pa.array([b"d"], pa.binary()), pa.array([b"0"], pa.binary()))
+            writer.put(pa.array([b"c", b"a", b"b"], pa.binary()), pa.array([b"1", b"1", b"1"], pa.binary()))
+            writer.replace(pa.array([b"d", b"b", b"a"], pa.binary()), pa.array([b"2", b"2", None], pa.binary()))
+            writer.replace(pa.array([b"b", b"x"], pa.binary()), pa.array([b"3", None], pa.binary()))
+            writer.replace(pa.array([], pa.binary()), pa.array([], pa.binary()))
+            assert writer.get([b"a", b"b", b"c", b"d", b"x"]) == [None, b"3", b"1", b"2", None]
+            assert values(store, VIEW, [b"a", b"b"]) == [b"old", None]
+            generation = writer.commit(200, 205, "meaning", Progress(4))
+        assert (generation.keys, generation.progress) == (3, Progress(4))
+        assert values(store, VIEW, [b"a", b"b", b"c", b"d"]) == [None, b"3", b"1", b"2"]
+
+    def test_reads_see_all_of_an_update_or_nothing(self, store: OnlineStore) -> None:
+        """Threads read two views together while both are updated; all values are of one entry."""
+        keys = [b"%d" % n for n in range(50)]
+        for view in (VIEW, OTHER):
+            begin(store, view, dict.fromkeys(keys, b"0"))
+        stop = threading.Event()
+        torn: list[object] = []
+
+        def read() -> None:
+            while not stop.is_set():
+                found = store.read([(VIEW, keys), (OTHER, keys)])
+                entries = {b"%d" % one.generation.progress.entry for one in found if one.generation.progress}  # type: ignore[union-attr]
+                if len(entries) != 1 or any(set(one.values) != entries for one in found):
+                    torn.append(found)
+
+        threads = [threading.Thread(target=read) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for entry in range(60):
+            new: dict[bytes, bytes | None] = dict.fromkeys(keys, b"%d" % (entry + 1))
+            store.update([change(view, new, entry=entry) for view in (VIEW, OTHER)])
+        stop.set()
+        for thread in threads:
+            thread.join()
+        assert torn == []
+
+    def test_one_at_a_time_holds_a_source(self, store: OnlineStore, open_store: Callable[[], OnlineStore]) -> None:
+        """Among threads and stores; what is read and written inside is nobody else's business."""
+        begin(store, VIEW, {b"a": b"0"})
+        other = open_store()
+
+        def count(through: OnlineStore) -> None:
+            for _ in range(20):
+                with through.exclusive("shop", "orders"):
+                    [found] = through.read([(VIEW, [b"a"])])
+                    assert found.generation is not None
+                    assert found.generation.progress is not None
+                    [old] = found.values
+                    entry = found.generation.progress.entry
+                    through.update([change(VIEW, {b"a": b"%d" % (int(old or 0) + 1)}, entry=entry)])
+
+        threads = [threading.Thread(target=count, args=(one,)) for one in (store, store, other)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert values(store, VIEW, [b"a"]) == [b"60"]
+        other.close()
+
+    def test_other_sources_and_projects_are_held_apart(self, store: OnlineStore) -> None:
+        """All at once in one thread, so waiting would be forever; names are any text."""
+        with store.exclusive("shop", "orders"), store.exclusive("shop", "clicks"):
+            with store.exclusive("shop2", "orders"), store.exclusive("shop", "../a b/ü"):
+                pass
+            with store.exclusive("shop2", "orders"):
+                pass
+
+    def test_an_error_inside_gives_a_source_up(self, store: OnlineStore) -> None:
+        """The error comes through unchanged."""
+        with pytest.raises(ZeroDivisionError), store.exclusive("shop", "orders"):
+            raise ZeroDivisionError
+        with store.exclusive("shop", "orders"):
+            pass
+
+    def test_processes_take_turns_and_a_dead_one_gives_a_source_up(
+        self, store: OnlineStore, open_store: Callable[[], OnlineStore]
+    ) -> None:
+        """One is killed while it holds the source."""
+        begin(store, VIEW, {b"a": b"0"})
+        context = multiprocessing.get_context("fork")
+        held = context.Event()
+
+        def hold() -> None:
+            with open_store().exclusive("shop", "orders"):
+                held.set()
+                signal.pause()
+
+        def count(times: int) -> None:
+            mine = open_store()
+            for _ in range(times):
+                with mine.exclusive("shop", "orders"):
+                    [found] = mine.read([(VIEW, [b"a"])])
+                    assert found.generation is not None
+                    assert found.generation.progress is not None
+                    entry = found.generation.progress.entry
+                    mine.update([change(VIEW, {b"a": b"%d" % (entry + 1)}, entry=entry)])
+
+        holder = context.Process(target=hold)
+        holder.start()
+        assert held.wait(60)
+        counters = [context.Process(target=count, args=(20,)) for _ in range(2)]
+        for process in counters:
+            process.start()
+        assert holder.pid is not None
+        os.kill(holder.pid, signal.SIGKILL)
+        for process in [holder, *counters]:
+            process.join(120)
+        assert [process.exitcode for process in counters] == [0, 0]
+        assert values(store, VIEW, [b"a"]) == [b"40"]
+
+    def test_a_process_that_was_forked_inside_keeps_nobody_out(self, store: OnlineStore) -> None:
+        """It lives on when the holder has left the block."""
+        context = multiprocessing.get_context("fork")
+        done = context.Event()
+        with store.exclusive("shop", "orders"):
+            child = context.Process(target=done.wait, args=(120,))
+            child.start()
+        with store.exclusive("shop", "orders"):
+            done.set()
+        child.join(60)
+        assert child.exitcode == 0
