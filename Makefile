@@ -5,9 +5,10 @@ PY := .venv/bin/python
 NATIVE := $(shell find native -name '*.rs' -not -path '*/target/*') native/Cargo.toml native/Cargo.lock
 DEMO := .venv/.demo .venv/.native
 DEV := .venv/.dev .venv/.native
+MINUTES ?= 3
 
 .NOTPARALLEL:
-.PHONY: demo test test-fast test-native check bench docs clean help
+.PHONY: demo test test-fast test-native check bench soak docs clean help
 
 help: ## What there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' Makefile
@@ -37,6 +38,9 @@ check: $(DEV) ## Format, lint, types, layers, documentation
 
 bench: $(DEV) ## The speed figures, each beside its peer
 	$(PY) bench/run.py
+
+soak: $(DEV) ## Streams under kill -9 for MINUTES (3): every read checked, every message counted
+	$(PY) -m tests.soak.run $(MINUTES)
 
 docs: $(DEV) ## The documentation, into docs/_build/html
 	.venv/bin/sphinx-build -q -W --keep-going -b html docs docs/_build/html

@@ -8,13 +8,13 @@ import shutil
 import socket
 import subprocess
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from measure import CACHE, ROOT, say, stop
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
     from types import TracebackType
 
 VERSION = "0.67"
@@ -71,6 +71,11 @@ class Redis:
         )
         wait_for_port(self.port, self._process)
 
+    def processor_s(self) -> float:
+        """Return the seconds of processor time that the server has used."""
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def __enter__(self) -> Redis:
         return self
 
@@ -83,10 +88,19 @@ class Redis:
 class Feast:
     """A process of Feast over a new repository; `ask` it for one command at a time."""
 
-    def __init__(self, programs: Path, views: Mapping[str, Path], *, spine: Path | None = None, redis: int = 0) -> None:
+    def __init__(
+        self,
+        programs: Path,
+        views: Mapping[str, Path],
+        *,
+        spine: Path | None = None,
+        pushed: Path | None = None,
+        redis: int = 0,
+    ) -> None:
         self.directory = CACHE / "projects" / "feast"
         shutil.rmtree(self.directory, ignore_errors=True)
         options = [f"--spine={spine}"] if spine else []
+        options += [f"--pushed={pushed}"] if pushed else []
         options += [f"--redis={redis}"] if redis else []
         self._log = (CACHE / "feast.log").open("w")
         self._process = subprocess.Popen(

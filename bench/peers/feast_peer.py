@@ -1,7 +1,8 @@
 """Feast's side of the benchmarks: runs in Feast's own environment, does one command per line of standard input.
 
-Usage: feast_peer.py DIRECTORY VIEW=PARQUET... [--spine PARQUET] [--redis PORT]
-Commands: `history`, `materialize`, `read KEYS CALLS`. Every answer is a line of JSON with seconds.
+Usage: feast_peer.py DIRECTORY VIEW=PARQUET... [--spine PARQUET] [--pushed PARQUET] [--redis PORT]
+Commands: `history`, `materialize`, `read KEYS CALLS`, `push ROWS TIMES`. Every answer is a line of JSON with seconds,
+those of `push` of processor time.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pandas as pd
-from feast import Entity, FeatureStore, FeatureView, Field, FileSource, ValueType
+from feast import Entity, FeatureStore, FeatureView, Field, FileSource, PushSource, ValueType
+from feast.data_source import PushMode
 from feast.types import Float64, Int64, String
 
 TTL = timedelta(days=30)
@@ -26,6 +28,7 @@ COLUMNS = {
     **{f"i{i}": Int64 for i in range(3)},
     **{f"s{i}": String for i in range(2)},
 }
+PUSHED = {"amount": Float64, "items": Int64, "merchant": String, "channel": String}
 
 
 def make_store(options: argparse.Namespace, views: dict[str, str]) -> FeatureStore:
@@ -49,6 +52,11 @@ def make_store(options: argparse.Namespace, views: dict[str, str]) -> FeatureSto
         )
         for name, path in views.items()
     ]
+    if options.pushed:
+        history = FileSource(name="orders_history", path=options.pushed, timestamp_field="ts")
+        source = PushSource(name="orders", batch_source=history)
+        pushed = [Field(name=name, dtype=dtype) for name, dtype in PUSHED.items()]
+        feature_views.append(FeatureView(name="spend", entities=[customer], schema=pushed, ttl=TTL, source=source))
     store = FeatureStore(repo_path=str(root))
     store.apply([customer, *feature_views])
     return store
@@ -57,10 +65,15 @@ def make_store(options: argparse.Namespace, views: dict[str, str]) -> FeatureSto
 class Peer:
     """Does what the commands say; every method returns seconds."""
 
-    def __init__(self, store: FeatureStore, views: list[str], spine: str | None) -> None:
+    def __init__(self, store: FeatureStore, views: list[str], spine: str | None, pushed: str | None) -> None:
         self.store = store
         self.features = [f"{view}:{column}" for view in views for column in COLUMNS]
         self.spine = spine
+        self.pushed = None if pushed is None else pd.read_parquet(pushed)
+        if self.pushed is not None:
+            times = self.pushed["ts"] + time.time_ns() // 1000
+            self.pushed["ts"] = pd.to_datetime(times, unit="us", utc=True)
+        self.next = 0
 
     def history(self) -> float:
         """Join all views to the spine, from files to an Arrow table."""
@@ -83,19 +96,30 @@ class Peer:
             self.store.get_online_features(self.features, pick, full_feature_names=True).to_dict()
         return time.perf_counter() - started
 
+    def push(self, rows: str, times: str) -> float:
+        """Push the next rows to the online store, so many at a time and so often."""
+        count = int(rows)
+        began = time.process_time()
+        for _ in range(int(times)):
+            some = self.pushed.iloc[self.next : self.next + count]
+            self.store.push("orders", some, to=PushMode.ONLINE)
+            self.next += count
+        return time.process_time() - began
+
 
 def main() -> None:
     """Answer commands until standard input ends."""
     parser = argparse.ArgumentParser()
     parser.add_argument("directory")
-    parser.add_argument("views", nargs="+")
+    parser.add_argument("views", nargs="*")
     parser.add_argument("--spine")
+    parser.add_argument("--pushed")
     parser.add_argument("--redis", type=int)
     options = parser.parse_args()
     answers = os.fdopen(os.dup(1), "w")  # Feast prints progress to standard output
     os.dup2(2, 1)
     views = dict(view.split("=", 1) for view in options.views)
-    peer = Peer(make_store(options, views), list(views), options.spine)
+    peer = Peer(make_store(options, views), list(views), options.spine, options.pushed)
     print("null", file=answers, flush=True)
     for line in sys.stdin:
         command, *arguments = line.split()

@@ -96,12 +96,27 @@ class ConflictError(AsofError, RuntimeError):
     retryable = True
 
 
+class SnapshotUnavailableError(ConflictError):
+    """Views could not be read as of one instant at which all of them are exact: arrivals are on their way."""
+
+    code = "snapshot_unavailable"
+    http_status = 503
+
+
 class NotMaterializedError(AsofError, RuntimeError):
     """The online store does not hold this view (version), or not for that instant."""
 
     code = "not_materialized"
     http_status = 409
     exit_code = 8
+
+
+class ViewsBehindError(AsofError, RuntimeError):
+    """Rows were kept, but a view cannot show them yet. Do not push them again: it takes them in once it can."""
+
+    code = "views_behind"
+    http_status = 409
+    exit_code = 17
 
 
 class NotBackfilledError(NotMaterializedError):

@@ -34,6 +34,7 @@ from asof.services.request import require_defaults
 from asof.services.spine import make_spine
 from asof.services.stream import open_feeds, run_feeds
 from asof.services.training_sets import Recipe
+from asof.services.workers import WorkerBoard, new_member, published
 from asof.wiring import Wiring
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from asof.definitions.batch import BatchSource
     from asof.definitions.collection import Definition
     from asof.definitions.model_transforms import ModelTransform
+    from asof.definitions.services import Consistency
     from asof.definitions.training import Split
     from asof.interfaces import DeadLetter
     from asof.interfaces.registry import Revision, Run
@@ -140,7 +142,9 @@ class FeatureStore(Wiring):
 
     def status(self) -> Status:
         """Return how fresh every view version is online, and what the registry holds."""
-        return project_status(self.catalog(), self.online, project=self.config.project, clock=self.clock)
+        return project_status(
+            self.catalog(), self.online, self.log, self._letters(), project=self.config.project, clock=self.clock
+        )
 
     def revisions(self, limit: int = 20) -> Sequence[Revision]:
         """Return the newest revisions, newest first."""
@@ -441,13 +445,18 @@ class FeatureStore(Wiring):
 
     # Streams -------------------------------------------------------------------------------------------------------
 
-    def push(self, source: str, rows: Any) -> Ingested:
+    def push(self, source: str, rows: Any, *, readable: bool = False) -> Ingested:
         """Take rows of a stream source in: when this returns they are durable, and reads show them.
+
+        A view that cannot take them in, as for a sum beyond 64 bits, is named in the answer's `behind`: it shows what
+        it had, and takes them in once it can.
 
         Args:
             source: Its name.
             rows: A list of dicts, a dict of columns, an Arrow table, a pandas or Polars frame. Columns that the source
                 does not have are ignored; a row that lacks one has null there.
+            readable: Fail where a view that reads may ask for does not show the rows when this returns: one that is
+                behind, or was never materialized. They are kept all the same.
 
         Returns:
             How many rows were taken, and why others were refused: those are with the dead letters.
@@ -458,8 +467,9 @@ class FeatureStore(Wiring):
             InputError: `rows` are no rows.
             StoreError, StoreFullError: nothing was kept, or all of it; of a source with an `event_id` the same rows can
                 be pushed again.
+            ViewsBehindError: `readable`, and a view does not show the rows; they are kept, so do not push them again.
         """
-        return self.ingestor(source).push(rows)
+        return self.ingestor(source).push(rows, readable=readable)
 
     def dead_letters(self, source: str, limit: int = 1000) -> DeadLetters:
         """Return what a stream source could not take in: counts of all, and the newest ones without their values.
@@ -560,6 +570,7 @@ class FeatureStore(Wiring):
             ConfigError: there is no setting `stream`, or a source has no topic.
             StreamError: the broker cannot be reached or read, and another try would not help.
         """
+        board, member = WorkerBoard(self.online, self.config.project), new_member()
         feeds = open_feeds(
             self.catalog(),
             sources,
@@ -567,13 +578,27 @@ class FeatureStore(Wiring):
             backend=lambda: open_stream(self.config.stream, self.config.root),
             decoder=self._decoder,
             writer=lambda name: self.ingestor(name, with_history=True),
+            peers=lambda name: board.peers(name, member, self.clock.now_us()),
             project=self.config.project,
             clock=self.clock,
         )
-        return run_feeds(feeds, until_caught_up=until_caught_up, stop=stop or threading.Event(), progress=progress)
+        with published(board, self.clock, member, [feed.source.name for feed in feeds]) as tell:
+
+            def both(done: StreamProgress) -> None:
+                tell(done)
+                if progress is not None:
+                    progress(done)
+
+            return run_feeds(feeds, until_caught_up=until_caught_up, stop=stop or threading.Event(), progress=both)
 
     def get_online_features(
-        self, features: str | Sequence[str], keys: Keys, *, at: Instant | None = None, request: Request | None = None
+        self,
+        features: str | Sequence[str],
+        keys: Keys,
+        *,
+        at: Instant | None = None,
+        request: Request | None = None,
+        consistency: Consistency | None = None,
     ) -> OnlineFeatures:
         """Return the features of entities as they are known now.
 
@@ -584,14 +609,18 @@ class FeatureStore(Wiring):
             at: The instant of the read, not before the materialized one. Default: now.
             request: What on-demand views need besides: per field a list with one value per key, as
                 {"distance": [229.0, 1089.0]}, or one mapping per entity.
+            consistency: "snapshot": all views as of one instant at which each is exact, even while rows of several
+                sources arrive. "latest": do not wait for that. Default: the service's; of features, "latest".
 
         Raises:
             NotFoundError: no such service, view or feature.
-            InputError: keys or request inputs missing, unknown or of the wrong type.
+            InputError: keys or request inputs missing, unknown or of the wrong type; or a snapshot of the future.
             NotMaterializedError: a view is not in the online store.
+            SnapshotUnavailableError: for 0.2 s there was no instant at which all views are exact; try again.
             FeatureValueError: an integer sum beyond 64 bits, or a user's function fails.
         """
-        return self.reader().read(features, keys, None if at is None else as_us(at), request)
+        at_us = None if at is None else as_us(at)
+        return self.reader().read(features, keys, at_us, request, consistency=consistency)
 
     def explain(
         self, feature: str, keys: Mapping[str, Any], at: Instant | None = None, *, rows: int = 10

@@ -193,3 +193,17 @@ pricing = OnDemandView(
     features=[on_demand.ratio("per_mile", "spend__amount_sum_1h", "distance")],
 )
 fraud = """
+
+
+def test_a_read_may_ask_for_a_snapshot_and_says_what_is_stale(applied: Project) -> None:
+    """A view that is older than its objective keeps its value; the status shows it, too."""
+    applied.edit('ttl="7d", owner="ada"', 'ttl="7d", owner="ada", freshness="1h"')
+    assert "freshness changed" in applied.run("plan").out
+    assert applied.run("apply").code == 0
+    assert "freshness    1h" in applied.run("describe", "profile").out
+    assert applied.run("materialize", "profile", "--at", "2025-01-03").code == 0
+    read = ["get-online-features", "profile:country", "--key", "customer_id=7", "--at", "2025-01-04"]
+    shown = applied.run(*read, "--consistency", "snapshot")
+    assert shown.out.splitlines()[-1].split() == ["profile__country", "NL", "stale"]
+    assert "stale, over 1h" in applied.run("status").out
+    assert applied.run(*read, "--consistency", "late").code == 2

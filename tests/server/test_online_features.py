@@ -208,6 +208,21 @@ def test_a_query_that_cannot_be_used_is_told_why(client: httpx.Client, query: st
     assert says in refused(response, 400, "input_invalid")
 
 
+def test_a_snapshot_may_be_asked_for(client: httpx.Client) -> None:
+    """In JSON and beside an Arrow body; a name that is none is explained, and so is a snapshot of the future."""
+    answer = ask(client, service="fraud", keys=KEYS, consistency="snapshot").json()
+    assert [result["values"] for result in answer["results"]] == VALUES
+    headers = {"content-type": ARROW, "accept": ARROW}
+    body = stream(pa.table(KEYS))
+    arrow = client.post(f"{PATH}?service=fraud&consistency=snapshot", content=body, headers=headers)
+    assert arrow.status_code == 200
+    assert "Did you mean snapshot?" in refused(
+        ask(client, service="fraud", keys=KEYS, consistency="snapshots"), 400, "input_invalid"
+    )
+    future = ask(client, service="fraud", keys=KEYS, consistency="snapshot", at="2999-01-01T00:00:00Z")
+    assert "cannot be read yet" in refused(future, 400, "input_invalid")
+
+
 def test_keys_that_are_looked_up_are_not_asked_for(client: httpx.Client) -> None:
     """A service about a card's owner takes cards; the metadata shows both views."""
     body = ask(client, service="payment", keys={"card_id": ["A", "B", "C", None]}, metadata=True).json()

@@ -121,3 +121,19 @@ def test_the_docs_page_loads_nothing_from_elsewhere(client: httpx.Client) -> Non
     assert page.headers["content-type"].startswith("text/html")
     assert "http://" not in page.text
     assert "https://" not in page.text
+
+
+def test_metrics_and_status_show_how_fresh_views_are(client: httpx.Client) -> None:
+    """What is not materialized has no sample; a view without an objective is not stale."""
+    text = client.get("/metrics").text
+    assert re.search(
+        r'^asof_view_stale\{version="1",view="spend"\} 0.0$|^asof_view_stale\{view="spend",version="1"\} 0.0$',
+        text,
+        re.M,
+    )
+    assert 'view="later"' not in text
+    status = client.get("/v1/status").json()
+    (spend,) = [view for view in status["views"] if view["view"] == "spend"]
+    assert spend["freshness"]["stale"] is False
+    assert spend["freshness"]["entries_behind"] is None
+    assert status["sources"] == []

@@ -9,6 +9,7 @@ import rich_click as click
 from asof.cli.format import generation
 from asof.cli.session import Session, json_option, pass_session
 from asof.definitions.on_demand import INSTANT
+from asof.definitions.services import LATEST
 from asof.definitions.streams import ARRIVED_AT
 from asof.durations import format_duration
 from asof.plan.phrases import meeting_text, missing_text, stream_text
@@ -115,6 +116,8 @@ def _facts(one: Description) -> Sequence[tuple[str, str]]:
             ("ttl", format_duration(spec.ttl_us) if spec.ttl_us else ""),
             ("freshness", format_duration(spec.freshness_us) if spec.freshness_us else ""),
         ]
+    if isinstance(spec, ServiceSpec):
+        return [("consistency", spec.consistency if spec.consistency != LATEST else "")]
     if isinstance(spec, OnDemandSpec):
         return [("function", spec.function.path if spec.function else "")]
     if isinstance(spec, SourceSpec):

@@ -15,6 +15,8 @@ from asof.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from asof.definitions.services import Consistency
+
 
 @click.command("get-online-features")
 @click.argument("features", nargs=-1, required=True)
@@ -23,10 +25,20 @@ if TYPE_CHECKING:
     "--request", "inputs", metavar="NAME=VALUE", multiple=True, help="A request input of on-demand views; as --key."
 )
 @click.option("--at", metavar="INSTANT", default=None, help="The instant of the read, ISO 8601. Default: now.")
+@click.option(
+    "--consistency",
+    type=click.Choice(["latest", "snapshot"]),
+    help="snapshot: all views as of one instant at which each is exact. Default: the service's.",
+)
 @json_option
 @pass_session
 def command(
-    session: Session, features: tuple[str, ...], keys: tuple[str, ...], inputs: tuple[str, ...], at: str | None
+    session: Session,
+    features: tuple[str, ...],
+    keys: tuple[str, ...],
+    inputs: tuple[str, ...],
+    at: str | None,
+    consistency: Consistency | None,
 ) -> None:
     """Read features of entities as they are known now.
 
@@ -37,13 +49,14 @@ def command(
         asof get-online-features fraud --key customer_id=17 --key customer_id=42
         asof get-online-features delays:mean_1d --key origin=JFK --key dest=SFO
         asof get-online-features pressure:per_mile --key origin=JFK --request distance=229
+        asof get-online-features fraud --key customer_id=17 --consistency snapshot
     """
     asked = as_features(features)
     selection = session.store.catalog().select(asked)
     fields = selection.on_demand.request if selection.on_demand else {}
     columns = _typed("--key", selection.key_types(), keys)
     request = _typed("--request", {name: field.dtype for name, field in fields.items()}, inputs)
-    answer = session.store.get_online_features(asked, columns, at=at, request=request)
+    answer = session.store.get_online_features(asked, columns, at=at, request=request, consistency=consistency)
     if session.as_json:
         click.echo(answer.to_json(metadata=True).decode())
         return

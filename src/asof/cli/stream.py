@@ -14,7 +14,7 @@ from asof.cli.format import count
 from asof.cli.session import Session, json_option, pass_session
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from asof.services.stream import StreamProgress
 
@@ -24,9 +24,10 @@ _EVERY_S = 1.0
 @click.command("stream")
 @click.argument("sources", nargs=-1)
 @click.option("--until-caught-up", is_flag=True, help="Stop when all is taken in that was there at the start.")
+@click.option("--metrics-port", type=click.IntRange(0, 65535), help="Serve metrics for Prometheus there, on 127.0.0.1.")
 @json_option
 @pass_session
-def command(session: Session, sources: tuple[str, ...], until_caught_up: bool) -> None:
+def command(session: Session, sources: tuple[str, ...], until_caught_up: bool, metrics_port: int | None) -> None:
     """Read topics into the log and into every view over them, each message once.
 
     SOURCES are names of stream sources; by default all that have a topic. Views that were never materialized are
@@ -36,16 +37,33 @@ def command(session: Session, sources: tuple[str, ...], until_caught_up: bool) -
     \b
         asof stream
         asof stream transactions --until-caught-up
+        asof stream --metrics-port 9464
     """
     stop = threading.Event()
-    shown = _Shown(session)
-    with _on_signals(stop):
-        done = session.store.stream(
-            list(sources) or None, until_caught_up=until_caught_up, stop=stop, progress=shown.show
-        )
+    with _on_signals(stop), _told(session, metrics_port) as tell:
+        done = session.store.stream(list(sources) or None, until_caught_up=until_caught_up, stop=stop, progress=tell)
     for one in done:
         session.say(f"{one.source}: {_words(one)}")
     session.emit([_plain(one) for one in done])
+
+
+@contextmanager
+def _told(session: Session, metrics_port: int | None) -> Iterator[Callable[[StreamProgress], None]]:
+    """Give what takes progress: people see it, and Prometheus where it was asked for."""
+    shown = _Shown(session)
+    if metrics_port is None:
+        yield shown.show
+        return
+    from asof.server.stream_metrics import HOST, serving_metrics  # loads what --help does not need
+
+    with serving_metrics(metrics_port) as (metrics, port):
+        click.echo(f"Metrics on http://{HOST}:{port}/metrics", err=True)
+
+        def both(progress: StreamProgress) -> None:
+            metrics.note(progress)
+            shown.show(progress)
+
+        yield both
 
 
 class _Shown:

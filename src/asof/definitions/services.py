@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from asof.definitions.missing import INDICATOR, Missing
 from asof.definitions.names import check_name, check_tags
 from asof.definitions.on_demand_views import OnDemandView
 from asof.definitions.roles import Role, prefixed, read_under, refuse_two_mappings
 from asof.definitions.views import FeatureSelection, FeatureView
-from asof.errors import DefinitionError
+from asof.errors import DefinitionError, InputError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+Consistency = Literal["latest", "snapshot"]
+LATEST: Consistency = "latest"
+_CONSISTENCIES = ("latest", "snapshot")
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -24,12 +28,14 @@ class FeatureService:
         features: Pairs of view and feature name; every pair once per role.
         roles: The role of every feature, in the same order; None for a feature without one.
         missing: What happens where a feature has no value, in the same order; None gives what its view gives.
+        consistency: How online reads choose their instant, unless the reader says: "latest" or "snapshot".
     """
 
     name: str
     features: tuple[tuple[FeatureView | OnDemandView, str], ...]
     roles: tuple[Role | None, ...]
     missing: tuple[Missing | None, ...]
+    consistency: Consistency
     description: str
     owner: str
     tags: tuple[str, ...]
@@ -39,17 +45,27 @@ class FeatureService:
         name: str,
         *,
         features: Iterable[FeatureView | OnDemandView | FeatureSelection],
+        consistency: Consistency = LATEST,
         description: str = "",
         owner: str = "",
         tags: Iterable[str] = (),
     ) -> None:
         """Define a service from whole views (`spend`) and selections (`profile["country"]`), under roles or without.
 
+        With `consistency="snapshot"` online reads show all views as of one instant at which each of them is exact, or
+        fail with a retryable error. It chooses instants, not values, so it is no part of the service's version.
+
         Raises:
             DefinitionError: a wrong name, no features, a feature listed twice under one role, a feature named like
-                another's indicator, or a role that maps the keys of a view in two ways.
+                another's indicator, a role that maps the keys of a view in two ways, or an unknown consistency.
         """
         check_name("Service", name)
+        if consistency not in _CONSISTENCIES:
+            raise DefinitionError(
+                f"Service {name!r} has consistency {consistency!r}",
+                why=did_you_mean(str(consistency), _CONSISTENCIES),
+                fix='Use "latest" or "snapshot".',
+            )
         pairs: list[tuple[FeatureView | OnDemandView, str]] = []
         roles: list[Role | None] = []
         missing: list[Missing | None] = []
@@ -93,9 +109,25 @@ class FeatureService:
         object.__setattr__(self, "features", tuple(pairs))
         object.__setattr__(self, "roles", tuple(roles))
         object.__setattr__(self, "missing", tuple(missing))
+        object.__setattr__(self, "consistency", consistency)
         object.__setattr__(self, "description", description)
         object.__setattr__(self, "owner", owner)
         object.__setattr__(self, "tags", check_tags("service", name, tags))
+
+
+def check_consistency(wanted: Any) -> Consistency:
+    """Return what a reader asks for.
+
+    Raises:
+        InputError: there is no such consistency.
+    """
+    if wanted not in _CONSISTENCIES:
+        raise InputError(
+            f"There is no consistency {wanted!r}",
+            why=did_you_mean(str(wanted), _CONSISTENCIES),
+            fix='Use "latest" or "snapshot".',
+        )
+    return cast("Consistency", wanted)
 
 
 def _read(view: FeatureView | OnDemandView, role: Role | None) -> Iterator[tuple[str, str, object]]:

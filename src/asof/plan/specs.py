@@ -348,11 +348,17 @@ class OnDemandSpec(Spec, frozen=True, kw_only=True):
 
 
 class ServiceSpec(Spec, frozen=True, kw_only=True):
-    """A feature service with pinned view versions."""
+    """A feature service with pinned view versions.
+
+    Attributes:
+        consistency: How online reads choose their instant. Whatever it is, a value at an instant is the same, so it is
+            not part of the meaning.
+    """
 
     name: str
     version: int = 0
     features: tuple[ServiceFeature, ...]
+    consistency: Literal["latest", "snapshot"] = "latest"
     description: str = ""
     owner: str = ""
     tags: tuple[str, ...] = ()
@@ -370,7 +376,7 @@ def place_of(source: SourceSpec) -> str:
 
 AnySpec = EntitySpec | SourceSpec | ViewSpec | OnDemandSpec | ServiceSpec
 
-_METADATA = {"description", "owner", "tags", "version", "columns", "freshness_us"}
+_METADATA = {"description", "owner", "tags", "version", "columns", "freshness_us", "consistency"}
 
 
 def column_name(view: str, feature: str, role: Role | None = None) -> str:

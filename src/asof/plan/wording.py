@@ -224,6 +224,7 @@ def _service(old: ServiceSpec, new: ServiceSpec) -> Words:
         ),
     )
     words += _changed_roles(old.features, new.features)
+    words += _fields(old, new, ("consistency",))
     pins_before = {f.view: f.view_version for f in with_lookups(old.features)}
     pins_after = {f.view: f.view_version for f in with_lookups(new.features)}
     for view, version in pins_after.items():

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
+
+if TYPE_CHECKING:
+    from asof.server.gauges import StatusCollector
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
@@ -73,10 +77,15 @@ class Metrics:
         """Note the revision in use."""
         self._revision.set(revision)
 
-    def text(self) -> bytes:
-        """Return everything in Prometheus's text format, all workers included."""
+    def text(self, status: StatusCollector | None = None) -> bytes:
+        """Return everything in Prometheus's text format, all workers included, and the project's status."""
+        gauges = b""
+        if status is not None:
+            shown = CollectorRegistry()
+            shown.register(status)
+            gauges = generate_latest(shown)
         if DIRECTORY not in os.environ:
-            return generate_latest(self._registry)
+            return generate_latest(self._registry) + gauges
         together = CollectorRegistry()
         MultiProcessCollector(together)  # type: ignore[no-untyped-call]
-        return generate_latest(together)
+        return generate_latest(together) + gauges

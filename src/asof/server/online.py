@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
+from asof.definitions.services import LATEST
 from asof.server.answers import JSON, arrow_bytes
 from asof.server.limits import Limits, MethodNotAllowedError, read_body, too_many_keys
-from asof.server.requests import ARROW, arrow_columns, decoded_keys, from_arrow, from_json, instant, wanted
+from asof.server.requests import ARROW, arrow_columns, consistency, decoded_keys, from_arrow, from_json, instant, wanted
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope
@@ -55,7 +57,11 @@ class OnlineRoute:
             count = max(count, *map(len, given.values()))
         if count > self._limits.keys:
             raise too_many_keys(count, self._limits.keys)
-        answer = reader.read(features, keys, instant(request), given)
+        how = consistency(request) or plan.consistency
+        if how == LATEST:
+            answer = reader.read(features, keys, instant(request), given, consistency=how)
+        else:  # which may wait
+            answer = await asyncio.to_thread(reader.read, features, keys, instant(request), given, consistency=how)
         self._metrics.read(count)
         if wants_arrow:
             return arrow_bytes(answer, statuses=request.metadata), ARROW

@@ -13,7 +13,7 @@ _ERRORS = {
     "409": "A view is not materialized, or not for that instant.",
     "413": "The body is too long.",
     "500": "An unexpected error, logged under the id in the body.",
-    "503": "The registry or the online store does not answer.",
+    "503": "The registry or the online store does not answer, or no snapshot could be read; try again.",
 }
 _ARROW = "application/vnd.apache.arrow.stream"
 
@@ -82,6 +82,7 @@ def _online() -> dict[str, Any]:
             ),
             _parameter("at", "query", {"type": "string", "format": "date-time"}, "With an Arrow body: the instant."),
             _parameter("metadata", "query", {"type": "boolean"}, "With an Arrow body: add statuses."),
+            _parameter("consistency", "query", {"enum": ["latest", "snapshot"]}, "With an Arrow body: as in JSON."),
         ],
         "requestBody": {
             "required": True,
@@ -193,6 +194,11 @@ def _schemas() -> dict[str, Any]:
                     "type": "boolean",
                     "default": False,
                     "description": "Add statuses, event times and the versions read.",
+                },
+                "consistency": {
+                    "enum": ["latest", "snapshot"],
+                    "description": "snapshot: all views as of one instant at which each is exact, or a 503 that is "
+                    "worth another try. Default: the service's.",
                 },
             },
         },

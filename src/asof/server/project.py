@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from asof.backends.loading import open_online_store, open_registry
+from asof.backends.local.deadletters import LocalDeadLetters
 from asof.backends.local.expressions import LocalExpressions
+from asof.backends.local.log import LocalLog
 from asof.services.functions import FunctionLoader
 
 if TYPE_CHECKING:
     from asof.clock import Clock
     from asof.config import Config
-    from asof.interfaces import ExpressionEngine, OnlineStore, Registry
+    from asof.interfaces import DeadLetterStore, ExpressionEngine, OfflineLog, OnlineStore, Registry
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,8 @@ class Project:
         name: What the online store knows it by.
         functions: Imports the functions of on-demand views.
         expressions: Computes their SQL.
+        log: How far the logs of stream sources have come.
+        letters: What they could not take in.
     """
 
     name: str
@@ -31,6 +35,8 @@ class Project:
     clock: Clock
     functions: FunctionLoader
     expressions: ExpressionEngine
+    log: OfflineLog
+    letters: DeadLetterStore
 
     @classmethod
     def open(cls, config: Config, clock: Clock) -> Project:
@@ -42,7 +48,9 @@ class Project:
         registry = open_registry(config.registry, config.root)
         functions = FunctionLoader(config.root, config.definitions)
         online = open_online_store(config.online, config.root)
-        return cls(config.project, registry, online, clock, functions, LocalExpressions())
+        log = LocalLog(config.root / config.offline / "log")
+        letters = LocalDeadLetters(config.root / config.offline / "deadletter")
+        return cls(config.project, registry, online, clock, functions, LocalExpressions(), log, letters)
 
     def close(self) -> None:
         """Release files and connections."""

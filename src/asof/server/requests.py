@@ -9,15 +9,17 @@ from urllib.parse import parse_qs
 import msgspec
 
 from asof.clock import parse_instant
+from asof.definitions.services import check_consistency
 from asof.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from asof.definitions.services import Consistency
     from asof.services.online import ReadPlan
 
 ARROW = b"application/vnd.apache.arrow.stream"
-_QUERY = ("service", "feature", "at", "metadata")
+_QUERY = ("service", "feature", "at", "metadata", "consistency")
 
 
 class OnlineRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -30,6 +32,7 @@ class OnlineRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         at: The instant of the read, ISO 8601; None is now.
         metadata: Whether to answer statuses, event times and versions as well.
         request: Per request input of on-demand views one value per entity.
+        consistency: "latest" or "snapshot"; None is the service's.
     """
 
     keys: dict[str, list[Any]]
@@ -38,6 +41,7 @@ class OnlineRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     at: str | None = None
     metadata: bool = False
     request: dict[str, list[Any]] | None = None
+    consistency: str | None = None
 
 
 _decode = msgspec.json.Decoder(OnlineRequest).decode
@@ -82,6 +86,7 @@ def from_arrow(body: bytes, query: bytes) -> OnlineRequest:
         features=parameters.get("feature"),
         at=parameters.get("at", [None])[-1],
         metadata=metadata == "true",
+        consistency=parameters.get("consistency", [None])[-1],
     )
 
 
@@ -123,6 +128,15 @@ def wanted(request: OnlineRequest) -> str | list[str]:
             )
         return request.service
     return request.features or []
+
+
+def consistency(request: OnlineRequest) -> Consistency | None:
+    """Return the consistency asked for, or None.
+
+    Raises:
+        InputError: there is no such consistency.
+    """
+    return None if request.consistency is None else check_consistency(request.consistency)
 
 
 def instant(request: OnlineRequest) -> int | None:

@@ -78,7 +78,7 @@ def make_routes(serving: Serving, metrics: Metrics) -> Starlette:
         return _json(serving.project.registry.revisions(min(limit or 0, _MOST_REVISIONS)))
 
     def metrics_text(_: Request) -> Response:
-        return Response(metrics.text(), media_type=CONTENT_TYPE)
+        return Response(metrics.text(serving.collector()), media_type=CONTENT_TYPE)
 
     def openapi(_: Request) -> Response:
         return Response(page, media_type="application/json")

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from asof.errors import AsofError, StoreError
+from asof.server.gauges import StatusCollector
 from asof.services.catalog import Catalog
 from asof.services.online import OnlineReader
 from asof.services.overview import Status, project_status
@@ -92,7 +93,21 @@ class Serving:
             StoreError: the registry was never read, or the online store does not answer.
         """
         project = self.project
-        return project_status(self.current_catalog(), project.online, project=project.name, clock=project.clock)
+        return project_status(
+            self.current_catalog(),
+            project.online,
+            project.log,
+            project.letters,
+            project=project.name,
+            clock=project.clock,
+        )
+
+    def collector(self) -> StatusCollector | None:
+        """Return the status for Prometheus, or None while it cannot be had."""
+        try:
+            return StatusCollector(self.status(), self.project.clock.now_us())
+        except AsofError:
+            return None
 
 
 def _starting() -> StoreError:

@@ -18,6 +18,7 @@ from asof.plan.specs import Column
 from asof.plan.streams import declared_types, handover_us
 from asof.services.everything import kernel_keys
 from asof.services.history import column, one_batch, optional_column
+from asof.services.plain_rows import plain_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -101,7 +102,11 @@ class Arrivals:
             where=self._view.where,
             events=self._events is not None,
         )
-        scan = self._scanner({self._frame.name: self._own(rows)}).scan(request)
+        rows = self._own(rows)
+        plain = plain_rows(request, rows)
+        if plain is not None:
+            return plain
+        scan = self._scanner({self._frame.name: rows}).scan(request)
         return pa.Table.from_batches(list(scan.batches), schema=scan.schema)
 
     def _own(self, rows: pa.Table) -> pa.Table:

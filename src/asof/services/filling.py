@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import pyarrow.compute as pc
 
-from asof.interfaces.online import Progress
+from asof.interfaces.online import Progress, ViewKey
 from asof.plan.specs import meaning_hash
+from asof.plan.streams import stream_of
 from asof.services.arrivals import arrived_us, newest_us, none
 
 if TYPE_CHECKING:
@@ -51,8 +52,15 @@ class Filling:
         with self.store.exclusive(self.project, self.view.source.name):
             self._take_in(arrivals, log.head(), instant_us)
             now_us = clock.now_us()
-            progress = Progress(self.head.sequence, now_us, now_us, self.newest_us, due_us=self.due_us)
+            checked_us = self._checked_at_us(now_us)
+            progress = Progress(self.head.sequence, now_us, checked_us, self.newest_us, due_us=self.due_us)
             return self.writer.commit(max(instant_us, self.head.last_us), now_us, meaning_hash(self.view), progress)
+
+    def _checked_at_us(self, now_us: int) -> int:
+        """Return when nothing was left to arrive: of a topic only who reads it knows, and that stays as it was."""
+        before = self.store.generations(self.project).get(ViewKey(self.project, self.view.name, self.view.version))
+        known = None if before is None or before.progress is None else before.progress.checked_at_us
+        return now_us if known is None or stream_of(self.view.source).topic is None else known
 
     def _take_in(self, arrivals: Arrivals, until: LogHead, instant_us: int) -> None:
         source = self.view.source

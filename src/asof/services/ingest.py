@@ -15,7 +15,7 @@ from asof.errors import AsofError, CorruptDataError
 from asof.interfaces.log import PARTITION, POSITION
 from asof.interfaces.online import Progress, Update, ViewKey
 from asof.plan.specs import meaning_hash
-from asof.plan.streams import earliest_handover_us
+from asof.plan.streams import earliest_handover_us, stream_of
 from asof.services.arrivals import Arrivals, Pairs, arrived_us, key_columns, newest_us, none, over, sort_by_id
 from asof.services.door import admit
 from asof.services.history import column
@@ -91,6 +91,11 @@ class Ingested:
     at_us: int
     behind: Mapping[str, AsofError] = field(default_factory=dict)
     set_apart: int = 0
+
+    @property
+    def readable(self) -> bool:
+        """Whether reads of every view that takes arrivals show the rows."""
+        return not self.behind
 
 
 class Ingestor:
@@ -218,12 +223,21 @@ class Ingestor:
         with self.turn():
             return self._catch_up(self._log.head())
 
-    def note_checked(self) -> None:
-        """Note in the progress of views that they hold all that has arrived by now."""
+    def note_checked(self, at_us: int | None = None) -> None:
+        """Note in the progress of views that they hold all that had arrived by an instant, if they hold all the log.
+
+        Args:
+            at_us: All that had been sent by then is in the log. Default: now.
+        """
         with self.turn():
             head = self._log.head()
             self._catch_up(head)
-            self._settle(head, self._current(), self._clock.now_us())
+            self._settle(head, self._current(), self._clock.now_us() if at_us is None else at_us)
+
+    def not_begun(self, views: Iterable[ViewSpec]) -> list[ViewSpec]:
+        """Return those views that take no arrivals yet, since they were never materialized."""
+        begun = self._current()
+        return [view for view in views if ViewKey(self._project, view.name, view.version) not in begun]
 
     def _current(self) -> dict[ViewKey, Generation]:
         """Return the generations that take arrivals, of views and of ids."""
@@ -270,7 +284,8 @@ class Ingestor:
             progress = one.progress
             if progress is None or progress.entry != head.sequence:
                 continue
-            checked_us = progress.checked_at_us if checked_at_us is None else checked_at_us
+            known_us = progress.checked_at_us
+            checked_us = known_us if checked_at_us is None else max(checked_at_us, known_us or checked_at_us)
             settled = replace(progress, checked_at_us=checked_us, pending_us=None)
             if settled != progress:
                 nothing = none()
@@ -345,7 +360,10 @@ class Ingestor:
             newest = before.newest_us if newest is None else max(newest, before.newest_us)
         pending = before.pending_us if more and before is not None else None
         due_us = before.due_us if before is not None else None
-        progress = Progress(until, at_us, at_us, newest, pending, due_us)
+        checked = at_us
+        if before is not None and stream_of(self.source).topic is not None:
+            checked = before.checked_at_us or at_us  # others may wait in the topic: whoever reads that knows
+        progress = Progress(until, at_us, checked, newest, pending, due_us)
         return Update(key, generation.number, entry, pairs.keys, pairs.values, at_us, progress)
 
     def _get(self, key: ViewKey) -> Callable[[Sequence[bytes]], Sequence[bytes | None]]:

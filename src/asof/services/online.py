@@ -10,11 +10,13 @@ import msgspec
 
 from asof import _native
 from asof.clock import EPOCH, FIRST_US, from_us, iso, parse_instant, to_us
+from asof.definitions.services import LATEST, check_consistency
 from asof.errors import InputError, NotMaterializedError, did_you_mean
 from asof.interfaces.online import Generation, ViewKey, ViewRead
 from asof.kernel.programs import compile_events, compile_states, value_error
+from asof.services.consistency import no_snapshot_yet, until_exact
 from asof.services.everything import kernel_values
-from asof.services.freshness import exact_instant, is_stale
+from asof.services.freshness import exact_instant, is_stale, lacking, snapshot_instant
 from asof.services.missing import refuse_status_names
 from asof.services.online_lookups import compile_lookups, settled
 from asof.services.online_missing import OnlineMissing
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from asof.clock import Clock
+    from asof.definitions.services import Consistency
     from asof.interfaces import ExpressionEngine, OnlineStore
     from asof.interfaces.online import Read, ViewRead
     from asof.plan.selection import ViewGroup
@@ -87,6 +90,11 @@ class ReadPlan:
     columns: tuple[str, ...] = ()
 
     @property
+    def consistency(self) -> Consistency:
+        """What the service asks for; of a list of features it is the latest values."""
+        return LATEST if self.service is None else self.service.consistency
+
+    @property
     def request(self) -> Mapping[str, RequestSpec]:
         """The request inputs that the read takes, by name."""
         return {} if self.on_demand is None else self.on_demand.fields
@@ -94,13 +102,14 @@ class ReadPlan:
 
 @dataclass(frozen=True)
 class _Fetched:
-    """What one read found in the store; values and blocks by view."""
+    """What one read found in the store, values and blocks by view; without blocks where a snapshot is not exact."""
 
     now_us: int
     instant_us: int
     generations: list[Generation]
     values: list[Sequence[bytes | None]]
     blocks: list[_native.Block]
+    exact: bool = True
 
 
 class OnlineFeatures:
@@ -228,7 +237,13 @@ class OnlineReader:
         return plan
 
     def read(
-        self, features: str | Sequence[str], keys: Keys, at_us: int | None = None, request: Request | None = None
+        self,
+        features: str | Sequence[str],
+        keys: Keys,
+        at_us: int | None = None,
+        request: Request | None = None,
+        *,
+        consistency: Consistency | None = None,
     ) -> OnlineFeatures:
         """Return the features of every key.
 
@@ -239,10 +254,13 @@ class OnlineReader:
             at_us: The instant of the read; windows age with it. Default: the clock, or the newest instant
                 materialized where the clock is behind it.
             request: The inputs of on-demand views that come with the request: per field one value per key.
+            consistency: "latest" or "snapshot". Default: the service's.
 
         Raises:
-            InputError: keys or request inputs missing, unknown, of different lengths or of the wrong type.
+            InputError: keys or request inputs missing, unknown, of different lengths or of the wrong type; or a
+                snapshot of the future.
             NotMaterializedError: a view has no generation, or only one of a later instant than `at_us`.
+            SnapshotUnavailableError: for a while there was no instant at which all views are exact.
             StoreError: the store fails.
             FeatureValueError: an integer sum beyond 64 bits, or a user's function fails.
             MissingValueError: a feature has no value although the service says that it must have one.
@@ -254,25 +272,34 @@ class OnlineReader:
             given = plan.on_demand.given(request, len(encoded[0]) if encoded else None)
         elif request:
             from_request(request, {}, None)
-        fetched = settled(
-            self._store, lambda: self._fetching(plan, encoded, keys, at_us), steps=plan.lookups is not None
-        )
+        exact = check_consistency(consistency or plan.consistency) != LATEST
+
+        def fetch() -> _Fetched:
+            return settled(
+                self._store, lambda: self._fetching(plan, encoded, keys, at_us, exact), steps=plan.lookups is not None
+            )
+
+        fetched = until_exact(fetch) if exact else fetch()
         instant, generations, blocks = fetched.instant_us, fetched.generations, fetched.blocks
         if plan.on_demand is not None and given is not None:
             blocks += plan.on_demand.blocks(blocks, given, instant)
         if plan.missing is not None:
             blocks += plan.missing.blocks(fetched.values, blocks, instant, lambda row: _in_words(plan, keys, row))
+        behind = lacking([view.view for view in plan.views], generations) if len(generations) > 1 else ()
         for position, (view, generation) in enumerate(zip(plan.views, generations, strict=True)):
-            if is_stale(view.view, generation, max(fetched.now_us, instant), instant):
+            if position in behind or is_stale(view.view, generation, max(fetched.now_us, instant), instant):
                 for block in (position, *(plan.missing.blocks_of(position) if plan.missing is not None else ())):
                     blocks[block] = blocks[block].stale()
         return OnlineFeatures(plan.shape.answer(blocks), plan, generations, instant)
 
     def _fetching(
-        self, plan: ReadPlan, encoded: Sequence[Sequence[bytes | None]], keys: Keys, at_us: int | None
+        self, plan: ReadPlan, encoded: Sequence[Sequence[bytes | None]], keys: Keys, at_us: int | None, exact: bool
     ) -> Callable[[Read], _Fetched | None]:
         """Return what fetches all that is stored; it gives None where lookups came upon changes."""
-        now_us = self._clock.now_us() if at_us is None else at_us  # before the snapshot: see exact_instant
+        clock_us = self._clock.now_us()  # before the snapshot: see exact_instant
+        now_us = clock_us if at_us is None else at_us
+        if exact and now_us > clock_us:
+            raise no_snapshot_yet(now_us, clock_us)
         stored = [view.key for view in plan.views]
         seen = self._seen.of(stored)
 
@@ -281,6 +308,11 @@ class OnlineReader:
             generations, values = _generations(plan, reads), [found.values for found in reads]
             self._seen.check(stored, seen, generations)
             instant = self._instant(plan, generations, at_us, now_us)
+            if exact:
+                found_us = snapshot_instant(generations, clock_us, _newest(generations), at_us)
+                if found_us is None:
+                    return _Fetched(now_us, instant, generations, values, [], exact=False)
+                instant = found_us
             blocks = [_block(view, found, instant) for view, found in zip(plan.views, values, strict=True)]
             if plan.lookups is not None:
                 columns = keys if isinstance(keys, dict) else _columns(keys)
@@ -299,7 +331,7 @@ class OnlineReader:
         return fetch
 
     def _instant(self, plan: ReadPlan, generations: Sequence[Generation], at_us: int | None, now_us: int) -> int:
-        newest = max((generation.instant_us for generation in generations), default=FIRST_US)
+        newest = _newest(generations)
         if at_us is None:
             return exact_instant(generations, now_us, newest)
         if at_us < newest:
@@ -370,6 +402,10 @@ def _generations(plan: ReadPlan, reads: Sequence[ViewRead]) -> list[Generation]:
             raise _not_materialized(view.view)
         generations.append(found.generation)
     return generations
+
+
+def _newest(generations: Sequence[Generation]) -> int:
+    return max((generation.instant_us for generation in generations), default=FIRST_US)
 
 
 def _block(plan: _ViewPlan, values: Sequence[bytes | None], instant_us: int) -> Any:

@@ -13,13 +13,16 @@ from asof.plan.references import parse_object
 from asof.plan.registered import KINDS, VERSIONED
 from asof.plan.schedule import cadence
 from asof.plan.specs import AnySpec, OnDemandSpec, ServiceSpec, SourceSpec, ViewSpec
+from asof.services.dead_letters import list_letters
 from asof.services.materialize import choose_views
+from asof.services.standing import SourceStatus, ViewFreshness, source_status, view_freshness
+from asof.services.workers import WorkerBoard
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from asof.clock import Clock
-    from asof.interfaces import OnlineStore
+    from asof.interfaces import DeadLetterStore, OfflineLog, OnlineStore
     from asof.interfaces.online import Generation
     from asof.plan.registered import Kind
     from asof.plan.specs import InputSpec, ServiceFeature
@@ -68,13 +71,15 @@ class Description:
 
 @dataclass(frozen=True)
 class ViewStatus:
-    """How fresh one view version is online.
+    """How fresh one view version is online. Instants and durations are in microseconds.
 
     Attributes:
         newest: Whether it is the newest version.
         services: The service versions that pin it.
         generation: What the online store holds, or None.
-        age_us: The clock minus the generation's instant, in microseconds; None without a generation.
+        age_us: The clock minus the generation's instant; None without a generation.
+        source: What it reads.
+        freshness: The rest; None without a generation.
     """
 
     view: str
@@ -83,6 +88,8 @@ class ViewStatus:
     services: tuple[str, ...]
     generation: Generation | None
     age_us: int | None
+    source: str
+    freshness: ViewFreshness | None
 
 
 @dataclass(frozen=True)
@@ -93,12 +100,14 @@ class Status:
         revision: The registry's.
         counts: Objects per kind, removed ones not counted.
         views: Every view version that reads may ask for, by name and version.
+        sources: Every stream source, by name.
     """
 
     project: str
     revision: int
     counts: dict[Kind, int]
     views: tuple[ViewStatus, ...]
+    sources: tuple[SourceStatus, ...]
 
 
 def list_objects(catalog: Catalog, kind: Kind | None = None) -> list[Listed]:
@@ -169,13 +178,18 @@ def describe_object(catalog: Catalog, online: OnlineStore, reference: str, *, pr
     ]
 
 
-def project_status(catalog: Catalog, online: OnlineStore, *, project: str, clock: Clock) -> Status:
-    """Return how fresh every view version is that reads may ask for."""
-    generations = online.generations(project)
+def project_status(
+    catalog: Catalog, online: OnlineStore, log: OfflineLog, letters: DeadLetterStore, *, project: str, clock: Clock
+) -> Status:
+    """Return how fresh every view version is that reads may ask for, and how far every stream source has come."""
     newest = {view.key for view in catalog.views()}
+    chosen = choose_views(catalog, None)
+    read = [*catalog.sources(), *(view.source for view in chosen)]
+    heads = {name: log.of(name).head() for name in sorted({one.name for one in read if one.kind == "stream"})}
+    generations = online.generations(project)  # after the logs, so that what arrives in between is not missing
     now_us = clock.now_us()
     views = []
-    for view in choose_views(catalog, None):
+    for view in chosen:
         generation = generations.get(ViewKey(project, view.name, view.version))
         views.append(
             ViewStatus(
@@ -185,11 +199,24 @@ def project_status(catalog: Catalog, online: OnlineStore, *, project: str, clock
                 services=_used_by(catalog, "view", view.name, view.version),
                 generation=generation,
                 age_us=None if generation is None else now_us - generation.instant_us,
+                source=view.source.name,
+                freshness=None if generation is None else view_freshness(view, generation, heads, now_us),
             )
         )
     listed = list_objects(catalog)
     counts = {kind: sum(1 for one in listed if one.kind == kind) for kind in KINDS}
-    return Status(project, catalog.revision, counts, tuple(views))
+    board = WorkerBoard(online, project)
+    sources = tuple(
+        source_status(
+            name,
+            head,
+            board.records(name),
+            now_us,
+            dead_letters=list_letters(letters.of(name), log.of(name), 0).total,
+        )
+        for name, head in heads.items()
+    )
+    return Status(project, catalog.revision, counts, tuple(views), sources)
 
 
 def _about(spec: AnySpec) -> str:

@@ -11,7 +11,6 @@ from asof.plan.references import parse_object
 from asof.plan.registered import NOUNS
 from asof.plan.specs import ServiceSpec, SourceSpec, ViewSpec
 from asof.services.apply import operating_system_user
-from asof.services.ingest import ids_key
 from asof.services.prune_batches import PublishedRows, unused_rows
 
 if TYPE_CHECKING:
@@ -104,8 +103,12 @@ def plan_prune(
     kept = {(e.name, e.version) for e in entries if e.kind == "view"} - deleted
     gone_items = {(item.kind, item.name, item.version) for item in items}
     sources = _sources(e for e in entries if (e.kind, e.name, e.version) not in gone_items)
-    ids = {ids_key(project, one) for one in sources if one.kind == "stream" and one.event_id is not None}
-    storage = [key for key in online.generations(project) if (key.view, key.version) not in kept and key not in ids]
+    beside = {one.name for one in sources}
+    storage = [
+        key
+        for key in online.generations(project)
+        if (key.view, key.version) not in kept and not _is_beside(key, beside)
+    ]
     gone_rows, kept_rows = unused_rows(published, sources, training_sets)
     return PrunePlan(
         catalog.revision,
@@ -154,6 +157,12 @@ def prune(
         if rows.folder in held:  # or another prune was faster
             published.remove(rows.folder)
     return revision
+
+
+def _is_beside(key: ViewKey, sources: set[str]) -> bool:
+    """Return whether a store keeps this for a source: what its ids are known by, and its workers' records."""
+    name, mark, _ = key.view.partition("#")
+    return bool(mark) and name in sources
 
 
 def _sources(kept: Iterable[Entry]) -> list[SourceSpec]:

@@ -158,6 +158,7 @@ def _service(service: FeatureService, types: Mapping[str, Mapping[str, str]]) ->
             )
             for (view, feature), role, missing in zip(service.features, service.roles, service.missing, strict=True)
         ),
+        consistency=service.consistency,
         description=service.description,
         owner=service.owner,
         tags=service.tags,

@@ -14,7 +14,10 @@ import pyarrow.compute as pc
 
 from asof.errors import AsofError, ConfigError
 from asof.plan.streams import stream_of
-from asof.services.ingest import Batch
+from asof.services.caught_up import CaughtUp
+from asof.services.dead_letters import REPLAYED
+from asof.services.ingest import PUSHED, Batch
+from asof.services.latency import NOTHING, Latency
 from asof.services.letters import Undecoded
 
 if TYPE_CHECKING:
@@ -24,7 +27,8 @@ if TYPE_CHECKING:
     from asof.interfaces.stream import Decoder, Messages, StreamBackend, StreamConsumer
     from asof.plan.specs import SourceSpec
     from asof.services.catalog import Catalog
-    from asof.services.ingest import Ingested
+    from asof.services.caught_up import Peer
+    from asof.services.ingest import Ingested, Ingestor
     from asof.services.writer import SourceWriter
 
     Progress = Callable[["StreamProgress"], None]
@@ -50,6 +54,12 @@ class StreamProgress:
         lag_s: How long ago the newest message that was taken in had been sent, while others wait; else 0.
         behind: Views that cannot take rows in, and why.
         problem: What keeps the worker from going on, which it tries again and again; None while it goes on.
+        lags: Per partition that this worker reads, the messages that wait; None while that is not known.
+        batches: How many batches of messages it has taken in.
+        polled_at_us: When it last asked for messages.
+        event_to_servable: How long rows took from their event time until reads showed them, and
+        sent_to_servable: from being sent. Batches in which something was repeated are not timed.
+        checked_at_us: All that had come by then into the partitions that it reads is taken in; None: not known.
     """
 
     source: str
@@ -60,6 +70,12 @@ class StreamProgress:
     lag_s: float = 0.0
     behind: Mapping[str, AsofError] = field(default_factory=dict)
     problem: AsofError | None = None
+    lags: Mapping[str, int] | None = None
+    batches: int = 0
+    polled_at_us: int | None = None
+    event_to_servable: Latency = NOTHING
+    sent_to_servable: Latency = NOTHING
+    checked_at_us: int | None = None
 
 
 @dataclass(frozen=True)
@@ -71,6 +87,7 @@ class Feed:
     backend: Callable[[], StreamBackend]
     decoder: Callable[[SourceSpec], Decoder]
     writer: Callable[[str], SourceWriter]
+    peers: Callable[[str], Sequence[Peer]]
     clock: Clock
 
 
@@ -82,6 +99,7 @@ def open_feeds(
     backend: Callable[[], StreamBackend],
     decoder: Callable[[SourceSpec], Decoder],
     writer: Callable[[str], SourceWriter],
+    peers: Callable[[str], Sequence[Peer]],
     project: str,
     clock: Clock,
 ) -> list[Feed]:
@@ -111,7 +129,7 @@ def open_feeds(
             why=f"Source {chosen[0].name!r} has a topic, but nothing says on which broker it is",
             fix='Write stream = "kafka://host:9092" into asof.toml, or set ASOF_STREAM.',
         )
-    return [Feed(one, f"asof.{project}.{one.name}", backend, decoder, writer, clock) for one in chosen]
+    return [Feed(one, f"asof.{project}.{one.name}", backend, decoder, writer, peers, clock) for one in chosen]
 
 
 def run_feeds(
@@ -164,6 +182,8 @@ class _Reader:
         self._tell = progress or (lambda _: None)
         self._done = StreamProgress(feed.source.name)
         self._decoder: tuple[SourceSpec, Decoder] | None = None
+        self._decoded: tuple[pa.Int64Array, pa.Int64Array] | None = None
+        self._caught_up = CaughtUp()
         self._sent_us: int | None = None
         self._checked_s = 0.0
 
@@ -173,6 +193,7 @@ class _Reader:
         with self._feed.backend().consume(topic, self._feed.group, self._positions) as consumer:
             goal: dict[str, int] | None = None
             while not self._stop.is_set():
+                self._done = replace(self._done, polled_at_us=self._feed.clock.now_us())
                 messages = self._tried(lambda: _poll(consumer))
                 if messages is None:
                     break
@@ -208,8 +229,27 @@ class _Reader:
             refused=done.refused + len(messages) - found.taken - found.repeated,
             behind=found.behind,
             problem=None,
+            batches=done.batches + 1,
         )
+        self._time(messages, found)
         self._tell(self._done)
+
+    def _time(self, messages: Messages, found: Ingested) -> None:
+        """Add the rows that were taken in just now to the histograms."""
+        if self._decoded is None or not found.taken or found.repeated:
+            return
+        now_us = self._feed.clock.now_us()
+        index, times = self._decoded
+        if found.refused:
+            kept = pc.invert(
+                pc.is_in(pa.array(range(len(index)), pa.int64()), pa.array(list(found.refused), pa.int64()))
+            )
+            index, times = index.filter(kept), times.filter(kept)
+        self._done = replace(
+            self._done,
+            event_to_servable=self._done.event_to_servable.plus(times, now_us),
+            sent_to_servable=self._done.sent_to_servable.plus(messages.sent_at_us.take(index), now_us),
+        )
 
     def _ingest(self, messages: Messages) -> Ingested:
         writer = self._feed.writer(self._feed.source.name)
@@ -217,6 +257,7 @@ class _Reader:
         if self._decoder is None or self._decoder[0] is not source:
             self._decoder = source, self._feed.decoder(source)
         decoded = self._decoder[1].decode(messages.value)
+        self._decoded = decoded.index, _instants(decoded.rows, source.event_time)
         return writer.ingestor.take_in(
             Batch(
                 decoded.rows,
@@ -253,12 +294,23 @@ class _Reader:
         self._checked_s = now_s
         ingestor = self._feed.writer(self._feed.source.name).ingestor
         known = ingestor.log.head().positions
-        lag = sum(max(0, end - known.get(partition, 0)) for partition, end in consumer.end_positions().items())
-        if not lag:
-            ingestor.note_checked()
-        late_s = (self._feed.clock.now_us() - self._sent_us) / 1e6 if lag and self._sent_us is not None else 0.0
-        self._done = replace(self._done, lag=lag, lag_s=max(0.0, late_s), problem=None)
+        now_us = self._feed.clock.now_us()
+        ends = consumer.end_positions()
+        lags = {partition: max(0, end - known.get(partition, 0)) for partition, end in ends.items()}
+        lag = sum(lags.values())
+        self._caught_up.look(now_us, ends, known)
+        self._note_checked(ingestor, known)
+        late_s = (now_us - self._sent_us) / 1e6 if lag and self._sent_us is not None else 0.0
+        self._done = replace(self._done, lag=lag, lags=lags, lag_s=max(0.0, late_s), problem=None)
+        self._done = replace(self._done, checked_at_us=self._caught_up.checked_at_us)
         self._tell(self._done)
+
+    def _note_checked(self, ingestor: Ingestor, known: Mapping[str, int]) -> None:
+        """Note in the views up to when they hold all that was sent, as far as all workers together know that."""
+        feed = self._feed
+        at_us = self._caught_up.together(feed.peers(feed.source.name), known.keys() - {PUSHED, REPLAYED})
+        if at_us is not None:
+            ingestor.note_checked(at_us)
 
 
 def _poll(consumer: StreamConsumer) -> Messages:
@@ -274,6 +326,12 @@ def _next_positions(messages: Messages) -> dict[str, int]:
             newest.column("partition").to_pylist(), newest.column("position_max").to_pylist(), strict=True
         )
     }
+
+
+def _instants(rows: pa.Table, name: str) -> pa.Int64Array:
+    times = rows.column(name).combine_chunks()
+    times = times if isinstance(times, pa.Array) else times.chunk(0)
+    return times.cast(pa.timestamp("us", "UTC"), safe=False).cast(pa.int64())
 
 
 def _undecoded(messages: Messages, failures: Mapping[int, str]) -> list[Undecoded]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from asof.errors import AsofError, CorruptDataError, InputError, StoreError
+from asof.errors import AsofError, CorruptDataError, InputError, StoreError, ViewsBehindError
 from asof.interfaces.online import ViewKey
 from asof.plan.specs import ViewSpec
 from asof.plan.streams import stream_of
@@ -38,14 +38,19 @@ class SourceWriter:
     Attributes:
         ingestor: Does it.
         begun: What was materialized to begin with.
+        served: The view versions over the source that reads may ask for.
     """
 
     ingestor: Ingestor
     begun: tuple[Materialized, ...]
+    served: tuple[ViewSpec, ...] = ()
 
-    def push(self, rows: Any) -> Ingested:
+    def push(self, rows: Any, *, readable: bool = False) -> Ingested:
         """Take pushed rows in; see `FeatureStore.push`."""
-        return self.ingestor.take_in(_batch(self.ingestor.source, rows))
+        found = self.ingestor.take_in(_batch(self.ingestor.source, rows))
+        if readable:
+            self._require_readable(found)
+        return found
 
     def push_json(self, records: Sequence[Any], refused: Mapping[int, str] | None = None) -> Ingested:
         """Take pushed rows in that were decoded from JSON; see `json_rows.columns_of` for the forms of values.
@@ -62,6 +67,20 @@ class SourceWriter:
         records, refused = json_rows.parse(lines)
         table, refused = json_rows.columns_of(self.ingestor.source, records, refused)
         return self.ingestor.take_in(Batch(table, refused=refused, originals=lambda at: [lines[row] for row in at]))
+
+    def _require_readable(self, found: Ingested) -> None:
+        behind = {view: str(error) for view, error in found.behind.items()}
+        behind |= {view.key: "It was never materialized." for view in self.ingestor.not_begun(self.served)}
+        if behind and found.taken:
+            name, why = next(iter(behind.items()))
+            views = f"view {name!r}" if len(behind) == 1 else f"views {', '.join(map(repr, behind))}"
+            rows = "1 row is" if found.taken == 1 else f"{found.taken:,} rows are"
+            raise ViewsBehindError(
+                f"{rows} in the log of {self.ingestor.source.name!r}, but {views} cannot show them",
+                why=why,
+                fix="Do not push them again: a view takes them in with the next push once it can, or with "
+                f"`asof materialize {name}`.",
+            )
 
 
 def open_writer(
@@ -104,6 +123,7 @@ def open_writer(
     if stream.positions is not None:  # what was built before the log began holds what the log brings again
         chosen += [view for view in views if (one := there.get(keys[view.key])) and not _entry(one)]
     begun = []
+    served = views_over(choose_views(catalog, None), source)
     unbegun: dict[ViewKey, AsofError] = {}
     for view in chosen:
         key = keys[view.key]
@@ -130,7 +150,7 @@ def open_writer(
         known=[ViewKey(project, view.name, view.version) for view in every],
         renew=renew,
     )
-    return SourceWriter(ingestor, tuple(begun))
+    return SourceWriter(ingestor, tuple(begun), tuple(served))
 
 
 def _entry(generation: Generation) -> int:

@@ -113,13 +113,13 @@ class KafkaConsumer:
         if not self._held and self._failure is None and not self._lost and timeout_s > 0:
             grace_s = self._grace_s - time.monotonic()
             self._fetch(1, min(timeout_s, grace_s) if grace_s > 0 else timeout_s)
-        size = sum(map(_size, self._held))
+        size = sum(map(len, self._held))
         while self._held and len(self._held) < max_messages and size < room:
             before = len(self._held)
             self._fetch(min(_CHUNK, max_messages - before), 0)
             if len(self._held) <= before:
                 break
-            size += sum(map(_size, self._held[before:]))
+            size += sum(map(len, self._held[before:]))
         if not self._held:
             self._raise_failure()
         return _columns(self._cut(max_messages, room))
@@ -211,7 +211,7 @@ class KafkaConsumer:
         return self._fetched[number] if self._ends.get(number) == end else end
 
     def _cut(self, max_messages: int, room: int) -> list[Message]:
-        fits = sum(1 for total in accumulate(map(_size, self._held[:max_messages])) if total <= room)
+        fits = sum(1 for total in accumulate(map(len, self._held[:max_messages])) if total <= room)
         taken = max(fits, 1)
         ready, self._held = self._held[:taken], self._held[taken:]
         return ready
@@ -283,13 +283,9 @@ class KafkaConsumer:
             raise StreamError(f"The consumer of {self._topic!r} is closed", fix="Consume the topic again.")
 
 
-def _size(message: Message) -> int:
-    value = message.value()
-    return len(value) if value is not None else 0
-
-
 def _columns(messages: list[Message]) -> Messages:
-    stamps = [message.timestamp() for message in messages]
+    # Each pair is dropped at once: a list of them all would have the garbage collector look at every message.
+    stamps = (message.timestamp() for message in messages)
     sent = [None if kind == TIMESTAMP_NOT_AVAILABLE else at_ms * 1000 for kind, at_ms in stamps]
     return Messages(
         partition=pa.array([message.partition() for message in messages], pa.int32()).cast(pa.string()),

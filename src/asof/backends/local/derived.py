@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -108,8 +109,9 @@ def _transform(relation: Relation, source: SourceSpec, spec: TransformSpec, load
     used_by = f"Source {source.name!r}"
     function = load(spec.function, used_by)
     # A connection runs one query at a time, and temporary views are its own: a second one reads a copy of the rows.
-    relation.con.execute("CREATE TABLE asof_rows AS SELECT * FROM src")
-    reader = relation.con.cursor().sql("SELECT * FROM asof_rows").to_arrow_reader(_BATCH_ROWS)
+    copy = f"asof_rows_{uuid.uuid4().hex}"  # others may share the engine
+    relation.con.execute(f"CREATE TABLE {copy} AS SELECT * FROM src")
+    reader = relation.con.cursor().sql(f"SELECT * FROM {copy}").to_arrow_reader(_BATCH_ROWS)
     outputs = pa.schema([(output.name, dtypes.to_arrow(output.dtype)) for output in spec.outputs])
     schema = pa.schema([*reader.schema, *outputs])
     failed: list[AsofError] = []
@@ -119,8 +121,9 @@ def _transform(relation: Relation, source: SourceSpec, spec: TransformSpec, load
         relation.con.execute("CREATE TEMP TABLE asof_transformed AS SELECT * FROM asof_transforming")
     except duckdb.Error as error:  # the engine tells a reader's error as text only
         raise failed[0] if failed else error from None
-    relation.con.unregister("asof_transforming")
-    relation.con.execute("DROP TABLE asof_rows")
+    finally:
+        relation.con.unregister("asof_transforming")
+        relation.con.execute(f"DROP TABLE {copy}")
     _replace(relation, lambda _: "SELECT * FROM asof_transformed", outputs.names)
 
 

@@ -13,7 +13,7 @@ import duckdb
 import pyarrow as pa
 
 from asof import dtypes
-from asof.backends.local import delta, parquet, text
+from asof.backends.local import delta, parquet, shared, text
 from asof.backends.local.columns import SourceColumn, literal, pick, quoted, time_sql, value_sql
 from asof.backends.local.executor import remove_leftovers
 from asof.backends.local.faults import LOSSY, translated
@@ -127,6 +127,13 @@ def opened(
         SourceError: it is not there or cannot be read.
         SchemaError: its files disagree about a column.
     """
+    if source.kind == "frame" and source.name in frames:
+        table = to_table(frames[source.name], source.name)
+        if table.nbytes <= shared.MOST_BYTES:
+            settings = (*SETTINGS, *LOCKS)
+            with shared.session(engine.threads, engine.memory_limit_bytes, settings) as con, translated(source.name):
+                yield _framed(con, table)
+            return
     scratch = engine.root / ".asof" / "tmp" / f"{getpid()}-{uuid.uuid4().hex}"
     remove_leftovers(scratch.parent)
     config = {
@@ -156,8 +163,6 @@ def opened(
 def _open(
     con: duckdb.DuckDBPyConnection, engine: Engine, source: SourceSpec, frames: Mapping[str, Any], *, rows: bool
 ) -> Relation:
-    footers = None
-    declared: dict[str, pa.DataType] = {}
     if source.kind == "frame":
         if source.name not in frames:
             raise SourceError(
@@ -165,17 +170,20 @@ def _open(
                 why="Frames live in the process that defines them",
                 fix="Pass the definition with its frame, or write the rows to a file and use FileSource.",
             )
-        table = to_table(frames[source.name], source.name)
-        declared = {field.name: field.type for field in table.schema}
-        con.register("raw", table)
         _lock(con)
-    else:
-        files = None if source.kind == "delta" else files_of(engine, source)
-        _lock(con, files.paths if files is not None else ())
-        footers = _load(con, engine, source, files, rows=rows)
-        declared = {field.name: field.type for field in footers.schema} if footers is not None else {}
+        return _framed(con, to_table(frames[source.name], source.name))
+    files = None if source.kind == "delta" else files_of(engine, source)
+    _lock(con, files.paths if files is not None else ())
+    footers = _load(con, engine, source, files, rows=rows)
+    declared = {field.name: field.type for field in footers.schema} if footers is not None else {}
     _hide_nan(con)
     return Relation(con, _columns(con, declared), footers)
+
+
+def _framed(con: duckdb.DuckDBPyConnection, table: pa.Table) -> Relation:
+    con.register("raw", table)
+    _hide_nan(con)
+    return Relation(con, _columns(con, {field.name: field.type for field in table.schema}))
 
 
 def _load(
