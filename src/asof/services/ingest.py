@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from asof import dtypes
 from asof.definitions.streams import ARRIVED_AT, IDS_SUFFIX
-from asof.errors import AsofError
+from asof.errors import AsofError, CorruptDataError
 from asof.interfaces.log import PARTITION, POSITION
 from asof.interfaces.online import Progress, Update, ViewKey
 from asof.plan.specs import meaning_hash
@@ -310,8 +310,12 @@ class Ingestor:
         found: Sorted | None = None
         if self._ids in ready:
             keys = key_columns(self.source, self._views.values())
-            found = sort_by_id(self.source, rows, self._get(self._ids), keys)
-            updates.append(self._update(self._ids, ready.pop(self._ids), until, found.marks, rows, at_us, more=more))
+            ids = ready.pop(self._ids)
+            try:
+                found = sort_by_id(self.source, rows, self._get(self._ids), keys)
+                updates.append(self._update(self._ids, ids, until, found.marks, rows, at_us, more=more))
+            except CorruptDataError:
+                self._store.drop(self._ids)  # until a writer is opened, ids are counted from the log: slow, but right
         for key, generation in ready.items():
             instant_us = max(at_us, generation.instant_us)
             try:
