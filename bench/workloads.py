@@ -125,12 +125,12 @@ def event_spine(rows: int) -> Path:
     return cached(f"event-spine-{rows}.parquet", make)
 
 
-def project(name: str, definitions: str, *, now_us: int | None = None) -> FeatureStore:
+def project(name: str, definitions: str, *, now_us: int | None = None, online: str = "") -> FeatureStore:
     """Return a store over a new project with these definitions applied, its clock standing at `now_us` if given."""
     root = CACHE / "projects" / name
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)
-    (root / "asof.toml").write_text(f'project = "{name}"\n')
+    (root / "asof.toml").write_text(f'project = "{name}"\n' + (f'online = "{online}"\n' if online else ""))
     (root / "features.py").write_text(definitions)
     store = FeatureStore(root, clock=None if now_us is None else FixedClock(now_us))
     store.apply()

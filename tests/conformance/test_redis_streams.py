@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import redis
 
-from asof.backends.redis_streams import open_stream
+from asof.backends.redis import open_stream
 from asof.errors import ConfigError, StreamDataLossError, StreamError, StreamRefusedError
 from asof.testing.conformance.stream import PARTITIONS, Group, StreamConformance, StreamUnderTest, numbered
 from tests.servers.redis import redis_process

@@ -11,7 +11,7 @@ import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asof.backends.redis_streams import open_stream
+from asof.backends.redis import open_stream
 from asof.errors import StreamDataLossError
 
 if TYPE_CHECKING:

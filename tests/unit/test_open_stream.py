@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asof.backends import kafka, redis_streams
+from asof.backends import kafka
+from asof.backends import redis as redis_backend
 from asof.backends.formats import open_decoder
 from asof.backends.loading import open_stream
 from asof.errors import ConfigError
@@ -37,7 +38,7 @@ def test_an_unknown_scheme_names_those_that_are_installed(tmp_path: Path) -> Non
     ("opener", "url", "module", "extra"),
     [
         (kafka.open_stream, "kafka://host", "confluent_kafka", "kafka"),
-        (redis_streams.open_stream, "redis://host", "redis", "redis"),
+        (redis_backend.open_stream, "redis://host", "redis", "redis"),
     ],
 )
 def test_a_client_library_that_is_not_installed_is_named_with_its_extra(
@@ -73,7 +74,7 @@ def test_a_format_whose_library_is_not_installed_is_named_with_its_extra(
 def test_importing_the_backends_loads_no_client_library() -> None:
     """They are heavy, and optional."""
     code = (
-        "import sys, asof, asof.backends.kafka, asof.backends.redis_streams, asof.backends.formats\n"
+        "import sys, asof, asof.backends.kafka, asof.backends.redis, asof.backends.formats\n"
         "sys.exit(str(sorted({'confluent_kafka', 'redis', 'fastavro', 'google.protobuf'} & sys.modules.keys()))"
         " if {'confluent_kafka', 'redis', 'fastavro', 'google.protobuf'} & sys.modules.keys() else 0)"
     )

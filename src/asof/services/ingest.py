@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from asof import dtypes
 from asof.definitions.streams import ARRIVED_AT, IDS_SUFFIX
-from asof.errors import AsofError
+from asof.errors import AsofError, CorruptDataError
 from asof.interfaces.log import PARTITION, POSITION
 from asof.interfaces.online import Progress, Update, ViewKey
 from asof.plan.specs import meaning_hash
@@ -203,7 +203,10 @@ class Ingestor:
             left_out = 0 if repeated is None else batch.rows.num_rows - fresh.rows.num_rows
             if not moved and not admitted.rows.num_rows and not kept:
                 return Ingested(0, left_out, refused, head.sequence, head.last_us, behind)
-            self._store.announce(list(self._current()), start_us)
+            current = self._current()
+            # After what the views show already, so that reads until then have an instant at which they are exact.
+            start_us = max([start_us, *(one.instant_us + 1 for one in current.values())])
+            self._store.announce(list(current), start_us)
             at_us = max(self._clock.now_us(), start_us) + 1  # later than any read that saw no announcement
             rows = _logged(admitted.rows, fresh, admitted.index, head, at_us)
             try:
@@ -307,8 +310,12 @@ class Ingestor:
         found: Sorted | None = None
         if self._ids in ready:
             keys = key_columns(self.source, self._views.values())
-            found = sort_by_id(self.source, rows, self._get(self._ids), keys)
-            updates.append(self._update(self._ids, ready.pop(self._ids), until, found.marks, rows, at_us, more=more))
+            ids = ready.pop(self._ids)
+            try:
+                found = sort_by_id(self.source, rows, self._get(self._ids), keys)
+                updates.append(self._update(self._ids, ids, until, found.marks, rows, at_us, more=more))
+            except CorruptDataError:
+                self._store.drop(self._ids)  # until a writer is opened, ids are counted from the log: slow, but right
         for key, generation in ready.items():
             instant_us = max(at_us, generation.instant_us)
             try:

@@ -21,6 +21,7 @@ from asof.services.missing import refuse_status_names
 from asof.services.online_lookups import compile_lookups, settled
 from asof.services.online_missing import OnlineMissing
 from asof.services.online_on_demand import OnlineProgram
+from asof.services.regress import Seen
 from asof.services.request import from_request
 
 if TYPE_CHECKING:
@@ -215,6 +216,7 @@ class OnlineReader:
         self._functions = functions
         self._expressions = expressions
         self._plans: dict[str | tuple[str, ...], ReadPlan] = {}
+        self._seen = Seen()
 
     def plan(self, features: str | Sequence[str]) -> ReadPlan:
         """Return the compiled read of a service or a list of feature references.
@@ -298,10 +300,13 @@ class OnlineReader:
         now_us = clock_us if at_us is None else at_us
         if exact and now_us > clock_us:
             raise no_snapshot_yet(now_us, clock_us)
+        stored = [view.key for view in plan.views]
+        seen = self._seen.of(stored)
 
         def fetch(read: Read) -> _Fetched | None:
             reads = read([(v.key, () if v.entity is None else encoded[v.entity]) for v in plan.views])
             generations, values = _generations(plan, reads), [found.values for found in reads]
+            self._seen.check(stored, seen, generations)
             instant = self._instant(plan, generations, at_us, now_us)
             if exact:
                 found_us = snapshot_instant(generations, clock_us, _newest(generations), at_us)
@@ -319,8 +324,7 @@ class OnlineReader:
                 def given(column: str, dtype: str) -> list[Any]:
                     return _normalise(dtype, columns[column])
 
-                views = [view.key for view in plan.views]
-                if not plan.lookups.follow(read, views, generations, blocks, given, decoded):
+                if not plan.lookups.follow(read, stored, generations, blocks, given, decoded):
                     return None
             return _Fetched(now_us, instant, generations, values, blocks)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from redis import exceptions
 
-from asof.backends.redis_streams.ids import to_id, to_position
+from asof.backends.redis.streams.ids import to_id, to_position
 from asof.errors import StreamDataLossError
 
 if TYPE_CHECKING:

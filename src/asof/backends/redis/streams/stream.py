@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from redis import Redis
-
-from asof.backends.redis_streams.consumer import RedisConsumer
-from asof.backends.redis_streams.failures import translated
-from asof.backends.redis_streams.membership import Membership
-from asof.errors import ConfigError, StreamRefusedError
+from asof.backends.redis.failures import consuming
+from asof.backends.redis.streams.consumer import RedisConsumer
+from asof.backends.redis.streams.membership import Membership
+from asof.errors import StreamRefusedError
 
 if TYPE_CHECKING:
-    from asof.backends.redis_streams.settings import Settings
+    from asof.backends.redis.settings import Settings
     from asof.interfaces import Positions
 
 _CONNECT_S = 5.0
@@ -37,20 +35,9 @@ class RedisStream:
         settings = self._settings
         names = [str(number) for number in range(settings.partitions)]
         keys = {name: f"{topic}.{name}" for name in names} if settings.partitions > 1 else {"0": topic}
-        try:
-            client = Redis.from_url(
-                settings.url,
-                username=settings.username,
-                password=settings.password,
-                socket_connect_timeout=_CONNECT_S,
-                socket_timeout=_REPLY_S,
-            )
-            with translated(topic):
-                known = client.exists(*keys.values())
-        except (TypeError, ValueError) as error:
-            raise ConfigError(
-                "An option of the Redis URL cannot be used", why=str(error), fix="Use options of redis-py."
-            ) from error
+        client = settings.connect(connect_s=_CONNECT_S, reply_s=_REPLY_S)
+        with consuming(topic):
+            known = client.exists(*keys.values())
         if not known:
             client.close()
             raise StreamRefusedError(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
 import time
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
-from asof.backends.redis import pointers, scripts
-from asof.backends.redis.errors import translated
+from asof.backends.redis.failures import reading, writing
+from asof.backends.redis.online import pointers, scripts
+from asof.backends.redis.online.lines import Line
+from asof.backends.redis.online.packing import packed_pairs
 from asof.clock import iso
 from asof.errors import AsofError, ConflictError, InputError, StoreError
 
@@ -17,32 +20,38 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from redis import Redis
 
+    from asof.backends.redis.online.lines import Lines
     from asof.interfaces.online import Generation, Progress, ViewKey
 
 _PAIRS = 1000
+_WAIT_S = 30.0
 _COMMANDS = 16
 _DEAD_AFTER_S = 3600.0
 _TRIES = 100
+_LOST_ANSWERS = 2
 
 
 class RedisWriter:
     """A `GenerationWriter`. What a writer that died left behind is deleted by the next one, an hour later."""
 
-    def __init__(self, client: Redis, view: ViewKey, where: str) -> None:
+    def __init__(self, client: Redis, lines: Lines, view: ViewKey, where: str) -> None:
         """Take a new name for the values, and remove what dead writers left."""
         self._client = client
+        self._lines = lines
         self._view = view
         self._where = where
+        self._pointers = pointers.pointers_key(view.project)
         self._writing = pointers.writing_key(view.project)
+        self._name = pointers.values_key(view, secrets.token_hex(8))
         self._ended = False
-        with translated(where, "be written"):
-            now_s = time.time()
+        self._line: Line | None = None
+        self._discard = client.register_script(scripts.DISCARD)
+        now_s = time.time()
+        with writing(where):
+            client.exists(self._pointers, self._writing, self._name)  # a cluster refuses that before much is written
             for name, seen in client.hgetall(self._writing).items():
-                if name != b"last" and now_s - float(seen) > _DEAD_AFTER_S:
-                    client.unlink(name)
-                    client.hdel(self._writing, name)
-            number = int(client.hincrby(self._writing, "last", 1))
-            self._name = pointers.values_key(view, number)
+                if now_s - float(seen) > _DEAD_AFTER_S:
+                    self._discard(keys=[self._writing, name], args=[seen])
             client.hset(self._writing, self._name, str(now_s))
             client.hset(self._name, pointers.MARK, b"1")
 
@@ -69,31 +78,47 @@ class RedisWriter:
             )
 
     def _set(self, keys: pa.BinaryArray, values: pa.BinaryArray) -> int:
-        added = 0
-        for start in range(0, len(keys), _PAIRS * _COMMANDS):
-            with translated(self._where, "be written"):
-                pipe = self._client.pipeline(transaction=False)
-                for at in range(start, min(start + _PAIRS * _COMMANDS, len(keys)), _PAIRS):
-                    listed: list[Any] = [None] * (2 * len(keys.slice(at, _PAIRS)))
-                    listed[::2], listed[1::2] = keys.slice(at, _PAIRS).to_pylist(), values.slice(at, _PAIRS).to_pylist()
-                    pipe.hset(self._name, items=listed)
-                pipe.hset(self._writing, self._name, str(time.time()))
-                added += sum(pipe.execute()[:-1])
+        """Write pairs and return how many of the keys are new; commands follow each other without waiting."""
+        if not len(keys):
+            return 0
+        added, waiting = 0, 0
+        with writing(self._where):
+            if self._line is None:
+                self._line = Line(self._client, time.monotonic() + _WAIT_S)
+            self._client.hset(self._writing, self._name, str(time.time()))
+            try:
+                for start in range(0, len(keys), _PAIRS * _COMMANDS):
+                    part = slice(start, start + _PAIRS * _COMMANDS)
+                    sent = packed_pairs(self._name, keys[part], values[part], _PAIRS)
+                    self._line.send(b"".join(sent), time.monotonic() + _WAIT_S)
+                    for _ in range(waiting):
+                        added += self._line.receive(time.monotonic() + _WAIT_S)
+                    waiting = len(sent) // 2
+                for _ in range(waiting):
+                    added += self._line.receive(time.monotonic() + _WAIT_S)
+            except BaseException:
+                self._hang_up()  # answers may be on their way
+                raise
         return added
+
+    def _hang_up(self) -> None:
+        if self._line is not None:
+            self._line.close()
+            self._line = None
 
     def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Return what was put of these keys so far, keys in order."""
         found: list[bytes | None] = []
-        with translated(self._where, "be read"):
+        with reading(self._where):
             for start in range(0, len(keys), _PAIRS):
-                found += cast("list[bytes | None]", self._client.hmget(self._name, list(keys[start : start + _PAIRS])))
+                found += self._lines.ask("HMGET", self._name, *keys[start : start + _PAIRS])
         return found
 
     def replace(self, keys: pa.BinaryArray, values: pa.BinaryArray) -> None:
         """Write pairs over those that were put; keys are unique within the call, a null value forgets its key."""
         if values.null_count:
             gone = keys.filter(values.is_null()).to_pylist()
-            with translated(self._where, "be written"):
+            with writing(self._where):
                 for start in range(0, len(gone), _PAIRS):
                     self._client.hdel(self._name, *gone[start : start + _PAIRS])
             keys, values = keys.filter(values.is_valid()), values.filter(values.is_valid())
@@ -105,28 +130,39 @@ class RedisWriter:
         Raises:
             ConflictError: a generation of a later instant was switched in meanwhile; nothing changes.
         """
-        key, name = pointers.pointers_key(self._view.project), pointers.field(self._view)
+        name = pointers.field(self._view)
         switch = self._client.register_script(scripts.SWITCH)
+        lost_answers = 0
         for _ in range(_TRIES):
-            with translated(self._where, "be written"):
-                raw = self._client.hget(key, name)
-                current = None if raw is None else pointers.decode(raw)
-                if current is not None and current.instant_us > instant_us:
-                    raise _later(self._view, current.instant_us, instant_us)
-                pointer = pointers.Pointer(
-                    number=1 if current is None else current.number + 1,
-                    instant_us=instant_us,
-                    written_at_us=written_at_us,
-                    meaning=meaning,
-                    progress=progress,
-                )
-                done, _ = switch(
-                    keys=[key, self._writing, self._name], args=[name, raw or b"", pointers.encode(pointer)]
-                )
+            with reading(self._where):
+                raw, values, count = self._lines.ask("HMGET", self._pointers, name, name + b"\1", name + b"\2")
+            current = None if raw is None else pointers.decode(raw)
+            if current is not None and values == self._name:
+                self._ended = True  # it was switched in, and only the answer was lost
+                return current.generation(int(count))
+            if current is not None and current.instant_us > instant_us:
+                raise _later(self._view, current.instant_us, instant_us)
+            pointer = pointers.Pointer(
+                number=1 if current is None else current.number + 1,
+                instant_us=instant_us,
+                written_at_us=written_at_us,
+                meaning=meaning,
+                progress=progress,
+            )
+            try:
+                with writing(self._where):
+                    done, keys = switch(
+                        keys=[self._pointers, self._writing, self._name],
+                        args=[name, raw or b"", pointers.encode(pointer)],
+                    )
+            except StoreError as error:
+                lost_answers += 1
+                if not error.retryable or lost_answers > _LOST_ANSWERS:
+                    raise
+                continue
             if done == 1:
                 self._ended = True
-                with translated(self._where, "be read"):
-                    return pointer.generation(int(self._client.hget(key, name + b"\2") or 0))
+                return pointer.generation(keys)
             if done == 2:
                 raise _lost(self._view)
         raise StoreError(
@@ -141,13 +177,13 @@ class RedisWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Discard what was not committed."""
+        self._hang_up()
         if self._ended:
             return
         self._ended = True
         try:
-            with translated(self._where, "be written"):
-                self._client.unlink(self._name)
-                self._client.hdel(self._writing, self._name)
+            with writing(self._where):
+                self._discard(keys=[self._writing, self._name], args=[""])
         except AsofError:
             pass  # a later writer finds it abandoned and does it
 

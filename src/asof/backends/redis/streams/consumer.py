@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from redis import exceptions
 
-from asof.backends.redis_streams.cursor import Cursor
-from asof.backends.redis_streams.failures import translated
-from asof.backends.redis_streams.ids import sent_at_us, to_id, to_position
+from asof.backends.redis.failures import consuming
+from asof.backends.redis.streams.cursor import Cursor
+from asof.backends.redis.streams.ids import sent_at_us, to_id, to_position
 from asof.errors import InputError, StreamDataLossError, StreamError
 from asof.interfaces import Messages
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
-    from asof.backends.redis_streams.cursor import Entry
-    from asof.backends.redis_streams.membership import Membership
+    from asof.backends.redis.streams.cursor import Entry
+    from asof.backends.redis.streams.membership import Membership
     from asof.interfaces import Positions
 
 _CHUNK = 2000
@@ -62,7 +62,7 @@ class RedisConsumer:
             StreamRefusedError: the server refuses this user, or an entry has no position.
         """
         self._check_open()
-        with translated(self._topic):
+        with consuming(self._topic):
             self._rebalance()
             room = min(max_bytes, _MAX_BYTES)
             taken = self._read(max_messages, room)
@@ -95,7 +95,7 @@ class RedisConsumer:
         Where that is gone, it is this member's own position, or 0 before its first entry.
         """
         self._check_open()
-        with translated(self._topic):
+        with consuming(self._topic):
             pipeline = self._client.pipeline(transaction=False)
             for cursor in self._cursors.values():
                 pipeline.xrevrange(cursor.key, count=1)

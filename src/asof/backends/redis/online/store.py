@@ -7,46 +7,53 @@ import secrets
 import threading
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from asof.backends.redis import pointers, scripts
-from asof.backends.redis.errors import translated
-from asof.backends.redis.writer import RedisWriter
-from asof.errors import ConflictError, CorruptDataError, StoreError
+from asof.backends.redis.failures import reading, writing
+from asof.backends.redis.online import pointers, scripts
+from asof.backends.redis.online.lines import Lines
+from asof.backends.redis.online.writer import RedisWriter
+from asof.errors import AsofError, ConflictError, CorruptDataError, StoreError
 from asof.interfaces.online import ViewRead
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     import pyarrow as pa
-    from redis import Redis
 
+    from asof.backends.redis.settings import Settings
     from asof.interfaces.online import Generation, Update, ViewKey
 
 _LEASE_MS = 15_000
 _WAIT_S = 60.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.001, 0.05
 _TRIES = 100
+_LOST_ANSWERS = 2
+_CONNECT_S, _REPLY_S = 5.0, 30.0
 
 
 class RedisStore:
     """An `OnlineStore` on a server that is not part of a cluster; safe with threads, forks and many processes."""
 
-    def __init__(self, client: Redis, where: str) -> None:
-        """Use a client; `where` names the server in messages."""
-        self._client = client
-        self._where = where
-        self._read = client.register_script(scripts.READ)
-        self._update = client.register_script(scripts.UPDATE)
-        self._release = client.register_script(scripts.RELEASE)
-        self._renew = client.register_script(scripts.RENEW)
-        self._decoded: dict[ViewKey, tuple[bytes, pointers.Pointer]] = {}
+    def __init__(self, settings: Settings) -> None:
+        """Use the server that the settings name."""
+        self._client = settings.connect(connect_s=_CONNECT_S, reply_s=_REPLY_S)
+        self._lines = Lines(self._client, settings.budget_s)
+        self._where = settings.where
+        self._changes = Lines(self._client, _REPLY_S, tries=1)
+        self._release = self._client.register_script(scripts.RELEASE)
+        self._renew = self._client.register_script(scripts.RENEW)
+        self._decoded: dict[ViewKey, tuple[bytes, bytes, Generation]] = {}
 
     def write(self, view: ViewKey) -> RedisWriter:
-        """Begin a generation; leftovers of writers that died are removed."""
-        return RedisWriter(self._client, view, self._where)
+        """Begin a generation; leftovers of writers that died are removed.
+
+        Raises:
+            UnsupportedOperationError: the server is part of a cluster.
+        """
+        return RedisWriter(self._client, self._lines, view, self._where)
 
     def read(self, requests: Sequence[tuple[ViewKey, Sequence[bytes | None]]]) -> list[ViewRead]:
         """Return the values of all requests as of one instant of the store, keys in order; a None key has no value."""
@@ -55,30 +62,34 @@ class RedisStore:
             return [one for request in requests for one in self.read([request])]
         arguments: list[Any] = [len(requests)]
         for view, keys in requests:
-            arguments += [pointers.field(view), len(keys)]
-            arguments += [pointers.MARK if key is None else key for key in keys]
-        with translated(self._where, "be read"):
-            answers = self._read(keys=[pointers.pointers_key(projects.pop())], args=arguments)
+            arguments += (pointers.field(view), len(keys) + 1, pointers.MARK)
+            arguments += keys if None not in keys else [pointers.MARK if key is None else key for key in keys]
+        with reading(self._where):
+            answers = self._lines.run(
+                scripts.READ, scripts.READ_SHA, 1, pointers.pointers_key(projects.pop()), *arguments
+            )
         return [self._view_read(view, keys, *found) for (view, keys), found in zip(requests, answers, strict=True)]
 
     def _view_read(
-        self, view: ViewKey, keys: Sequence[bytes | None], raw: bytes | None, count: bytes, mark: Any, values: list[Any]
+        self,
+        view: ViewKey,
+        keys: Sequence[bytes | None],
+        raw: bytes | None,
+        count: bytes | None,
+        *chunks: list[bytes | None],
     ) -> ViewRead:
-        if raw is None:
+        if raw is None or count is None:
             return ViewRead(None, [None] * len(keys))
-        if mark is None:
-            raise CorruptDataError(
-                f"The values of view {view.view}@{view.version} are gone from {self._where}",
-                why="The server evicted or lost them",
-                fix="Set maxmemory-policy to noeviction, and materialize the view again.",
-            )
+        values = chunks[0] if len(chunks) == 1 else [value for chunk in chunks for value in chunk]
+        if values[0] is None:
+            raise _gone(view, self._where)
+        del values[0]
+        if None in keys:
+            values = [value if key is not None else None for key, value in zip(keys, values, strict=True)]
         known = self._decoded.get(view)
-        if known is None or known[0] != raw:
-            known = self._decoded[view] = raw, pointers.decode(raw)
-        found = (
-            values if None not in keys else [v if k is not None else None for k, v in zip(keys, values, strict=True)]
-        )
-        return ViewRead(known[1].generation(int(count)), found)
+        if known is None or known[0] != raw or known[1] != count:
+            known = self._decoded[view] = raw, count, pointers.decode(raw).generation(int(count))
+        return ViewRead(known[2], values)
 
     @contextmanager
     def exclusive(self, project: str, source: str) -> Iterator[None]:
@@ -93,13 +104,13 @@ class RedisStore:
         finally:
             done.set()
             renewing.join()
-            with translated(self._where, "be written"):
+            with writing(self._where):
                 self._release(keys=[key], args=[owner])
 
     def _acquire(self, key: bytes, owner: bytes, source: str) -> None:
         until_s, pause_s = time.monotonic() + _WAIT_S, _FIRST_PAUSE_S
         while True:
-            with translated(self._where, "be written"):
+            with writing(self._where):
                 if self._client.set(key, owner, nx=True, px=_LEASE_MS):
                     return
             if time.monotonic() > until_s:
@@ -114,9 +125,9 @@ class RedisStore:
     def _keep(self, key: bytes, owner: bytes, done: threading.Event) -> None:
         while not done.wait(_LEASE_MS / 3000):
             try:
-                with translated(self._where, "be written"):
+                with writing(self._where):
                     self._renew(keys=[key], args=[owner, _LEASE_MS])
-            except StoreError:
+            except AsofError:
                 continue  # the lock lapses, and updates of who lost it are refused
 
     def announce(self, views: Sequence[ViewKey], at_us: int) -> None:
@@ -158,12 +169,17 @@ class RedisStore:
         if not views:
             return
         key = pointers.pointers_key(views[0].project)
+        sent: dict[ViewKey, bytes] = {}
+        lost_answers = 0
         for _ in range(_TRIES):
-            with translated(self._where, "be read"):
-                raws = self._client.hmget(key, [pointers.field(view) for view in views])
+            with reading(self._where):
+                raws = self._lines.ask("HMGET", key, *[pointers.field(view) for view in views])
+            seen = dict(zip(views, raws, strict=True))
+            if sent and all(seen[view] == raw for view, raw in sent.items()):
+                return  # it was written, and only the answer was lost
+            sent = {}
             arguments: list[Any] = []
-            count = 0
-            for view, raw in zip(views, raws, strict=True):
+            for view, raw in seen.items():
                 if raw is None:
                     if missing is not None:
                         raise missing(view)
@@ -171,23 +187,34 @@ class RedisStore:
                 changed = change(view, pointers.decode(raw))
                 if changed is None:
                     continue
+                sent[view] = pointers.encode(changed)
                 pairs, gone = _pairs(updates.get(view))
-                arguments += [pointers.field(view), raw, pointers.encode(changed), len(pairs) // 2, len(gone)]
+                arguments += [pointers.field(view), raw, sent[view], len(pairs) // 2, len(gone)]
                 arguments += [*pairs, *gone]
-                count += 1
-            if not count:
+            if not sent:
                 return
-            with translated(self._where, "be written"):
-                if self._update(keys=[key], args=[count, *arguments]):
-                    return
+            try:
+                with writing(self._where):
+                    done = self._changes.run(scripts.UPDATE, scripts.UPDATE_SHA, 1, key, len(sent), *arguments)
+            except StoreError as error:
+                lost_answers += 1
+                if not error.retryable or lost_answers > _LOST_ANSWERS:
+                    raise
+                continue
+            if done == 1:
+                return
+            if done < 0:
+                raise _gone(list(sent)[-done - 1], self._where)
+            sent = {}
         raise StoreError(
             f"The views in {self._where} kept changing while they were written", fix="Try again with fewer writers."
         )
 
     def generations(self, project: str) -> dict[ViewKey, Generation]:
         """Return the current generation of every view version of a project."""
-        with translated(self._where, "be read"):
-            found = cast("dict[bytes, bytes]", self._client.hgetall(pointers.pointers_key(project)))
+        with reading(self._where):
+            flat = self._lines.ask("HGETALL", pointers.pointers_key(project))
+        found: dict[bytes, bytes] = dict(zip(flat[::2], flat[1::2], strict=True))
         views = {name: view for name in found if (view := pointers.view_of(project, name)) is not None}
         return {
             view: pointers.decode(found[name]).generation(int(found.get(name + b"\2", 0)))
@@ -197,7 +224,7 @@ class RedisStore:
     def drop(self, view: ViewKey) -> None:
         """Delete a view version's storage; unknown ones are ignored."""
         key, name = pointers.pointers_key(view.project), pointers.field(view)
-        with translated(self._where, "be written"):
+        with writing(self._where):
             values = self._client.hget(key, name + b"\1")
             self._client.hdel(key, name, name + b"\1", name + b"\2")
             if values is not None:
@@ -205,6 +232,8 @@ class RedisStore:
 
     def close(self) -> None:
         """Close the connections; more than once is fine."""
+        self._lines.close()
+        self._changes.close()
         self._client.close()
 
 
@@ -227,4 +256,12 @@ def _replaced(view: ViewKey) -> ConflictError:
         f"View {view.view}@{view.version} changed while arrivals were taken in",
         why="Somebody else took them in, or switched in another generation",
         fix="Try again.",
+    )
+
+
+def _gone(view: ViewKey, where: str) -> CorruptDataError:
+    return CorruptDataError(
+        f"The values of view {view.view}@{view.version} are gone from {where}",
+        why="The server evicted or lost them",
+        fix="Set maxmemory-policy to noeviction, and materialize the view again.",
     )

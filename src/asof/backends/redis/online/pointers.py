@@ -43,9 +43,9 @@ def lock_key(project: str, source: str) -> bytes:
     return b"asof:%s:lock:%s" % (project.encode(), source.encode())
 
 
-def values_key(view: ViewKey, number: int) -> bytes:
-    """Return the key of the values that are written as a project's nth."""
-    return b"asof:%s:values:%s@%d:%d" % (view.project.encode(), view.view.encode(), view.version, number)
+def values_key(view: ViewKey, name: str) -> bytes:
+    """Return the key of the values of one generation, which has a name of its own among all that ever were."""
+    return b"asof:%s:values:%s@%d:%s" % (view.project.encode(), view.view.encode(), view.version, name.encode())
 
 
 def field(view: ViewKey) -> bytes:

@@ -1,0 +1,1 @@
+"""Topics of Redis Streams, read by position."""
