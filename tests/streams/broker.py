@@ -66,6 +66,10 @@ class MemoryConsumer:
         """Return where each partition ends."""
         return {str(part): len(messages) for part, messages in enumerate(self._broker.messages)}
 
+    def topic_ends(self) -> Mapping[str, int]:
+        """Return where each partition ends."""
+        return self.end_positions()
+
     def close(self) -> None:
         """Do nothing."""
 

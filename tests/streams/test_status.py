@@ -131,7 +131,7 @@ def test_a_worker_tells_what_it_did(store: FeatureStore, clock: FixedClock, brok
     assert done.polled_at_us == START
     with FeatureStore(store.config.root, clock=clock) as other:
         found = source_of(other.status())
-    assert (found.source, found.entries, found.rows, found.last_us) == ("orders", 1, 2, START + 1)
+    assert (found.source, found.entries, found.rows, found.last_us) == ("orders", 1, 2, START + 2)
     assert found.dead_letters == 1
     (worker,) = found.workers
     assert (worker.state, worker.silent_us) == ("stopped", 0)

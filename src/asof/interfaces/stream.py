@@ -69,6 +69,13 @@ class StreamConsumer(Protocol):
         """
         ...
 
+    def topic_ends(self) -> Mapping[str, int]:
+        """Return, of every partition of the topic, whoever reads it, the position after what is newest there.
+
+        That may be a mark of the broker's own, after which no message comes: `end_positions` knows.
+        """
+        ...
+
     def close(self) -> None:
         """Leave the group; more than once is fine."""
         ...

@@ -199,9 +199,9 @@ class _Reader:
                     break
                 if len(messages):
                     self._take_in(messages)
-                if until_caught_up and consumer.assigned():
-                    goal = dict(consumer.end_positions()) if goal is None else goal
-                    if self._reached(goal):
+                if until_caught_up:
+                    goal = dict(consumer.topic_ends()) if goal is None else goal
+                    if self._reached(goal, consumer):
                         self._check(consumer, force=True)
                         break
                 self._check(consumer, force=False)
@@ -211,9 +211,19 @@ class _Reader:
         known = self._feed.writer(self._feed.source.name).ingestor.log.head().positions
         return {partition: known[partition] for partition in partitions if partition in known}
 
-    def _reached(self, goal: Mapping[str, int]) -> bool:
+    def _reached(self, goal: Mapping[str, int], consumer: StreamConsumer) -> bool:
+        """Return whether all that was there when reading began is in the log, whoever put it there.
+
+        A partition may still be that of a worker that died: it comes to this one, or to another, a little later.
+        """
         known = self._feed.writer(self._feed.source.name).ingestor.log.head().positions
-        return all(known.get(partition, 0) >= end for partition, end in goal.items())
+        left = [partition for partition, end in goal.items() if known.get(partition, 0) < end]
+        if not left:
+            return True
+        if not consumer.assigned().issuperset(left):
+            return False
+        ends = consumer.end_positions()
+        return all(known.get(partition, 0) >= ends.get(partition, 0) for partition in left)
 
     def _take_in(self, messages: Messages) -> None:
         found = self._tried(lambda: self._ingest(messages))

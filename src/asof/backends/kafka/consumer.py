@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _CHUNK = 1000
 _MAX_BYTES = 2**30
 _GRACE_S = 1.0
+_METADATA_S = 10.0
 
 
 class Reports:
@@ -158,6 +159,15 @@ class KafkaConsumer:
         self._check_open()
         ends = self._end_of.ask(sorted(self._fetched))
         return {str(number): self._end(number, end) for number, end in ends.items()}
+
+    def topic_ends(self) -> Mapping[str, int]:
+        """Return the end of each partition of the topic, markers of transactions included."""
+        self._check_open()
+        try:
+            known = self._consumer.list_topics(self._topic, timeout=_METADATA_S).topics[self._topic].partitions
+        except KafkaException as error:
+            raise from_exception(error, f"The partitions of Kafka's topic {self._topic!r} cannot be read") from error
+        return {str(number): end for number, end in self._end_of.ask(sorted(known)).items()}
 
     def close(self) -> None:
         """Leave the group, so that others take over at once; more than once is fine."""

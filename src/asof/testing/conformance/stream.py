@@ -235,6 +235,20 @@ class StreamConformance:
             assert member.end_positions()["1"] > group.positions["1"]
             assert member.end_positions()["0"] == group.positions["0"]
 
+    def test_the_ends_of_a_topic_are_those_of_all_partitions_whoever_reads_them(self, stream: StreamUnderTest) -> None:
+        """A member that reads none of them yet sees them, too."""
+        stream.produce("0", numbered(0, 7))
+        stream.produce("1", numbered(7, 9))
+        group = Group(stream)
+        with group.member() as member:
+            assert member.topic_ends().keys() == set(map(str, range(PARTITIONS)))
+            group.until(lambda: group.count() == 9, member)
+            ends = member.topic_ends()
+            assert {name: ends[name] for name in ("0", "1")} == {name: group.positions[name] for name in ("0", "1")}
+            assert ends["2"] == 0
+            with group.member() as other:
+                assert other.topic_ends() == ends
+
     def test_partitions_are_shared_out_and_nothing_is_lost_or_doubled(self, stream: StreamUnderTest) -> None:
         """A second member takes some partitions over at their positions, and gives them back when it leaves."""
         everything = {str(number) for number in range(PARTITIONS)}

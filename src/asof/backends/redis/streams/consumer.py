@@ -103,6 +103,17 @@ class RedisConsumer:
         ends = [to_position(entries[0][0]) + 1 if entries else 0 for entries in newest]
         return {name: max(end, cursor.next) for (name, cursor), end in zip(self._cursors.items(), ends, strict=True)}
 
+    def topic_ends(self) -> Mapping[str, int]:
+        """Return the position after the newest entry of each partition, 0 where there is none, in one round trip."""
+        self._check_open()
+        with consuming(self._topic):
+            pipeline = self._client.pipeline(transaction=False)
+            for key in self._keys.values():
+                pipeline.xrevrange(key, count=1)
+            newest = pipeline.execute()
+        ends = [to_position(entries[0][0]) + 1 if entries else 0 for entries in newest]
+        return dict(zip(self._keys, ends, strict=True))
+
     def close(self) -> None:
         """Leave the group, so that others take over at once; more than once is fine."""
         if not self._closed:
