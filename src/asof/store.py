@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from asof.backends.loading import open_stream
 from asof.backends.local.executor import LocalExecutor
 from asof.backends.local.tables import LocalTableWriter, read_table
 from asof.backends.local.transformer import LocalTransformer
@@ -15,12 +13,10 @@ from asof.clock import as_us
 from asof.config import parse_size
 from asof.definitions.collection import Definitions
 from asof.errors import AsofError, InputError
-from asof.plan.streams import stream_of
 from asof.services import unregistered
 from asof.services.apply import apply_plan, plan_changes
 from asof.services.batches import Due, all_batches, find_batch, next_due_us, resolve_batch, run_due, views_over
 from asof.services.catalog import Catalog
-from asof.services.dead_letters import find_letter, list_letters, replay
 from asof.services.explain import Explainer, find_feature
 from asof.services.grid import grid_spine, known_entities
 from asof.services.history import HistoryReader
@@ -32,10 +28,8 @@ from asof.services.project import collect_definitions
 from asof.services.prune import plan_prune, prune
 from asof.services.request import require_defaults
 from asof.services.spine import make_spine
-from asof.services.stream import open_feeds, run_feeds
 from asof.services.training_sets import Recipe
-from asof.services.workers import WorkerBoard, new_member, published
-from asof.wiring import Wiring
+from asof.streaming import Streaming
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -47,7 +41,6 @@ if TYPE_CHECKING:
     from asof.definitions.model_transforms import ModelTransform
     from asof.definitions.services import Consistency
     from asof.definitions.training import Split
-    from asof.interfaces import DeadLetter
     from asof.interfaces.registry import Revision, Run
     from asof.plan.diff import Plan
     from asof.plan.lineage import Lineage
@@ -55,24 +48,20 @@ if TYPE_CHECKING:
     from asof.plan.selection import Selection
     from asof.plan.specs import FunctionSpec
     from asof.services.backfill import Backfilled
-    from asof.services.dead_letters import DeadLetters, Replayed
     from asof.services.explanation import Explanation
     from asof.services.grid import Instants
-    from asof.services.ingest import Ingested, Ingestor
     from asof.services.online import Keys, OnlineFeatures
     from asof.services.overview import Description, Listed, Status
     from asof.services.prune import PrunePlan
     from asof.services.request import Request
     from asof.services.results import HistoricalFeatures
-    from asof.services.stream import StreamProgress
     from asof.services.training_set import TrainingSet
-    from asof.services.writer import SourceWriter
 
     _View = FeatureView | OnDemandView | FeatureSelection
     Features = str | FeatureService | _View | Sequence[str | _View]
 
 
-class FeatureStore(Wiring):
+class FeatureStore(Streaming):
     """A project: its definitions, its registry, its history and its online store.
 
     Safe to use from several threads. Holds files open: close it, or use it as a context manager.
@@ -443,153 +432,7 @@ class FeatureStore(Wiring):
         instant_us = self.clock.now_us() if at is None else as_us(at)
         return [job.run(view, instant_us, progress) for view in chosen]
 
-    # Streams -------------------------------------------------------------------------------------------------------
-
-    def push(self, source: str, rows: Any, *, readable: bool = False) -> Ingested:
-        """Take rows of a stream source in: when this returns they are durable, and reads show them.
-
-        A view that cannot take them in, as for a sum beyond 64 bits, is named in the answer's `behind`: it shows what
-        it had, and takes them in once it can.
-
-        Args:
-            source: Its name.
-            rows: A list of dicts, a dict of columns, an Arrow table, a pandas or Polars frame. Columns that the source
-                does not have are ignored; a row that lacks one has null there.
-            readable: Fail where a view that reads may ask for does not show the rows when this returns: one that is
-                behind, or was never materialized. They are kept all the same.
-
-        Returns:
-            How many rows were taken, and why others were refused: those are with the dead letters.
-
-        Raises:
-            NotFoundError: no such source.
-            DefinitionError: the source is no stream source.
-            InputError: `rows` are no rows.
-            StoreError, StoreFullError: nothing was kept, or all of it; of a source with an `event_id` the same rows can
-                be pushed again.
-            ViewsBehindError: `readable`, and a view does not show the rows; they are kept, so do not push them again.
-        """
-        return self.ingestor(source).push(rows, readable=readable)
-
-    def dead_letters(self, source: str, limit: int = 1000) -> DeadLetters:
-        """Return what a stream source could not take in: counts of all, and the newest ones without their values.
-
-        Args:
-            source: Its name.
-            limit: How many to list.
-
-        Raises:
-            NotFoundError: no such source.
-            DefinitionError: the source is no stream source.
-        """
-        stream_of(self.catalog().source(source))
-        return list_letters(self._letters().of(source), self.log.of(source), limit)
-
-    def dead_letter(self, source: str, id: str) -> DeadLetter:
-        """Return one dead letter with its original bytes, by the id that `dead_letters` lists.
-
-        Raises:
-            NotFoundError: no such source or id.
-            DefinitionError: the source is no stream source.
-        """
-        stream_of(self.catalog().source(source))
-        return find_letter(self._letters().of(source), self.log.of(source), source, id)
-
-    def replay_dead_letters(self, source: str, ids: Iterable[str] | None = None) -> Replayed:
-        """Decode dead letters again, as the source is defined now, take in what can be, and forget those.
-
-        They arrive now, after all that came before, oldest first. A letter counts once, whatever crashes when.
-
-        Args:
-            source: The source's name.
-            ids: Which ones. Default: all.
-
-        Raises:
-            NotFoundError: no such source or id.
-            DefinitionError: the source is no stream source.
-            ConflictError: somebody else replays them; what was taken until then stays taken.
-            ConfigError: messages cannot be decoded here: a library or the registry of their schemas is missing.
-        """
-        writer = self.ingestor(source)
-        source_spec = writer.ingestor.source
-        decoder = self._decoder(source_spec) if stream_of(source_spec).topic is not None else None
-        return replay(writer.ingestor, self._letters().of(source), None if ids is None else list(ids), decoder=decoder)
-
-    def ingestor(self, source: str, *, with_history: bool = False) -> SourceWriter:
-        """Return what takes rows of a stream source in, as of the newest revision; for servers and workers.
-
-        Views over a source without history that were never materialized are begun; of one with history they wait for
-        the first `materialize`.
-
-        Args:
-            source: Its name.
-            with_history: Begin views over a source with history, too, which reads all of that.
-
-        Raises:
-            NotFoundError: no such source.
-            DefinitionError: the source is no stream source.
-        """
-        catalog = self.catalog()
-        with self._lock:
-            found = self._writers.get((source, with_history))
-            if found is None or found[0] is not catalog:
-                writer = self._open_writer(catalog, source, with_history=with_history, renew=self._renewed)
-                found = self._writers[source, with_history] = catalog, writer
-            return found[1]
-
-    def _renewed(self, source: str) -> Ingestor:
-        """Return what takes rows of a source in, as of the registry's newest revision, however fresh that is."""
-        with self._lock:
-            self._checked_at_s = float("-inf")
-        return self.ingestor(source).ingestor
-
-    def stream(
-        self,
-        sources: str | Sequence[str] | None = None,
-        *,
-        until_caught_up: bool = False,
-        stop: threading.Event | None = None,
-        progress: Callable[[StreamProgress], None] | None = None,
-    ) -> Sequence[StreamProgress]:
-        """Read topics into the log and into every view over them, each message once, until told to stop.
-
-        Views that were never materialized are first. Any number of processes may do this: the partitions of a topic are
-        shared among them.
-
-        Args:
-            sources: Names of stream sources. Default: all that have a topic.
-            until_caught_up: Stop when everything is taken in that was there when reading began.
-            stop: Set it, from another thread or a signal handler, to stop when the batch at hand is taken in.
-            progress: Called after each batch, and about once a second.
-
-        Returns:
-            What was done, per source.
-
-        Raises:
-            NotFoundError: no such source.
-            ConfigError: there is no setting `stream`, or a source has no topic.
-            StreamError: the broker cannot be reached or read, and another try would not help.
-        """
-        board, member = WorkerBoard(self.online, self.config.project), new_member()
-        feeds = open_feeds(
-            self.catalog(),
-            sources,
-            url=self.config.stream,
-            backend=lambda: open_stream(self.config.stream, self.config.root),
-            decoder=self._decoder,
-            writer=lambda name: self.ingestor(name, with_history=True),
-            peers=lambda name: board.peers(name, member, self.clock.now_us()),
-            project=self.config.project,
-            clock=self.clock,
-        )
-        with published(board, self.clock, member, [feed.source.name for feed in feeds]) as tell:
-
-            def both(done: StreamProgress) -> None:
-                tell(done)
-                if progress is not None:
-                    progress(done)
-
-            return run_feeds(feeds, until_caught_up=until_caught_up, stop=stop or threading.Event(), progress=both)
+    # Reading ------------------------------------------------------------------------------------------------------
 
     def get_online_features(
         self,
