@@ -17,10 +17,10 @@ demo: $(DEMO) ## From raw flights to a served vector, in about a minute
 	@.venv/bin/asof demo
 
 test: test-native $(DEV) ## Every test: the kernel's own, then Python's
-	$(PY) -m pytest -q
+	$(PY) -m pytest -q -n auto
 
 test-fast: $(DEV) ## The tests that take milliseconds
-	$(PY) -m pytest -q -m "not slow"
+	$(PY) -m pytest -q -n auto -m "not slow"
 
 test-native: $(DEV)
 	cargo test --quiet --manifest-path native/Cargo.toml --no-default-features
