@@ -189,9 +189,8 @@ def test_describe_says_where_the_rows_of_a_stream_come_from(project: Project) ->
     project.edit("totals =", STREAM + "totals =")
     project.run("apply")
     shown = project.run("describe", "orders").out
-    assert "rows         from topic shop.orders (json), or pushed\n" in shown
-    assert "history      past: orders.csv (csv)\n" in shown
-    assert "handover     2026-01-02T00:00:00Z; history has the event times before it\n" in shown
+    assert "stream       topic shop.orders (json) after past\n" in shown
+    assert "history      past, csv orders.csv, event times before 2026-01-02T00:00:00Z" in shown
     assert "available at arrival\n" in shown
     assert "__available_at" not in shown
 

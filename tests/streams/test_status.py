@@ -49,7 +49,7 @@ def clock() -> FixedClock:
 @pytest.fixture
 def broker(monkeypatch: pytest.MonkeyPatch) -> MemoryBroker:
     made = MemoryBroker()
-    monkeypatch.setattr("asof.store.open_stream", lambda url, root: made)
+    monkeypatch.setattr("asof.streaming.open_stream", lambda url, root: made)
     return made
 
 

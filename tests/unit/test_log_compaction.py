@@ -44,8 +44,12 @@ def fill(log: LocalSourceLog, entries: int) -> None:
         log.append(head, rows([number], number, head.rows), {"0": head.rows + 1}, number)
 
 
-def values(log: LocalSourceLog, after: int = 0, until: int = 10**9) -> list[int]:
-    return [value for _, table in log.read(after, until) for value in table["value"].to_pylist()]
+def values(log: LocalSourceLog, after: int = 0, until: int | None = None) -> list[int]:
+    return [
+        value
+        for _, table in log.read(after, log.head().sequence if until is None else until)
+        for value in table["value"].to_pylist()
+    ]
 
 
 def names(log: LocalSourceLog) -> list[str]:
