@@ -33,7 +33,7 @@ STATUS = " status"  # a feature's name may end in anything but this
 INDICATOR = " missing"
 STATUS_NAMES = ("present", "null", "missing", "expired", "stale", "error")
 _KERNEL_STATUS = "__status"
-_PRESENT, _EXPIRED = 0, 3
+_PRESENT = 0
 _DENSE = 0.75
 
 
@@ -105,14 +105,6 @@ class Wanted:
                 found = names.take(codes.column(name))
             table = table.append_column(name + suffix, found)
         return table
-
-
-def expire(newest: pa.RecordBatch, instants: pa.Array, limit_us: int) -> tuple[pa.Array, pa.Array]:
-    """Return rows and statuses of what the kernel found newest, rows older than a limit expired."""
-    rows, status = newest.column("row"), newest.column("status")
-    age = pc.subtract(instants, newest.column("event_time"))
-    old = pc.and_(pc.greater(age, limit_us).fill_null(False), rows.is_valid())
-    return pc.if_else(old, pa.scalar(None, rows.type), rows), pc.if_else(old, pa.scalar(_EXPIRED, pa.uint8()), status)
 
 
 class HistoryReader:
@@ -271,23 +263,21 @@ class _StateJob:
     def evaluate(
         self, rows: pa.Table, index: _native.KeyIndex, queries: tuple[pa.Array, pa.Array], threads: int
     ) -> pa.Table:
-        newest = _native.as_of(
-            column(rows, CODE),
-            column(rows, EVENT_TIME),
-            optional_column(rows, AVAILABLE_AT),
-            optional_column(rows, DELETED),
-            len(index),
-            *queries,
-            self.view.ttl_us,
-            threads,
-        )
         limits = dict(self._wanted.notes.limits)
         columns: dict[str, pa.ChunkedArray] = {}
         for limit_us in {limits.get(name): None for name in self._program.defaults.schema.names}:
             names = [name for name in self._program.defaults.schema.names if limits.get(name) == limit_us]
+            newest = _native.as_of(
+                column(rows, CODE),
+                column(rows, EVENT_TIME),
+                optional_column(rows, AVAILABLE_AT),
+                optional_column(rows, DELETED),
+                len(index),
+                *queries,
+                min((us for us in (self.view.ttl_us, limit_us) if us is not None), default=None),
+                threads,
+            )
             found, statuses = newest.column("row"), newest.column("status")
-            if limit_us is not None:
-                found, statuses = expire(newest, queries[1], limit_us)
             values = gather(rows.select(names), found, threads)
             done = _finish(values, statuses, self._program.defaults.select(names), self._wanted)
             columns.update(zip(done.column_names, done.columns, strict=True))
