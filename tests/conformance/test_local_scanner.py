@@ -90,7 +90,9 @@ class TestDelta(ScannerConformance):
 
 class TestPostgres(ScannerConformance):
     @pytest.fixture
-    def place(self, tmp_path: Path, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    def place(
+        self, tmp_path: Path, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+    ) -> Iterator[Place]:
         schema = f"scanner_{uuid.uuid4().hex}"
         connection = name_connection(postgres_server, monkeypatch)
 

@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from tests.servers.postgres import PostgresServer
 
 CONNECTION = "warehouse"
-POSITION = "__position"
+POSITION = "place"
 """The column that keeps the order of what was put into PostgreSQL."""
 
 
-def name_connection(server: PostgresServer, patch: pytest.MonkeyPatch, *, port: int | None = None, **options: str) -> str:
+def name_connection(
+    server: PostgresServer, patch: pytest.MonkeyPatch, *, port: int | None = None, **options: str
+) -> str:
     """Put the URL of a server, password included, into the environment; return the connection's name."""
     more = "&".join(f"{name}={value}" for name, value in options.items())
     url = f"postgresql://{USER}:{quote(PASSWORD)}@{server.host}:{port or server.port}/asof?{more}"

@@ -31,7 +31,11 @@ MAPPED = [
     ("text 'ä\nb'", "string", "ä\nb"),
     ("CAST('ab' AS char(4))", "string", "ab"),
     ("CAST(1.25 AS numeric(10,2))", "decimal(10,2)", "1.25"),
-    ("CAST('-12345678901234567890123456789012345.678' AS numeric(38,3))", "decimal(38,3)", "-" + "1234567890" * 3 + "12345.678"),
+    (
+        "CAST('-12345678901234567890123456789012345.678' AS numeric(38,3))",
+        "decimal(38,3)",
+        "-" + "1234567890" * 3 + "12345.678",
+    ),
     ("CAST('NaN' AS numeric(10,2))", "decimal(10,2)", None),
     ("uuid '0189C0DE-0000-7000-8000-00000000000a'", "string", "0189c0de-0000-7000-8000-00000000000a"),
     ("""json '{"a": 1}'""", "string", '{"a": 1}'),
@@ -161,4 +165,3 @@ def test_a_definition_that_cannot_be_is_refused(options: dict[str, Any], message
         PostgresSource("rows", event_time="ts", **options)
     assert message in str(error.value)
     assert "secret" not in str(error.value)
-

@@ -23,8 +23,9 @@ SPINE = {"k": [1, 2, 1], "event_timestamp": [datetime(2026, 1, day, tzinfo=UTC) 
 
 def orders(*days: int) -> pa.Table:
     times = [datetime(2026, 1, day, 6, tzinfo=UTC) for day in days]
-    columns = {"id": list(days), "k": [1 + day % 2 for day in days], "v": [day / 4 for day in days]}
-    return pa.table(columns | {"ts": pa.array(times, pa.timestamp("us", "UTC"))})
+    types = {"id": pa.int64(), "k": pa.int64(), "v": pa.float64(), "ts": pa.timestamp("us", "UTC")}
+    columns = {"id": days, "k": [1 + day % 2 for day in days], "v": [day / 4 for day in days], "ts": times}
+    return pa.table(columns, schema=pa.schema(types))
 
 
 def apply(store: FeatureStore, source: Source) -> None:
@@ -63,7 +64,11 @@ def test_postgres_is_the_same_until_rows_change_that_could_matter(
     run("ALTER TABLE {} ADD COLUMN later text")
     rebuild(store)
     for change, back, message in (
-        ("UPDATE {} SET v = 7 WHERE id = 6", "UPDATE {} SET v = 1.5 WHERE id = 6", "it has other values until 2026-01-15"),
+        (
+            "UPDATE {} SET v = 7 WHERE id = 6",
+            "UPDATE {} SET v = 1.5 WHERE id = 6",
+            "it has other values until 2026-01-15",
+        ),
         ("INSERT INTO {} VALUES (9, 1, 1, '2026-01-01')", "DELETE FROM {} WHERE id = 9", "it has 5 rows until"),
     ):
         run(change)
@@ -96,7 +101,7 @@ def test_iceberg_is_read_at_its_recorded_snapshot(store: FeatureStore, catalog: 
     with closing(open_catalog()) as opened:
         opened.drop_table("shop.orders")
     put_into_iceberg(orders(5), name="shop.orders")
-    with pytest.raises(SourceError, match="is gone|another table"):
+    with pytest.raises(SourceError, match=r"is gone|another table"):
         store.rebuild_training_set("first")
 
 

@@ -7,27 +7,33 @@ import warnings
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 
 from asof import FeatureStore, FileSource, IcebergSource, PostgresSource
 from asof.clock import FixedClock, from_us
 from asof.errors import FeatureValueError, RejectedRowsWarning
 from asof.testing import oracle
 from asof.testing.comparison import differences
-from asof.testing.generators import EXPRESSIONS, PREDICATES, Case, cases, rows_table
-from tests.properties.offline import as_answers, history, spine_table
+from asof.testing.generators import PREDICATES, Case, cases, rows_table
+from tests.properties.offline import history, spine_table
 from tests.properties.project import SETTINGS, read_online
 from tests.properties.test_history import check, expected
 from tests.properties.test_sources import fixed_case
-from tests.servers.tables import POSITION, name_catalog, name_connection, open_catalog, put_into_iceberg, put_into_postgres
+from tests.servers.tables import (
+    POSITION,
+    name_catalog,
+    name_connection,
+    open_catalog,
+    put_into_iceberg,
+    put_into_postgres,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    import pyarrow as pa
 
     from asof.definitions import Source
     from tests.servers.postgres import PostgresServer
@@ -64,10 +70,8 @@ class Places:
 
 def _with_types(table: pa.Table) -> pa.Table:
     """Return a table without columns of nulls only, which Iceberg has no type for."""
-    import pyarrow as arrow
-
-    fields = [arrow.field(f.name, arrow.string() if arrow.types.is_null(f.type) else f.type) for f in table.schema]
-    return table.cast(arrow.schema(fields))
+    fields = [pa.field(f.name, pa.string() if pa.types.is_null(f.type) else f.type) for f in table.schema]
+    return table.cast(pa.schema(fields))
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +84,7 @@ def places(tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresSe
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=8)
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(case=cases(quarantine=True, select=True, by=True))
 def test_history_is_the_oracles(kind: str, case: Case, places: Places) -> None:
     """Every value and status, pruned by time, with late, repeated, retracted and unusable rows."""
@@ -95,7 +99,6 @@ def test_history_is_the_oracles(kind: str, case: Case, places: Places) -> None:
             check(views, exact, history(case, views, root=places.root))
     finally:
         places.forget(source)
-    assert EXPRESSIONS
 
 
 def work(places: Places, root: Path, kind: str, case: Case) -> tuple[pa.Table, dict[str, list[oracle.Answer]]]:
@@ -124,6 +127,5 @@ def test_a_project_serves_the_oracles_values_and_parquets_bits(kind: str, places
         )
         wrong = [line for a, b in zip(live, served[view.name], strict=True) for line in differences(view, a, b)]
         assert not wrong, "\n".join(wrong[:10])
-    assert as_answers(trained.slice(0, 1), [])
     scratch = tmp_path / kind / ".asof/tmp"
     assert not scratch.exists() or not list(scratch.iterdir())

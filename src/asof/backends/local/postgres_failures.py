@@ -50,7 +50,7 @@ _TABLE: tuple[tuple[tuple[str, ...], str, type[AsofError], str, str], ...] = (
         "Correct user and password in the connection's environment variable.",
     ),
     ((), "invalid (URI|connection|port|sslmode)|in URI", ConfigError, "has a connection that libpq refuses", _URL),
-    (("22",), "", SourceError, "holds a value that the server cannot convert", "Correct the value, or query=."),
+    (("22",), "ERROR: ", SourceError, "holds a value that the server cannot give", "Correct the value, or query=."),
 )
 
 
