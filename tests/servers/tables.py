@@ -36,12 +36,12 @@ def put_into_postgres(server: PostgresServer, schema: str, table: pa.Table) -> s
     """Write rows, with their place in `POSITION`, into a new table of a schema; return its name."""
     listed = ", ".join(f'"{field.name}" {_sql_type(field.type)}' for field in table.schema)
     with server.connect() as connection:
-        connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')  # type: ignore[arg-type]
-        connection.execute(f'CREATE TABLE "{schema}".rows ({listed}, "{POSITION}" int8)')  # type: ignore[arg-type]
+        connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
+        connection.execute(f'CREATE TABLE "{schema}".rows ({listed}, "{POSITION}" int8)')
         places = ", ".join(["%s"] * (table.num_columns + 1))
         rows = [(*row.values(), place) for place, row in enumerate(table.to_pylist())]
         with connection.cursor() as cursor:
-            cursor.executemany(f'INSERT INTO "{schema}".rows VALUES ({places})', rows)  # type: ignore[arg-type]
+            cursor.executemany(f'INSERT INTO "{schema}".rows VALUES ({places})', rows)
     return f"{schema}.rows"
 
 

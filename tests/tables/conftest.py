@@ -26,7 +26,7 @@ def schema(postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> 
     name = f"tables_{uuid.uuid4().hex}"
     name_connection(postgres_server, monkeypatch)
     with postgres_server.connect() as connection:
-        connection.execute(f"CREATE SCHEMA {name}")  # type: ignore[arg-type]
+        connection.execute(f"CREATE SCHEMA {name}")
     yield name
     postgres_server.forget(name)
 

@@ -22,7 +22,7 @@ SPINE = {"k": [1], "event_timestamp": [datetime(2026, 1, 15, tzinfo=UTC)]}
 
 def run(server: PostgresServer, text: str) -> None:
     with server.connect() as connection:
-        connection.execute(text)  # type: ignore[arg-type]
+        connection.execute(text)
 
 
 def make_events(server: PostgresServer, schema: str, rows: int = 3) -> None:
@@ -79,7 +79,7 @@ def test_what_cannot_be_read_is_told(
         store.get_historical_features([view(**filled)], SPINE).to_arrow()
     assert error.value.fix
     with postgres_server.connect() as connection:
-        assert connection.execute(f"SELECT count(*) FROM {schema}.events").fetchone() == (3,)  # type: ignore[arg-type]
+        assert connection.execute(f"SELECT count(*) FROM {schema}.events").fetchone() == (3,)
 
 
 def test_a_user_without_the_right_is_told_which(

@@ -80,8 +80,8 @@ def test_an_enum_and_a_domain_come_as_what_they_are_made_of(
 ) -> None:
     """An enum is text, a domain its base."""
     with postgres_server.connect() as connection:
-        connection.execute(f"CREATE TYPE {schema}.mood AS ENUM ('low', 'high')")  # type: ignore[arg-type]
-        connection.execute(f"CREATE DOMAIN {schema}.positive AS numeric(5,1) CHECK (value > 0)")  # type: ignore[arg-type]
+        connection.execute(f"CREATE TYPE {schema}.mood AS ENUM ('low', 'high')")
+        connection.execute(f"CREATE DOMAIN {schema}.positive AS numeric(5,1) CHECK (value > 0)")
     for value, expected in ((f"CAST('low' AS {schema}.mood)", "low"), (f"CAST(1.5 AS {schema}.positive)", "1.5")):
         found = store.get_historical_features([state(value)], SPINE).to_arrow().column("now__v")[0].as_py()
         assert str(found) == expected
@@ -130,9 +130,9 @@ def test_rows_whose_time_is_none_are_set_apart(
 ) -> None:
     """Null and infinite event times are quarantined with their reason, by pruned scans, too."""
     with postgres_server.connect() as connection:
-        connection.execute(f"CREATE TABLE {schema}.events (k int, ts timestamptz, v int)")  # type: ignore[arg-type]
+        connection.execute(f"CREATE TABLE {schema}.events (k int, ts timestamptz, v int)")
         rows = "(1, '2026-01-14', 1), (1, NULL, 2), (1, 'infinity', 4), (1, '-infinity', 8), (1, '2025-01-01', 16)"
-        connection.execute(f"INSERT INTO {schema}.events VALUES {rows}")  # type: ignore[arg-type]
+        connection.execute(f"INSERT INTO {schema}.events VALUES {rows}")
     events = PostgresSource("rows", connection="warehouse", table=f"{schema}.events", event_time="ts")
     view = EventView("sums", entity=CUSTOMER, source=events, features=[Sum("v", windows=["7d"])])
     with pytest.warns(RejectedRowsWarning, match="event time is null.*event time is out of range|out of range.*null"):

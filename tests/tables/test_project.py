@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from asof import FeatureStore
-    from asof.definitions import Source
     from tests.servers.postgres import PostgresServer
 
 CUSTOMER = Entity("customer", join_key="k")
@@ -36,7 +35,9 @@ def orders() -> pa.Table:
 
 
 @pytest.fixture(params=["postgres", "iceberg"])
-def source(request: pytest.FixtureRequest, schema: str, catalog: str, postgres_server: PostgresServer) -> Source:
+def source(
+    request: pytest.FixtureRequest, schema: str, catalog: str, postgres_server: PostgresServer
+) -> PostgresSource | IcebergSource:
     """Return four orders, in either place."""
     if request.param == "postgres":
         put = put_into_postgres(postgres_server, schema, orders())
@@ -44,7 +45,9 @@ def source(request: pytest.FixtureRequest, schema: str, catalog: str, postgres_s
     return IcebergSource("orders", catalog=catalog, table=put_into_iceberg(orders()), event_time="ts", event_id="id")
 
 
-def test_it_is_applied_materialized_explained_and_traced_to_its_columns(store: FeatureStore, source: Source) -> None:
+def test_it_is_applied_materialized_explained_and_traced_to_its_columns(
+    store: FeatureStore, source: PostgresSource | IcebergSource
+) -> None:
     """As any other source."""
     spend = EventView("spend", entity=CUSTOMER, source=source, where="n < 3", features=[Sum("v", windows=["7d"])])
     store.apply(store.plan([spend]), who="test")
@@ -58,7 +61,7 @@ def test_it_is_applied_materialized_explained_and_traced_to_its_columns(store: F
     assert "new_version" in {change.action for change in store.plan([changed]).changes}
 
 
-def test_it_is_the_input_of_a_batch_source(store: FeatureStore, source: Source) -> None:
+def test_it_is_the_input_of_a_batch_source(store: FeatureStore, source: PostgresSource | IcebergSource) -> None:
     """And a run records what it held."""
     sql = "SELECT k, sum(v) AS total FROM orders WHERE ts >= $start AND ts < $end GROUP BY 1"
     daily = BatchSource("daily", inputs=[source], schedule="1d", sql=sql)
@@ -69,14 +72,14 @@ def test_it_is_the_input_of_a_batch_source(store: FeatureStore, source: Source) 
     assert found.column("totals__total_sum_7d").to_pylist() == [5.0, 10.0]
 
 
-def test_it_is_the_history_of_a_stream(store: FeatureStore, source: Source) -> None:
+def test_it_is_the_history_of_a_stream(store: FeatureStore, source: PostgresSource | IcebergSource) -> None:
     """Up to the hand-over; from there on, rows are pushed."""
     stream = StreamSource(
         "live",
         history=source,
         handover="2026-01-13T00:00:00",
         event_time="ts",
-        event_id="id",  # type: ignore[arg-type]
+        event_id="id",
     )
     counts = EventView("counts", entity=CUSTOMER, source=stream, features=[Count(windows=["7d"])])
     store.apply(store.plan([counts]), who="test")

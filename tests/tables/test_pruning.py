@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.servers.postgres import PostgresServer
 
 DAYS = [datetime(2026, 1, day, tzinfo=UTC) for day in range(1, 11)]
-BOUNDS = {"event_time_from_us": to_us(DAYS[2]), "event_time_until_us": to_us(DAYS[4])}
+BOUNDS: dict[str, Any] = {"event_time_from_us": to_us(DAYS[2]), "event_time_until_us": to_us(DAYS[4])}
 
 
 def events(zone: str | None) -> pa.Table:

@@ -47,7 +47,7 @@ def test_postgres_is_the_same_until_rows_change_that_could_matter(
 
     def run(text: str) -> None:
         with postgres_server.connect() as connection:
-            connection.execute(text.format(f"{schema}.orders"))  # type: ignore[arg-type]
+            connection.execute(text.format(f"{schema}.orders"))
 
     run("CREATE TABLE {} (id int8 PRIMARY KEY, k int8, v float8, ts timestamptz)")
     for row in orders(5, 6, 7, 8).to_pylist():

@@ -84,7 +84,7 @@ def places(tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresSe
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
 @given(case=cases(quarantine=True, select=True, by=True))
 def test_history_is_the_oracles(kind: str, case: Case, places: Places) -> None:
     """Every value and status, pruned by time, with late, repeated, retracted and unusable rows."""
