@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pytest
+from click.testing import CliRunner
 
 from asof import BatchSource, Count, Entity, EventView, IcebergSource, PostgresSource, StateView, StreamSource, Sum
+from asof.cli import cli
 from asof.errors import ConfigError, DefinitionError, SchemaError, SourceError
+from asof.plan.specs import address_of
 from tests.servers.tables import put_into_iceberg, put_into_postgres
 
 if TYPE_CHECKING:
@@ -58,6 +61,10 @@ def test_it_is_applied_materialized_explained_and_traced_to_its_columns(
     assert (found.inside, found.agree) == (1, True)
     assert "orders" in str(store.lineage("spend:v_sum_7d"))
     changed = EventView("spend", entity=CUSTOMER, source=source, features=[Sum("v", windows=["7d"])])
+    [kept] = store.catalog().sources()
+    assert address_of(kept) == f"{source.table} on {'lake' if isinstance(source, IcebergSource) else 'warehouse'}"
+    shown = CliRunner().invoke(cli, ["--project", str(store.config.root), "describe", "orders"])
+    assert address_of(kept) in shown.output
     assert "new_version" in {change.action for change in store.plan([changed]).changes}
 
 

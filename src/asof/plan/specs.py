@@ -383,6 +383,13 @@ def place_of(source: SourceSpec) -> str:
     return source.path or f"{source.kind}:{source.name}@{meaning_hash(source)[:16]}"
 
 
+def address_of(source: SourceSpec) -> str:
+    """Return where a source's rows are, for people: a path, or a table or query and who knows it."""
+    if not source.connection:
+        return source.path
+    return f"{source.table or 'a query'} on {source.connection}"
+
+
 AnySpec = EntitySpec | SourceSpec | ViewSpec | OnDemandSpec | ServiceSpec
 
 _METADATA = {"description", "owner", "tags", "version", "columns", "freshness_us", "consistency"}

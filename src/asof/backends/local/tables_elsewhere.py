@@ -10,7 +10,7 @@ from asof.backends.local import elsewhere
 from asof.clock import iso
 from asof.errors import AsofError
 from asof.interfaces.inputs import SourceInput
-from asof.plan.specs import place_of
+from asof.plan.specs import address_of, place_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,7 +61,7 @@ def problems(root: Path, recorded: SourceInput, *, quick: bool) -> list[str]:
 
 
 def _rows_problems(recorded: SourceInput, source: SourceSpec) -> list[str]:
-    place = f"source {recorded.name}: {source.table or 'its query'} on {source.connection}"
+    place = f"source {recorded.name}: {address_of(source)}"
     try:
         found = elsewhere.postgres().content(source, recorded.until_us)
     except AsofError as error:
