@@ -264,3 +264,29 @@ def test_a_service_that_cannot_be_reached_is_a_store_error(monkeypatch: pytest.M
 def test_a_url_that_cannot_be_used_is_refused(url: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         open_store(url, Path("/"))
+
+
+def test_what_is_written_after_a_writer_gave_up_is_deleted_an_hour_later(
+    store: DynamoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request that nobody waits for any more may come through, after the values were deleted."""
+    late: list[Any] = []
+    real = store._connection._write
+
+    def lost(requests: Any) -> None:
+        late.append(requests)
+        raise StoreError("No answer", fix="Try again.")
+
+    writer = store.write(VIEW)
+    monkeypatch.setattr(store._connection, "_write", lost)
+    with pytest.raises(StoreError, match="No answer"), writer:
+        writer.put(pa.array([b"a"], pa.binary()), pa.array([b"x"], pa.binary()))
+    monkeypatch.setattr(store._connection, "_write", real)
+    real(late[0])
+    key = late[0][0]["PutRequest"]["Item"]
+    assert store._connection.get((key["k"]["B"], key["s"]["B"])) is not None
+    monkeypatch.setattr(generations_module, "_DEAD_AFTER_S", -1)
+    with store.write(VIEW):
+        pass
+    assert store._connection.get((key["k"]["B"], key["s"]["B"])) is None
+    assert not store._reader.pointers("shop").records

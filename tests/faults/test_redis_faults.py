@@ -96,6 +96,12 @@ def leftovers(client: redis.Redis) -> int:
     return len(set(client.keys()) - kept)
 
 
+def an_hour_later(client: redis.Redis) -> None:
+    """Let what was left behind be that old."""
+    for name in client.hkeys("asof:shop:writing"):
+        client.hset("asof:shop:writing", name, str(time.time() - 3601))
+
+
 @pytest.mark.parametrize(
     "work",
     [
@@ -252,6 +258,44 @@ def test_a_write_that_is_cut_off_leaves_the_old_generation(
         writer.put(pa.array([b"a"], pa.binary()), pa.array([b"new"], pa.binary()))
     assert values(reached, VIEW, [b"a"]) == [b"old"]
     assert leftovers(client) == 0
+
+
+def test_what_is_written_after_a_refusal_is_waited_for(
+    reached: OnlineStore, proxy: Proxy, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Commands that were sent before it was known run before the values are deleted, not after."""
+    monkeypatch.setattr("asof.backends.redis.online.writer._PAIRS", 1)
+    proxy.arm("deny", b"needle")
+    with pytest.raises(StoreFullError), reached.write(VIEW) as writer:
+        writer.put(pa.array([b"a", b"b", b"needle"], pa.binary()), pa.array([b"x"] * 3, pa.binary()))
+    proxy.deliver()
+    assert leftovers(client) == 0
+
+
+def test_what_is_written_after_a_writer_gave_up_is_deleted_an_hour_later(
+    reached: OnlineStore, proxy: Proxy, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server may run commands that it had received when the connection broke."""
+    monkeypatch.setattr("asof.backends.redis.online.writer._WAIT_S", 0.3)
+    proxy.arm("late", b"needle")
+    with pytest.raises(StoreError, match="in time"), reached.write(VIEW) as writer:
+        writer.put(pa.array([b"needle"], pa.binary()), pa.array([b"x"], pa.binary()))
+    assert client.keys("asof:shop:values:*") == []
+    proxy.deliver()
+    assert len(client.keys("asof:shop:values:*")) == 1
+    an_hour_later(client)
+    with reached.write(VIEW):
+        pass
+    assert leftovers(client) == 0
+
+
+def test_a_view_is_not_dropped_with_a_generation_that_came_in_between(store: OnlineStore, client: redis.Redis) -> None:
+    """Pointer and values go in one step: neither is left without the other."""
+    fill(store, VIEW, {b"a": b"old"})
+    client.eval(scripts.DROP, 1, "asof:shop:views", "spend@1", "other values")
+    assert values(store, VIEW, [b"a"]) == [b"old"]
+    store.drop(VIEW)
+    assert client.keys() == []
 
 
 def test_a_full_server_refuses_writes_and_goes_on_reading(store: OnlineStore, client: redis.Redis) -> None:

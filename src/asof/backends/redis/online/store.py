@@ -44,6 +44,7 @@ class RedisStore:
         self._where = settings.where
         self._changes = Lines(self._client, _REPLY_S, tries=1)
         self._release = self._client.register_script(scripts.RELEASE)
+        self._drop = self._client.register_script(scripts.DROP)
         self._renew = self._client.register_script(scripts.RENEW)
         self._decoded: dict[ViewKey, tuple[bytes, bytes, Generation]] = {}
 
@@ -225,10 +226,8 @@ class RedisStore:
         """Delete a view version's storage; unknown ones are ignored."""
         key, name = pointers.pointers_key(view.project), pointers.field(view)
         with writing(self._where):
-            values = self._client.hget(key, name + b"\1")
-            self._client.hdel(key, name, name + b"\1", name + b"\2")
-            if values is not None:
-                self._client.unlink(values)
+            while not self._drop(keys=[key], args=[name, self._client.hget(key, name + b"\1") or b""]):
+                continue  # another generation was switched in since
 
     def close(self) -> None:
         """Close the connections; more than once is fine."""
