@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ import redis
 from asof.backends.redis import open_store
 from asof.backends.redis.online import scripts
 from asof.errors import ConflictError, CorruptDataError, StoreError, StoreFullError, UnsupportedOperationError
-from asof.interfaces.online import Progress, Update
+from asof.interfaces.online import Progress, RemoteStore, Update
 from asof.testing.conformance.online import OTHER, VIEW, fill, values
 from tests.servers.processes import free_ports
 from tests.servers.proxy import proxied
@@ -456,3 +457,25 @@ def test_a_node_of_a_cluster_is_refused(tmp_path: Path) -> None:
             store.write(VIEW)
         assert client.keys() == []
         store.close()
+
+
+def test_a_server_that_is_gone_is_left_alone_and_found_again(reached: OnlineStore, proxy: Proxy) -> None:
+    """Refused connections open the circuit as well; writes and other calls go on trying, and status says so."""
+    fill(reached, VIEW, {b"a": b"x"})
+    assert isinstance(reached, RemoteStore)
+    before = proxy.target
+    [nobody] = free_ports(1)
+    proxy.switch(nobody)
+    for _ in range(3):
+        with pytest.raises(StoreError, match="could not be read"):
+            reached.read([(VIEW, [b"a"])])
+    assert reached.circuit.state().state == "open"
+    with pytest.raises(StoreError, match="left alone for a moment"):
+        reached.read([(VIEW, [b"a"])])
+    proxy.switch(before)
+    assert VIEW in reached.generations("shop")
+    until_s = time.monotonic() + 20
+    while reached.circuit.state().state != "closed":
+        assert time.monotonic() < until_s
+        with suppress(StoreError):
+            assert values(reached, VIEW, [b"a"]) == [b"x"]

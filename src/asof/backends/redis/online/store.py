@@ -15,6 +15,7 @@ from asof.backends.redis.failures import reading, writing
 from asof.backends.redis.online import pointers, scripts
 from asof.backends.redis.online.lines import Lines
 from asof.backends.redis.online.writer import RedisWriter
+from asof.circuit import Circuit
 from asof.errors import AsofError, ConflictError, CorruptDataError, StoreError
 from asof.interfaces.online import ViewRead
 
@@ -42,6 +43,7 @@ class RedisStore:
         self._client = settings.connect(connect_s=_CONNECT_S, reply_s=_REPLY_S)
         self._lines = Lines(self._client, settings.budget_s)
         self._where = settings.where
+        self.circuit = Circuit(f"The online store on {settings.where}", min(settings.budget_s, 1.0))
         self._changes = Lines(self._client, _REPLY_S, tries=1)
         self._release = self._client.register_script(scripts.RELEASE)
         self._drop = self._client.register_script(scripts.DROP)
@@ -65,7 +67,7 @@ class RedisStore:
         for view, keys in requests:
             arguments += (pointers.field(view), len(keys) + 1, pointers.MARK)
             arguments += keys if None not in keys else [pointers.MARK if key is None else key for key in keys]
-        with reading(self._where):
+        with self.circuit, reading(self._where):
             answers = self._lines.run(
                 scripts.READ, scripts.READ_SHA, 1, pointers.pointers_key(projects.pop()), *arguments
             )
