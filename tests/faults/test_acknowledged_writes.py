@@ -6,9 +6,11 @@ import os
 import signal
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psycopg
 import pyarrow as pa
 import pytest
 import redis
@@ -107,8 +109,12 @@ def test_a_postgresql_that_crashes_has_every_update_that_it_acknowledged(postgre
     store = open_postgres(f"{postgres_server.url}?schema={schema}", ROOT)
 
     def kill() -> None:
-        with postgres_server.connect() as connection:
-            os.kill(connection.info.backend_pid, signal.SIGKILL)
+        victim = postgres_server.connect()
+        with postgres_server.connect() as witness, suppress(psycopg.OperationalError):
+            os.kill(victim.info.backend_pid, signal.SIGKILL)
+            while True:
+                witness.execute("SELECT 1")  # until the server has noticed, and ends all sessions
+        victim.close()
 
     acknowledged = written_until(store, kill)
     assert acknowledged >= _ENOUGH

@@ -123,7 +123,7 @@ def test_a_refused_connection_is_an_error_worth_a_retry(work: Callable[[OnlineSt
     with pytest.raises(StoreError, match=f"127.0.0.1:{port} could not be") as caught:
         work(store)
     assert caught.value.retryable
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 15
     store.close()
 
 
@@ -442,8 +442,9 @@ def test_a_lock_is_renewed_while_it_is_held(
 
 def test_a_node_of_a_cluster_is_refused(tmp_path: Path) -> None:
     """Even one that holds all slots, and before anything is written."""
+    [bus] = free_ports(1)  # by default its port and 10,000, which may be no port at all
     with (
-        redis_process(tmp_path, "--cluster-enabled", "yes") as server,
+        redis_process(tmp_path, "--cluster-enabled", "yes", "--cluster-port", str(bus)) as server,
         redis.Redis(server.host, server.port, protocol=2) as client,
     ):
         store = open_store(server.url, ROOT)

@@ -47,10 +47,10 @@ class Proxy:
         """Let the next so many requests with `part` in them meet a fault."""
         self._faults += [(part, fault)] * times
 
-    def switch(self, target: int) -> None:
-        """Hang up on everybody, and pass new connections on to another server."""
+    def switch(self, target: int, last: frozenset[socket.socket] = frozenset()) -> None:
+        """Hang up on everybody, on some last, and pass new connections on to another server."""
         self.target = target
-        for one in list(self._open):
+        for one in sorted(self._open, key=lambda one: one in last):
             _shut(one)
 
     def deliver(self) -> None:
@@ -117,7 +117,7 @@ class Proxy:
             if server in ready:
                 data = server.recv(_ROOM)
                 if fault == "vanish":
-                    self.switch(_NOBODY)
+                    self.switch(_NOBODY, frozenset({client, server}))
                 if not data or fault in ("lose", "vanish"):
                     return
                 if fault == "cut":
