@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from asof import tracing
 from asof.backends.local.executor import LocalExecutor
 from asof.backends.local.tables import LocalTableWriter, read_table
 from asof.backends.local.transformer import LocalTransformer
@@ -374,9 +375,10 @@ class FeatureStore(Streaming):
         else:
             source, functions = resolve_batch(batch, transformer.scanner)
         end_us = self.clock.now_us() if end is None else as_us(end)
-        return self._backfiller(transformer, functions).run(
-            source, as_us(start), end_us, workers=workers or os.cpu_count() or 1, force=force, progress=progress
-        )
+        with tracing.span("asof.backfill", source=source.name):
+            return self._backfiller(transformer, functions).run(
+                source, as_us(start), end_us, workers=workers or os.cpu_count() or 1, force=force, progress=progress
+            )
 
     def run_due(self, *, workers: int | None = None, failed: Callable[[AsofError], None] | None = None) -> Due:
         """Run every interval of every batch source that is due and not done, then materialize the views over them.
@@ -430,7 +432,11 @@ class FeatureStore(Streaming):
         scanner = self._scanner({}, self.config.memory_budget_bytes, executor.threads)
         job = self._materializer(scanner, executor)
         instant_us = self.clock.now_us() if at is None else as_us(at)
-        return [job.run(view, instant_us, progress) for view in chosen]
+        done = []
+        for view in chosen:
+            with tracing.span("asof.materialize", view=view.key):
+                done.append(job.run(view, instant_us, progress))
+        return done
 
     # Reading ------------------------------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from asof.services.online import ReadPlan
 
 ARROW = b"application/vnd.apache.arrow.stream"
-_QUERY = ("service", "feature", "at", "metadata", "consistency")
+_QUERY = ("service", "feature", "at", "metadata", "consistency", "model")
 
 
 class OnlineRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -33,6 +33,7 @@ class OnlineRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         metadata: Whether to answer statuses, event times and versions as well.
         request: Per request input of on-demand views one value per entity.
         consistency: "latest" or "snapshot"; None is the service's.
+        model: Which model asks, for logs.
     """
 
     keys: dict[str, list[Any]]
@@ -42,6 +43,7 @@ class OnlineRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     metadata: bool = False
     request: dict[str, list[Any]] | None = None
     consistency: str | None = None
+    model: str | None = None
 
 
 _decode = msgspec.json.Decoder(OnlineRequest).decode
@@ -87,6 +89,7 @@ def from_arrow(body: bytes, query: bytes) -> OnlineRequest:
         at=parameters.get("at", [None])[-1],
         metadata=metadata == "true",
         consistency=parameters.get("consistency", [None])[-1],
+        model=parameters.get("model", [None])[-1],
     )
 
 
