@@ -89,7 +89,7 @@ class Cells:
         """Return what every worker has counted, this one first where it is alone."""
         if self._directory is None:
             own: dict[Key, list[float]] = {
-                key: self.view[at : at + count].tolist() for key, (at, count) in list(self._at.items())
+                key: [float(n) for n in self.view[at : at + count]] for key, (at, count) in list(self._at.items())
             }
             return [Found(0, os.getpid(), own)]
         return [_read(path) for path in sorted(self._directory.glob("*.cells"))]

@@ -15,6 +15,8 @@ from asof.services.serving_rows import AT, OWN, REQUEST_ID, ROW
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from asof.services.serving_log import ServingLog
+
 STATUS = "__status"
 _EXAMPLES = 5
 _PYTHON = {"float": np.uint32, "double": np.uint64, "halffloat": np.uint16}
@@ -55,6 +57,38 @@ class ServingComparison:
     def different(self) -> int:
         """How many values differ that were not served as stale."""
         return sum(one.different for one in self.features)
+
+
+def compare_versions(
+    log: ServingLog,
+    service: str,
+    since_us: int | None,
+    until_us: int | None,
+    limit: int | None,
+    train: Callable[[str], Callable[[pa.Table, str], pa.Table]],
+) -> ServingComparison:
+    """Compare what every logged version of a service answered with what training makes of it.
+
+    Args:
+        limit: At most as many rows of each version, the newest.
+        train: Returns for a version, as "fraud@2", what `compare` takes.
+
+    Raises:
+        NotFoundError: the log has nothing of that service.
+    """
+    versions = sorted({(one.service, one.version) for one in log.files(service, since_us, until_us)})
+    if not versions:
+        log.read(service)  # which says so, unless there is nothing at that time only
+    rows, found = 0, []
+    for name, version in versions:
+        key = f"{name}@{version}"
+        logged = log.read(key, since_us, until_us)
+        if limit is not None:
+            logged = logged.slice(max(len(logged) - limit, 0))
+        if len(logged):
+            rows += len(logged)
+            found += compare(key, logged, train(key))
+    return ServingComparison(rows, tuple(found))
 
 
 def spine_of(logged: pa.Table, features: Sequence[str]) -> pa.Table:
