@@ -76,7 +76,12 @@ class Session:
             self.out.print(Text(text, style=style), soft_wrap=True)
 
     def table(self, headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-        """Print a table for people, one line per row."""
+        """Print a table for people, one line per row; in logs that are JSON every row is a line of them."""
+        if logs.as_json():
+            for row in rows:
+                cells = zip(headings, row, strict=True)
+                _log.info(", ".join(f"{heading}: {cell}" for heading, cell in cells if cell is not None))
+            return
         if self.as_json:
             return
         table = Table(*headings, box=None, pad_edge=False, header_style="bold")
