@@ -142,6 +142,7 @@ class App:
     async def _follow(self) -> None:
         while True:
             await asyncio.sleep(POLL_S)
+            self._metrics.fold()
             try:
                 await asyncio.to_thread(self._serving.refresh)
             except Exception:  # noqa: BLE001 - a defect here must not end the following for good

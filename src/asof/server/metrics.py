@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
-from bisect import bisect_left
+import threading
 from functools import partial
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+import numpy as np
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from asof.server.metric_names import Described
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_ANSWERS = 512
 
 
 class Metrics:
@@ -35,14 +37,13 @@ class Metrics:
         """Start at zero, or where a worker that died left off."""
         self._cells = Cells(os.environ.get(DIRECTORY))
         self._view = self._cells.view
-        self._routes: dict[tuple[str, int], tuple[int, int]] = {}
-        self._services: dict[str, tuple[int, ...]] = {}
+        self._lock = threading.Lock()
+        self._histograms: list[_Histogram] = []
+        self._answers = 0
+        self._routes: dict[tuple[str, int], tuple[int, _Histogram]] = {}
+        self._services: dict[str, tuple[_Histogram, ...]] = {}
         self._one: dict[tuple[str, ...], int] = {}
-        self._request = METRICS["asof_http_request_duration_seconds"].bounds
-        self._phase = METRICS["asof_online_phase_seconds"].bounds
-        self._keys = METRICS["asof_online_request_keys"].bounds
-        self._store = METRICS["asof_store_read_seconds"].bounds
-        self._store_at = self._reserve("asof_store_read_seconds")
+        self._store = self._histogram("asof_store_read_seconds")
         for outcome in ("written", "dropped", "failed"):
             self.count("asof_serving_log_rows", outcome, by=0)
 
@@ -52,10 +53,13 @@ class Metrics:
         if known is None:
             known = self._routes[route, status] = (
                 self._reserve("asof_http_requests", route, str(status)),
-                self._reserve("asof_http_request_duration_seconds", route),
+                self._histogram("asof_http_request_duration_seconds", route),
             )
         self._view[known[0]] += 1.0
-        self._observe(known[1], self._request, seconds)
+        known[1].values.append(seconds)
+        self._answers += 1
+        if self._answers >= _ANSWERS:
+            self.fold()
 
     def refused(self, code: str) -> None:
         """Count one error."""
@@ -66,19 +70,26 @@ class Metrics:
         known = self._services.get(service)
         if known is None:
             known = self._services[service] = (
-                self._reserve("asof_online_request_keys", service),
-                *(self._reserve("asof_online_phase_seconds", service, phase) for phase in PHASES),
+                self._histogram("asof_online_request_keys", service),
+                *(self._histogram("asof_online_phase_seconds", service, phase) for phase in PHASES),
             )
-        self._observe(known[0], self._keys, keys)
-        view, bounds = self._view, self._phase
-        width = len(bounds)
-        for at, seconds in zip(known[1:], phases, strict=True):
-            view[at + bisect_left(bounds, seconds)] += 1.0
-            view[at + width + 1] += seconds
+        known[0].values.append(keys)
+        for histogram, seconds in zip(known[1:], phases, strict=True):
+            histogram.values.append(seconds)
 
     def stored(self, seconds: float) -> None:
         """Count one read of the online store."""
-        self._observe(self._store_at, self._store, seconds)
+        self._store.values.append(seconds)
+
+    def fold(self) -> None:
+        """Put what was observed since the last time into the buckets, where all workers see it.
+
+        All at once is many times cheaper than one by one. A worker that is killed loses what it had not put there.
+        """
+        self._answers = 0
+        with self._lock:
+            for histogram in list(self._histograms):
+                histogram.fold(self._view)
 
     def count(self, metric: str, *labels: str, by: float = 1.0) -> None:
         """Add to a counter, or to a gauge that is the sum of the workers'.
@@ -102,6 +113,7 @@ class Metrics:
 
     def text(self, status: StatusCollector | None = None) -> bytes:
         """Return everything in Prometheus's text format, all workers included, and the project's status."""
+        self.fold()
         shown = CollectorRegistry()
         shown.register(_Collected(self._cells.all()))
         if status is not None:
@@ -111,9 +123,36 @@ class Metrics:
     def _reserve(self, metric: str, *labels: str) -> int:
         return self._cells.reserve(metric, labels, METRICS[metric].cells)
 
-    def _observe(self, at: int, bounds: tuple[float, ...], value: float) -> None:
-        self._view[at + bisect_left(bounds, value)] += 1.0
-        self._view[at + len(bounds) + 1] += value
+    def _histogram(self, metric: str, *labels: str) -> _Histogram:
+        at = self._reserve(metric, *labels)
+        found = next((one for one in self._histograms if one.at == at), None)
+        if found is None:
+            found = _Histogram(at, METRICS[metric].bounds)
+            self._histograms.append(found)
+        return found
+
+
+class _Histogram:
+    """The buckets of one combination of label values, and what was observed and is not in them yet."""
+
+    __slots__ = ("at", "bounds", "values")
+
+    def __init__(self, at: int, bounds: tuple[float, ...]) -> None:
+        self.at = at
+        self.bounds = bounds
+        self.values: list[float] = []
+
+    def fold(self, view: memoryview[float]) -> None:
+        count = len(self.values)
+        if not count:
+            return
+        values = self.values[:count]
+        del self.values[:count]  # what was appended meanwhile stays
+        at, bounds = self.at, self.bounds
+        found = np.bincount(np.searchsorted(bounds, values), minlength=len(bounds) + 1)
+        for bucket in np.flatnonzero(found).tolist():
+            view[at + bucket] += float(found[bucket])
+        view[at + len(bounds) + 1] += sum(values)
 
 
 class _Collected:

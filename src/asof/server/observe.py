@@ -49,33 +49,20 @@ class RequestWatch(ReadWatch):
         count: How many entities were asked for.
     """
 
-    __slots__ = (
-        "answer",
-        "computed",
-        "count",
-        "decoded",
-        "encoded",
-        "keys",
-        "model",
-        "plan",
-        "received",
-        "request",
-        "request_id",
-        "span",
-    )
+    # Defaults are the class's, so that beginning sets little.
+    received = decoded = computed = encoded = 0.0
+    plan: ReadPlan | None = None
+    answer: OnlineFeatures | None = None
+    keys: Mapping[str, Sequence[Any]] = {}
+    request: Mapping[str, Sequence[Any]] | None = None
+    count = 0
+    span: Any = None
 
     def __init__(self, request_id: str, model: str | None) -> None:
         """Begin."""
-        super().__init__()
+        self.reads = []
         self.request_id = request_id
         self.model = model
-        self.received = self.decoded = self.computed = self.encoded = 0.0
-        self.plan: ReadPlan | None = None
-        self.answer: OnlineFeatures | None = None
-        self.keys: Mapping[str, Sequence[Any]] = {}
-        self.request: Mapping[str, Sequence[Any]] | None = None
-        self.count = 0
-        self.span: Any = None
 
     def read(
         self,

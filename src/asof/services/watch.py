@@ -21,8 +21,6 @@ class ReadWatch:
         reads: Start and end of each, on the clock of `time.perf_counter`.
     """
 
-    __slots__ = ("reads",)
-
     def __init__(self) -> None:
         """Know of no read yet."""
         self.reads: list[tuple[float, float]] = []
