@@ -27,9 +27,9 @@ CONNECTIONS = 32
 PATH = "/v1/online-features"
 
 
-def command(root: str, port: int, *options: str) -> list[str]:
-    """Return how our server is started."""
-    return [sys.executable, "-m", "asof.cli", "--project", root, "serve", "--port", str(port), *options]
+def command(root: str, port: int, *options: str, program: tuple[str, ...] = ("-m", "asof.cli")) -> list[str]:
+    """Return how a server is started."""
+    return [sys.executable, *program, "--project", root, "serve", "--port", str(port), *options]
 
 
 def side(port: int, server: subprocess.Popen[bytes]) -> Side:
@@ -42,7 +42,7 @@ def side(port: int, server: subprocess.Popen[bytes]) -> Side:
 def overhead(root: str, quick: bool, report: Report) -> None:
     """Compare the server as it is with itself without anything observed, for one and a hundred keys."""
     ours_port, bare_port = free_port(), free_port()
-    unobserved = [sys.executable, str(ROOT / "bench" / "peers" / "unobserved_server.py"), str(bare_port), root]
+    unobserved = command(root, bare_port, program=(str(ROOT / "bench" / "peers" / "unobserved_server.py"),))
     with (
         serving(command(root, ours_port, "--serving-log", "0.01"), ours_port) as observed,
         serving(unobserved, bare_port) as bare,

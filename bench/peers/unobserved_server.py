@@ -1,24 +1,21 @@
-"""Our server without metrics, request ids and logs, to tell what they cost. Usage: PORT PROJECT."""
+"""Our server without metrics, request ids and logs, to tell what they cost. Takes the arguments of `asof`."""
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Any
 
-import uvicorn
-
-from asof.clock import SystemClock
-from asof.config import load_config
-from asof.server.app import App
+from asof.cli import main
+from asof.server import app
 from asof.server.observe import KEY, RequestWatch
-from asof.server.project import Project
 
 WATCH = RequestWatch("", None)
 
 
 class Unobserved:
     """Takes the place of what notes requests, and notes nothing."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        """Need nothing."""
 
     def begin(self, scope: Any) -> RequestWatch:
         """Give the same notes to every request; as they are in no context, reads of the store are not timed."""
@@ -32,24 +29,6 @@ class Unobserved:
         """End."""
 
 
-def main() -> None:
-    """Serve a project."""
-    app = App(Project.open(load_config(Path(sys.argv[2]), {}), SystemClock()))
-    app._observer = Unobserved()  # type: ignore[assignment]
-    uvicorn.run(
-        app,
-        host="127.0.0.1",
-        port=int(sys.argv[1]),
-        loop="uvloop",
-        http="httptools",
-        ws="none",
-        access_log=False,
-        log_level="error",
-        server_header=False,
-        date_header=False,
-        proxy_headers=False,
-    )
-
-
 if __name__ == "__main__":
+    app.Observer = Unobserved  # type: ignore[misc, assignment]
     main()

@@ -28,7 +28,7 @@ from asof.services.catalog import Catalog
 from asof.services.functions import FunctionLoader
 from asof.services.materialize import Materializer
 from asof.services.online import OnlineReader
-from asof.services.serving_log import ServingLog
+from asof.services.serving_log import FOLDER, ServingLog
 from asof.services.training_sets import TrainingSets
 from asof.services.writer import open_writer
 
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from asof.backends.local.transformer import LocalTransformer
-    from asof.config import Config
     from asof.interfaces import Decoder, OfflineLog, OnlineStore, Registry
     from asof.plan.specs import FunctionSpec, SourceSpec
     from asof.services.ingest import Ingestor
@@ -45,11 +44,6 @@ if TYPE_CHECKING:
 
 REFRESH_S = 0.5
 _SCAN_SHARE = 4
-
-
-def open_serving_log(config: Config) -> ServingLog:
-    """Return what services of a project answered."""
-    return ServingLog(LocalFolders(config.root / config.offline / "serving_log"))
 
 
 class Wiring:
@@ -213,7 +207,7 @@ class Wiring:
         return TrainingSets(shelf, inputs, LocalTableWriter(), engines, self._functions(), self._expressions)
 
     def _serving_log(self) -> ServingLog:
-        return open_serving_log(self.config)
+        return ServingLog(LocalFolders(self.config.root / self.config.offline / FOLDER))
 
     def _backfiller(self, transformer: LocalTransformer, functions: Mapping[FunctionSpec, Any]) -> Backfiller:
         loader = FunctionLoader(self.config.root, self.config.definitions, functions)

@@ -39,7 +39,7 @@ def own(tmp_path: Path) -> Path:
 
 def logging_to(root: Path, rates: Rates, **options: Any) -> Callable[[Metrics], ServingQueue]:
     log = ServingLog(LocalFolders(root / ".asof" / "offline" / "serving_log"))
-    return lambda metrics: ServingQueue(lambda: log, rates, metrics, FixedClock(NOW), flush_s=3600, **options)
+    return lambda metrics: ServingQueue(log, rates, metrics, FixedClock(NOW), flush_s=3600, **options)
 
 
 def ask(root: Path, bodies: list[dict[str, Any]], rates: Rates, **options: Any) -> tuple[list[Any], str]:
@@ -154,7 +154,7 @@ def test_a_store_that_hangs_or_fails_holds_no_answer_up(own: Path) -> None:
 
     def queue(found: Metrics) -> ServingQueue:
         metrics.append(found)
-        return ServingQueue(lambda: log, Rates(1.0), found, FixedClock(NOW), flush_s=0.01)
+        return ServingQueue(log, Rates(1.0), found, FixedClock(NOW), flush_s=0.01)
 
     async def ask_while_it_hangs() -> list[int]:
         async with running(own, serving_log=queue) as server:

@@ -143,6 +143,8 @@ class Observer:
             self._spans.end(watch, scope["method"], route, status)
         if self._access_log is not None:
             self._access_log.info(_line(watch, scope, status, ended - started))
+        # The server's own objects keep the scope until garbage is collected; the answer need not wait for that.
+        watch.answer, watch.keys, watch.request = None, {}, None
 
     def close(self) -> None:
         """Write what waits to be written."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import logging
 import os
 import signal
@@ -16,12 +17,14 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from asof import logs, tracing
+from asof.backends.local.folders import LocalFolders
 from asof.clock import SystemClock
 from asof.errors import ConfigError, InputError
 from asof.server.cells import DIRECTORY
 from asof.server.limits import Limits
 from asof.server.project import Project
 from asof.server.serving_queue import Rates, ServingQueue
+from asof.services.serving_log import FOLDER, ServingLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +32,6 @@ if TYPE_CHECKING:
     from asof.config import Config
     from asof.server.app import App
     from asof.server.metrics import Metrics
-    from asof.services.serving_log import ServingLog
     from asof.store import FeatureStore
 
 _GRACE_S = 30
@@ -126,6 +128,8 @@ def make_app(settings: Settings) -> App:
     if settings.access_log:
         _log_access()
     project = Project.open(settings.config, SystemClock())
+    gc.collect()
+    gc.freeze()  # what is loaded by now stays: no later collection has to look at it
     return App(
         project,
         settings.limits,
@@ -148,11 +152,8 @@ def _serving_log(settings: Settings) -> Callable[[Metrics], ServingQueue] | None
     if rates is None:
         return None
 
-    def log() -> ServingLog:
-        from asof.wiring import open_serving_log  # and with it the engines of training, which reading does without
-
-        return open_serving_log(settings.config)
-
+    folder = settings.config.root / settings.config.offline / FOLDER
+    log = ServingLog(LocalFolders(folder))
     return lambda metrics: ServingQueue(log, rates, metrics, SystemClock())
 
 

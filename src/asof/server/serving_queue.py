@@ -13,7 +13,7 @@ from asof.errors import AsofError, InputError
 from asof.services.serving_rows import Served, served_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from asof.clock import Clock
     from asof.server.metrics import Metrics
@@ -78,7 +78,7 @@ class ServingQueue:
 
     def __init__(
         self,
-        log: Callable[[], ServingLog],
+        log: ServingLog,
         rates: Rates,
         metrics: Metrics,
         clock: Clock,
@@ -86,8 +86,8 @@ class ServingQueue:
         flush_s: float = FLUSH_S,
         most_values: int = MOST_VALUES,
     ) -> None:
-        """Write to the log that `log` opens, in the thread that writes, so that starting waits for nothing."""
-        self._open = log
+        """Write to `log`, by a thread that begins now."""
+        self._log = log
         self._rates = rates
         self._metrics = metrics
         self._clock = clock
@@ -133,7 +133,7 @@ class ServingQueue:
             found.append(self._waiting.popleft())
         for service, table in served_tables(found, self._failed):
             try:
-                self._open().add(service, table)
+                self._log.add(service, table)
             except AsofError as error:
                 self._failed(table.num_rows, error)
             else:

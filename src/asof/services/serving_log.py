@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from asof.interfaces import FolderShelf
 
+FOLDER = "serving_log"
+"""Below the directory of the offline store."""
 ROWS = "rows.parquet"
 _NAME = re.compile(r"(?P<service>\w+)@(?P<version>\d+)\.(?P<first>-?\d+)\.(?P<last>-?\d+)\.[0-9a-f]+")
 
