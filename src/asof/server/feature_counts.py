@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from asof.server.metrics import Metrics
     from asof.services.online import OnlineFeatures
 
-_PAUSE = 100  # times as long as the last look took: so looking takes about a hundredth of a worker's time at most
+_PAUSE = 200  # times as long as the last look took: so looking takes half a hundredth of a worker's time at most
 _SMALL = 16
 _WITHOUT_VALUE = frozenset({"null", "missing", "expired"})
 

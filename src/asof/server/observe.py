@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import random
+import itertools
 import re
+import secrets
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -89,6 +90,8 @@ class Observer:
         spans: RequestSpans | None = None,
     ) -> None:
         """Tell `metrics`, and whatever else is given."""
+        self._prefix = secrets.token_hex(8)  # of the ids that this process makes
+        self._number = itertools.count()
         self._metrics = metrics
         self._features = FeatureCounts(metrics)
         self._access_log = access_log
@@ -104,7 +107,7 @@ class Observer:
                     request_id = value.decode("ascii")
             elif name == MODEL:
                 model = value.decode("utf-8", "replace")[:MODEL_LENGTH]
-        watch = RequestWatch(request_id or f"{random.getrandbits(128):032x}", model)
+        watch = RequestWatch(request_id or f"{self._prefix}{next(self._number):016x}", model)
         scope[KEY] = watch
         WATCH.set(watch)
         REQUEST_ID.set(watch.request_id)

@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 import tempfile
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from uvicorn.supervisors import Multiprocess
 from asof import logs, tracing
 from asof.backends.local.folders import LocalFolders
 from asof.clock import SystemClock
-from asof.errors import ConfigError, InputError
+from asof.errors import AsofError, ConfigError, InputError
 from asof.server.cells import DIRECTORY
 from asof.server.limits import Limits
 from asof.server.project import Project
@@ -35,7 +36,10 @@ if TYPE_CHECKING:
     from asof.store import FeatureStore
 
 _GRACE_S = 30
+_WAIT_S = 30.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
 _LAST_PORT = 65535
+_log = logging.getLogger("asof.server")
 
 
 @dataclass(frozen=True)
@@ -127,7 +131,7 @@ def make_app(settings: Settings) -> App:
     tracing.start_from_environment()
     if settings.access_log:
         _log_access()
-    project = Project.open(settings.config, SystemClock())
+    project = _opened(settings.config)
     gc.collect()
     gc.freeze()  # what is loaded by now stays: no later collection has to look at it
     return App(
@@ -137,6 +141,21 @@ def make_app(settings: Settings) -> App:
         access_log=settings.access_log,
         serving_log=_serving_log(settings),
     )
+
+
+def _opened(config: Config) -> Project:
+    """Open the project's stores, waiting for one that is away for a moment; a worker comes back while it restarts."""
+    until_s, pause_s = time.monotonic() + _WAIT_S, _FIRST_PAUSE_S
+    while True:
+        try:
+            return Project.open(config, SystemClock())
+        except AsofError as error:
+            if not error.retryable or time.monotonic() + pause_s > until_s:
+                _log.error("%s", error)
+                raise SystemExit(error.exit_code) from None
+            _log.warning("Waiting: %s", error)
+        time.sleep(pause_s)
+        pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
 
 def _pushed_to(settings: Settings) -> FeatureStore | None:
