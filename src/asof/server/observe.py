@@ -101,12 +101,11 @@ class Observer:
     def begin(self, scope: Scope) -> RequestWatch:
         """Return the notes of a request; they are in its scope and its context, too."""
         request_id = model = None
-        for name, value in scope["headers"]:
-            if name == REQUEST_ID_HEADER:
-                if _VALID_ID.fullmatch(value):
-                    request_id = value.decode("ascii")
-            elif name == MODEL:
-                model = value.decode("utf-8", "replace")[:MODEL_LENGTH]
+        headers = dict(scope["headers"])
+        if (value := headers.get(REQUEST_ID_HEADER)) is not None and _VALID_ID.fullmatch(value):
+            request_id = value.decode("ascii")
+        if (value := headers.get(MODEL)) is not None:
+            model = value.decode("utf-8", "replace")[:MODEL_LENGTH]
         watch = RequestWatch(request_id or f"{self._prefix}{next(self._number):016x}", model)
         scope[KEY] = watch
         WATCH.set(watch)
