@@ -52,11 +52,13 @@ class Settings:
         seconds: How long everything runs at once.
         rate: Messages per second of each producer.
         every_s: About how often something is killed.
+        least: How many pushes there are at least, though it take longer on a busy machine.
     """
 
     seconds: float
     rate: float = 40.0
     every_s: float = 5.0
+    least: int = 10
     seed: int = 1
 
 
@@ -207,10 +209,10 @@ def _disturb(run: Run, stores: Stores, settings: Settings) -> int:
     chance, crashes = random.Random(settings.seed), 0
     until = time.monotonic() + settings.seconds
     next_kill = time.monotonic() + settings.every_s
-    while (now := time.monotonic()) < until:
+    while (now := time.monotonic()) < until or (now < until + _READY_S and _pushes(run.root) < settings.least):
         for child in run.mortals:
             child.revive()
-        if now > next_kill:
+        if until > now > next_kill:
             if stores.crash is not None and chance.random() < 0.4:
                 stores.crash()
                 crashes += 1
@@ -219,6 +221,11 @@ def _disturb(run: Run, stores: Stores, settings: Settings) -> int:
             next_kill = now + settings.every_s * chance.uniform(0.5, 1.5)
         time.sleep(0.05)  # between two looks at the processes
     return crashes
+
+
+def _pushes(root: Path) -> int:
+    """Return how many pushes were acknowledged so far."""
+    return sum(path.read_text(encoding="utf-8").count('"status": 200') for path in root.glob("push-*.ndjson"))
 
 
 def _settle(run: Run) -> int:

@@ -23,5 +23,5 @@ def test_a_short_run_finds_nothing_wrong(kind: str, tmp_path: Path, kafka_server
     with KINDS[kind]() as stores:
         verdict = load(kafka_server, stores, tmp_path, Settings(seconds=6, every_s=1.5, seed=7))
     assert not verdict.wrong, verdict.text()
-    assert verdict.counts["clicks acknowledged"] > 10
+    assert verdict.counts["clicks acknowledged"] >= 10
     assert verdict.counts["answers held to the oracle"] > 20
