@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Fetches the servers that the tests run against: Redis, PostgreSQL, and Kafka's jars from Maven Central into
-# .servers/kafka; and Docker Compose, which reads deploy/compose.yaml.
+# .servers/kafka; Docker Compose, which reads deploy/compose.yaml; and Prometheus, whose promtool reads alert rules.
 #
 # What is there already is left alone. What cannot be had is named; the tests that need it are then skipped, or fail
 # where CI is set.
@@ -21,6 +21,7 @@ packages=()
 postgres || packages+=(postgresql)
 command -v redis-server >/dev/null || command -v valkey-server >/dev/null || packages+=(redis-server)
 command -v java >/dev/null && command -v keytool >/dev/null || packages+=(default-jre-headless)
+command -v promtool >/dev/null || packages+=(prometheus)
 [ -f .servers/kafka/.complete ] || command -v mvn >/dev/null || packages+=(maven)
 command -v docker-compose >/dev/null || packages+=(docker-compose)
 if [ ${#packages[@]} -gt 0 ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
@@ -34,6 +35,7 @@ fi
 command -v redis-server >/dev/null || command -v valkey-server >/dev/null ||
     absent "redis-server" "Redis" "redis-server" "redis"
 postgres || absent "postgres" "PostgreSQL" "postgresql" "postgresql"
+command -v promtool >/dev/null || absent "promtool" "alert rules" "prometheus" "prometheus"
 command -v java >/dev/null && command -v keytool >/dev/null ||
     absent "Java 17 (java and keytool)" "Kafka" "default-jre-headless" "openjdk"
 

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from asof import tracing
 from asof.backends.local.executor import LocalExecutor
 from asof.backends.local.tables import LocalTableWriter, read_table
 from asof.backends.local.transformer import LocalTransformer
@@ -27,12 +28,15 @@ from asof.services.overview import describe_object, list_objects, project_status
 from asof.services.project import collect_definitions
 from asof.services.prune import plan_prune, prune
 from asof.services.request import require_defaults
+from asof.services.serving_audit import compare_versions
 from asof.services.spine import make_spine
 from asof.services.training_sets import Recipe
 from asof.streaming import Streaming
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    import pyarrow as pa
 
     from asof.clock import Instant
     from asof.definitions import FeatureSelection, FeatureService, FeatureView, Label, OnDemandView
@@ -55,6 +59,8 @@ if TYPE_CHECKING:
     from asof.services.prune import PrunePlan
     from asof.services.request import Request
     from asof.services.results import HistoricalFeatures
+    from asof.services.serving_audit import ServingComparison
+    from asof.services.serving_log import LoggedFile, LoggedService
     from asof.services.training_set import TrainingSet
 
     _View = FeatureView | OnDemandView | FeatureSelection
@@ -374,9 +380,10 @@ class FeatureStore(Streaming):
         else:
             source, functions = resolve_batch(batch, transformer.scanner)
         end_us = self.clock.now_us() if end is None else as_us(end)
-        return self._backfiller(transformer, functions).run(
-            source, as_us(start), end_us, workers=workers or os.cpu_count() or 1, force=force, progress=progress
-        )
+        with tracing.span("asof.backfill", source=source.name):
+            return self._backfiller(transformer, functions).run(
+                source, as_us(start), end_us, workers=workers or os.cpu_count() or 1, force=force, progress=progress
+            )
 
     def run_due(self, *, workers: int | None = None, failed: Callable[[AsofError], None] | None = None) -> Due:
         """Run every interval of every batch source that is due and not done, then materialize the views over them.
@@ -430,7 +437,62 @@ class FeatureStore(Streaming):
         scanner = self._scanner({}, self.config.memory_budget_bytes, executor.threads)
         job = self._materializer(scanner, executor)
         instant_us = self.clock.now_us() if at is None else as_us(at)
-        return [job.run(view, instant_us, progress) for view in chosen]
+        done = []
+        for view in chosen:
+            with tracing.span("asof.materialize", view=view.key):
+                done.append(job.run(view, instant_us, progress))
+        return done
+
+    def serving_log(self, service: str, since: Instant | None = None, until: Instant | None = None) -> pa.Table:
+        """Return what a server that logs has answered, one row per request and key, in the order of serving.
+
+        Args:
+            service: "fraud", or one version, "fraud@2". Of several versions the columns are united.
+            since: When rows were served, at the earliest. Default: the log's beginning.
+            until: When they were served, before this. Default: the log's end.
+
+        Returns:
+            `_request_id`, `_row` (of the key within its request), `_model`, `_service`, `_version`, `_at` (the instant
+            that the values are of), `_served_at`; then join keys, request inputs, and each feature with its
+            `<feature>__status`.
+
+        Raises:
+            NotFoundError: the log has nothing of that service.
+            SchemaError: its versions cannot be united.
+        """
+        return self._serving_log().read(service, _us(since), _us(until))
+
+    def serving_logs(self) -> Sequence[LoggedService]:
+        """Return which service versions have rows in the serving log, and from when to when."""
+        return self._serving_log().services()
+
+    def prune_serving_log(self, before: Instant, service: str | None = None) -> Sequence[LoggedFile]:
+        """Delete files of the serving log all of whose rows were served before an instant; return which they were."""
+        return self._serving_log().prune(as_us(before), service)
+
+    def compare_serving(
+        self, service: str, since: Instant | None = None, until: Instant | None = None, *, limit: int | None = None
+    ) -> ServingComparison:
+        """Compare logged answers with the training rows of the same keys, inputs and instants, bit for bit.
+
+        A value differs where training would not see what the model saw: a view that had been materialized before rows
+        arrived that were known by then, an edited source, history that came late.
+
+        Args:
+            service: "fraud", or one version, "fraud@2"; every version is compared with its own features.
+            since: As for `serving_log`; and
+            until: too.
+            limit: At most as many rows of each version, the newest. Default: all.
+
+        Raises:
+            NotFoundError: the log has nothing of that service, or the registry no longer has its version.
+        """
+        log = self._serving_log()
+
+        def train(key: str) -> Callable[[pa.Table, str], pa.Table]:
+            return lambda spine, at: self.get_historical_features(key, spine, event_time=at).to_arrow()
+
+        return compare_versions(log, service, _us(since), _us(until), limit, train)
 
     # Reading ------------------------------------------------------------------------------------------------------
 
@@ -510,3 +572,7 @@ def _raise_named(_name: str, error: AsofError) -> None:
 
 def _text_keys(selection: Selection) -> set[str]:
     return {column for column, dtype in selection.key_types().items() if dtype == "string"}
+
+
+def _us(instant: Instant | None) -> int | None:
+    return None if instant is None else as_us(instant)

@@ -28,6 +28,7 @@ from asof.services.catalog import Catalog
 from asof.services.functions import FunctionLoader
 from asof.services.materialize import Materializer
 from asof.services.online import OnlineReader
+from asof.services.serving_log import FOLDER, ServingLog
 from asof.services.training_sets import TrainingSets
 from asof.services.writer import open_writer
 
@@ -204,6 +205,9 @@ class Wiring:
         shelf = LocalFolders(self.config.root / self.config.offline / "training_sets")
         inputs = LocalInputs(self.config.root, self.config.root / self.config.offline / "batch")
         return TrainingSets(shelf, inputs, LocalTableWriter(), engines, self._functions(), self._expressions)
+
+    def _serving_log(self) -> ServingLog:
+        return ServingLog(LocalFolders(self.config.root / self.config.offline / FOLDER))
 
     def _backfiller(self, transformer: LocalTransformer, functions: Mapping[FunctionSpec, Any]) -> Backfiller:
         loader = FunctionLoader(self.config.root, self.config.definitions, functions)

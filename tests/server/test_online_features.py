@@ -29,7 +29,7 @@ def refused(response: httpx.Response, status: int, code: str) -> str:
     assert response.headers["content-type"] == "application/json"
     body = response.json()
     assert set(body) == {"error"}
-    assert set(body["error"]) == {"code", "what", "why", "fix"}
+    assert set(body["error"]) == {"code", "what", "why", "fix", "request_id"}
     assert body["error"]["code"] == code
     assert body["error"]["what"]
     assert body["error"]["fix"]

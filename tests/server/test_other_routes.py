@@ -52,7 +52,7 @@ def test_what_is_not_there_is_explained(client: httpx.Client, path: str, status:
     response = client.get(path)
     assert response.status_code == status
     assert says in response.text
-    assert set(response.json()["error"]) == {"code", "what", "why", "fix"}
+    assert set(response.json()["error"]) == {"code", "what", "why", "fix", "request_id"}
 
 
 def test_routes_that_read_refuse_to_be_written(client: httpx.Client) -> None:
@@ -80,17 +80,17 @@ def test_metrics_count_requests_keys_errors_and_the_revision(client: httpx.Clien
         return float(found[1]) if found else 0.0
 
     names = {
-        'asof_requests_total{route="/v1/online-features",status="200"}': 1,
-        'asof_requests_total{route="/v1/online-features",status="404"}': 1,
+        'asof_http_requests_total{route="/v1/online-features",status="200"}': 1,
+        'asof_http_requests_total{route="/v1/online-features",status="404"}': 1,
         'asof_errors_total{code="not_found"}': 1,
-        'asof_request_seconds_count{route="/v1/online-features"}': 2,
-        "asof_keys_total": 3,
+        'asof_http_request_duration_seconds_count{route="/v1/online-features"}': 2,
+        'asof_online_request_keys_sum{service="fraud"}': 3,
     }
     before = {name: read(name) for name in names}
     client.post("/v1/online-features", json={"service": "fraud", "keys": KEYS})
     client.post("/v1/online-features", json={"service": "nothing", "keys": KEYS})
     assert {name: read(name) - before[name] for name in names} == names
-    assert read("asof_registry_revision") == 1
+    assert read('asof_registry_revision{worker="0"}') == 1
 
 
 def test_the_openapi_document_names_exactly_the_routes(client: httpx.Client) -> None:

@@ -150,7 +150,7 @@ def test_an_arrow_stream_is_a_push_too(client: httpx.Client) -> None:
 def test_what_is_no_push_is_explained(client: httpx.Client, body: bytes, status: int, says: str) -> None:
     response = client.post(PATH, content=body)
     assert response.status_code == status
-    assert set(response.json()["error"]) == {"code", "what", "why", "fix"}
+    assert set(response.json()["error"]) == {"code", "what", "why", "fix", "request_id"}
     assert says in response.text
 
 

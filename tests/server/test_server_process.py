@@ -118,7 +118,7 @@ def test_a_worker_that_dies_is_replaced(serve: Serve) -> None:
     wait_for(lambda: len(workers() - {victim}) == 2, 60)
     wait_for(lambda: answers(server.url), 60)
     text = httpx.get(server.url + "/metrics", timeout=60).text
-    count = next(line for line in text.splitlines() if line.startswith('asof_requests_total{route="/v1/online'))
+    count = next(line for line in text.splitlines() if line.startswith('asof_http_requests_total{route="/v1/online'))
     assert float(count.split()[-1]) >= 20
     assert server.stop() == 0, "".join(server.log)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import warnings
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 import rich_click as click
 from click.exceptions import Abort, ClickException
 
-from asof import __version__
+from asof import __version__, logs, tracing
 from asof.cli import (
     apply,
     backfill,
@@ -31,6 +32,7 @@ from asof.cli import (
     run,
     runs,
     serve,
+    serving_log,
     status,
     stream,
     training_set,
@@ -54,8 +56,22 @@ _PIPE_CLOSED = 141
     default=".",
     help="Directory of the project, or one below it. Default: the working directory.",
 )
+@click.option(
+    "--log-format",
+    type=click.Choice(logs.FORMATS),
+    envvar=logs.ENVIRONMENT,
+    default="text",
+    help="How logs and progress are written: as text, or as lines of JSON on stderr.",
+)
+@click.option(
+    "--traces",
+    type=click.FloatRange(0, 1),
+    envvar=tracing.ENVIRONMENT,
+    default=0.0,
+    help="Share of requests and runs to trace with OpenTelemetry; OTEL_EXPORTER_OTLP_ENDPOINT says where to.",
+)
 @click.pass_context
-def cli(context: click.Context, project: str) -> None:
+def cli(context: click.Context, project: str, log_format: str, traces: float) -> None:
     """A feature store whose values are the same in training and in serving.
 
     A first project, from nothing to a served vector:
@@ -67,6 +83,12 @@ def cli(context: click.Context, project: str) -> None:
         asof serve
     """
     context.ensure_object(Session).directory = project
+    if log_format == "json":
+        os.environ[logs.ENVIRONMENT] = log_format  # for workers, too, which are processes of their own
+        logs.configure()
+    if traces:
+        os.environ[tracing.ENVIRONMENT] = str(traces)
+        tracing.start_from_environment()
 
 
 for command in (
@@ -88,6 +110,7 @@ for command in (
     describe.command,
     status.command,
     serve.command,
+    serving_log.command,
     stream.command,
     revisions.command,
     prune.command,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
@@ -11,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from asof import logs
 from asof.clock import SystemClock
 from asof.errors import sentence
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     F = TypeVar("F", bound=Callable[..., Any])
 
 _PLAIN_WIDTH = 200
+_log = logging.getLogger("asof.cli")
 
 
 class Session:
@@ -65,12 +68,20 @@ class Session:
             click.echo(text)
 
     def say(self, text: str = "", style: str = "") -> None:
-        """Print a line for people; with --json there are none."""
-        if not self.as_json:
+        """Print a line for people; with --json there are none, and in logs that are JSON it is a line of them."""
+        if logs.as_json():
+            for line in text.strip().splitlines():
+                _log.info(line)
+        elif not self.as_json:
             self.out.print(Text(text, style=style), soft_wrap=True)
 
     def table(self, headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-        """Print a table for people, one line per row."""
+        """Print a table for people, one line per row; in logs that are JSON every row is a line of them."""
+        if logs.as_json():
+            for row in rows:
+                cells = zip(headings, row, strict=True)
+                _log.info(", ".join(f"{heading}: {cell}" for heading, cell in cells if cell is not None))
+            return
         if self.as_json:
             return
         table = Table(*headings, box=None, pad_edge=False, header_style="bold")
@@ -80,6 +91,9 @@ class Session:
 
     def show_error(self, error: AsofError) -> None:
         """Print an error's what, why and fix to stderr."""
+        if logs.as_json():
+            _log.error(str(error))
+            return
         if self.as_json:
             body = {"code": error.code, "what": error.what, "why": error.why, "fix": error.fix}
             click.echo(msgspec.json.encode({"error": body}).decode(), err=True)
@@ -100,6 +114,9 @@ class Session:
         line: str | None = None,
     ) -> None:
         """Print a warning to stderr, in place of `warnings.showwarning`, without the place in the code."""
+        if logs.as_json():
+            _log.warning(str(message))
+            return
         self.errors.print(Text.assemble(("Warning: ", "bold yellow"), str(message)), soft_wrap=True)
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from asof.errors import AsofError, sentence
+from asof.logs import REQUEST_ID
 
 if TYPE_CHECKING:
     from asof.services.online import OnlineFeatures
@@ -36,7 +37,7 @@ def error_body(error: Exception) -> tuple[int, str, bytes]:
             _log.error("%s", error)
         why = sentence(error.why) if error.why else ""
         return _body(error.http_status, error.code, sentence(error.what), why, sentence(error.fix) if error.fix else "")
-    request_id = uuid.uuid4().hex
+    request_id = REQUEST_ID.get() or uuid.uuid4().hex
     _log.error("request %s failed", request_id, exc_info=error)
     return _body(
         500,
@@ -48,4 +49,8 @@ def error_body(error: Exception) -> tuple[int, str, bytes]:
 
 
 def _body(status: int, code: str, what: str, why: str, fix: str) -> tuple[int, str, bytes]:
-    return status, code, msgspec.json.encode({"error": {"code": code, "what": what, "why": why, "fix": fix}})
+    error = {"code": code, "what": what, "why": why, "fix": fix}
+    request_id = REQUEST_ID.get()
+    if request_id is not None:
+        error["request_id"] = request_id
+    return status, code, msgspec.json.encode({"error": error})

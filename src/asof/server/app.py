@@ -8,11 +8,12 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-import msgspec
-
+from asof import tracing
 from asof.server.answers import JSON, error_body
 from asof.server.limits import Limits
 from asof.server.metrics import Metrics
+from asof.server.observe import KEY as WATCH
+from asof.server.observe import REQUEST_ID_HEADER, Observer
 from asof.server.online import PATH, OnlineRoute
 from asof.server.push import PATH as PUSH
 from asof.server.push import PushRoute
@@ -20,9 +21,13 @@ from asof.server.routes import make_routes
 from asof.server.serving import Serving
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.types import Message, Receive, Scope, Send
 
     from asof.server.project import Project
+    from asof.server.serving_queue import ServingQueue
+    from asof.server.spans import RequestSpans
     from asof.store import FeatureStore
 
 POLL_S = 0.3
@@ -40,6 +45,7 @@ class App:
         *,
         pushed_to: FeatureStore | None = None,
         access_log: bool = False,
+        serving_log: Callable[[Metrics], ServingQueue] | None = None,
     ) -> None:
         """Serve a project.
 
@@ -48,13 +54,19 @@ class App:
             limits: Of requests.
             pushed_to: The same project, where rows may be pushed; the application closes it.
             access_log: Whether to write a JSON line per request.
+            serving_log: Opens what takes answers for the serving log, if any.
         """
         self._metrics = Metrics()
         self._serving = Serving(project, self._metrics)
-        self._online = OnlineRoute(self._serving, self._metrics, limits or Limits())
+        self._online = OnlineRoute(self._serving, limits or Limits())
         self._push = PushRoute(pushed_to, self._metrics, limits or Limits())
         self._rest = make_routes(self._serving, self._metrics)
-        self._access_log = access_log
+        self._observer = Observer(
+            self._metrics,
+            access_log=_access if access_log else None,
+            serving_log=serving_log(self._metrics) if serving_log else None,
+            spans=_spans(),
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection event, as ASGI 3 defines it."""
@@ -62,19 +74,17 @@ class App:
             await self._live(receive, send)
         elif scope["type"] == "http":
             started = time.perf_counter()
+            watch = self._observer.begin(scope)
             if scope["path"] == PATH:
                 route, status = PATH, await self._answer_direct(self._online, scope, receive, send)
             elif scope["path"] == PUSH:
                 route, status = PUSH, await self._answer_direct(self._push, scope, receive, send)
             else:
                 route, status = await self._answer_rest(scope, receive, send)
-            seconds = time.perf_counter() - started
-            self._metrics.answered(route, status, seconds)
-            if self._access_log:
-                self._log(scope, status, seconds)
+            self._observer.done(watch, scope, route, status, started)
 
     async def _answer_direct(self, route: OnlineRoute | PushRoute, scope: Scope, receive: Receive, send: Send) -> int:
-        headers: list[tuple[bytes, bytes]] = []
+        headers: list[tuple[bytes, bytes]] = [(REQUEST_ID_HEADER, scope[WATCH].request_id.encode())]
         try:
             body, media_type = await route.answer(scope, receive)
             status = 200
@@ -93,11 +103,13 @@ class App:
 
     async def _answer_rest(self, scope: Scope, receive: Receive, send: Send) -> tuple[str, int]:
         status = 0
+        identified = (REQUEST_ID_HEADER, scope[WATCH].request_id.encode())
 
         async def watch(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                message["headers"] = [*message["headers"], identified]
             await send(message)
 
         try:
@@ -107,22 +119,11 @@ class App:
                 raise
             status, code, body = error_body(error)
             self._metrics.refused(code)
-            headers = [(b"content-type", JSON), (b"content-length", b"%d" % len(body))]
+            headers = [identified, (b"content-type", JSON), (b"content-length", b"%d" % len(body))]
             await send({"type": "http.response.start", "status": status, "headers": headers})
             await send({"type": "http.response.body", "body": body})
         route = scope.get("route")
         return getattr(route, "path", "other"), status
-
-    def _log(self, scope: Scope, status: int, seconds: float) -> None:
-        line = {
-            "time": time.time(),
-            "method": scope["method"],
-            "path": scope["path"],
-            "status": status,
-            "seconds": round(seconds, 6),
-            "client": scope["client"][0] if scope["client"] else None,
-        }
-        _access.info(msgspec.json.encode(line).decode())
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -134,13 +135,24 @@ class App:
         with contextlib.suppress(asyncio.CancelledError):
             await following
         await asyncio.to_thread(self._push.close)
+        await asyncio.to_thread(self._observer.close)
         self._serving.project.close()
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _follow(self) -> None:
         while True:
             await asyncio.sleep(POLL_S)
+            self._metrics.fold()
             try:
                 await asyncio.to_thread(self._serving.refresh)
             except Exception:  # noqa: BLE001 - a defect here must not end the following for good
                 _log.exception("a new revision could not be compiled; the last one is served on")
+
+
+def _spans() -> RequestSpans | None:
+    tracer = tracing.tracer()
+    if tracer is None:
+        return None
+    from asof.server.spans import RequestSpans  # loads OpenTelemetry
+
+    return RequestSpans(tracer)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from functools import partial
 from typing import TYPE_CHECKING
 
 from asof.definitions.services import LATEST
 from asof.server.answers import JSON, arrow_bytes
 from asof.server.limits import Limits, MethodNotAllowedError, read_body, too_many_keys
+from asof.server.observe import KEY, MODEL_LENGTH
 from asof.server.requests import ARROW, arrow_columns, consistency, decoded_keys, from_arrow, from_json, instant, wanted
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope
 
-    from asof.server.metrics import Metrics
+    from asof.server.observe import RequestWatch
     from asof.server.serving import Serving
 
 PATH = "/v1/online-features"
@@ -24,10 +26,9 @@ _FEWER = "Ask for fewer keys per request, or raise --max-body."
 class OnlineRoute:
     """Answers requests for online features."""
 
-    def __init__(self, serving: Serving, metrics: Metrics, limits: Limits) -> None:
+    def __init__(self, serving: Serving, limits: Limits) -> None:
         """Answer from `serving`, within `limits`."""
         self._serving = serving
-        self._metrics = metrics
         self._limits = limits
 
     async def answer(self, scope: Scope, receive: Receive) -> tuple[bytes, bytes]:
@@ -45,6 +46,8 @@ class OnlineRoute:
             elif name == b"accept":
                 wants_arrow = ARROW in value
         body = await read_body(scope, receive, self._limits.body_bytes, _FEWER)
+        watch: RequestWatch = scope[KEY]
+        watch.received = time.perf_counter()
         request = from_arrow(body, scope["query_string"]) if sends_arrow else from_json(body)
         features = wanted(request)
         reader = self._serving.current_reader()
@@ -59,12 +62,18 @@ class OnlineRoute:
         if count > self._limits.keys:
             raise too_many_keys(count, self._limits.keys)
         how = consistency(request) or plan.consistency
+        if request.model is not None:
+            watch.model = request.model[:MODEL_LENGTH]
+        watch.decoded = time.perf_counter()
         if how == LATEST:
             answer = reader.read(features, keys, instant(request), given, consistency=how, partial=request.partial)
         else:  # which may wait
             read = partial(reader.read, consistency=how, partial=request.partial)
             answer = await asyncio.to_thread(read, features, keys, instant(request), given)
-        self._metrics.read(count)
+        watch.read(plan, answer, keys, given, count)
         if wants_arrow:
-            return arrow_bytes(answer, statuses=request.metadata), ARROW
-        return answer.to_json(metadata=request.metadata), JSON
+            encoded, media_type = arrow_bytes(answer, statuses=request.metadata), ARROW
+        else:
+            encoded, media_type = answer.to_json(metadata=request.metadata), JSON
+        watch.encoded = time.perf_counter()
+        return encoded, media_type

@@ -84,6 +84,9 @@ def _online() -> dict[str, Any]:
             _parameter("metadata", "query", {"type": "boolean"}, "With an Arrow body: add statuses."),
             _parameter("consistency", "query", {"enum": ["latest", "snapshot"]}, "With an Arrow body: as in JSON."),
             _parameter("partial", "query", {"type": "boolean"}, "With an Arrow body: as in JSON."),
+            _parameter("model", "query", {"type": "string"}, "With an Arrow body: which model asks, for logs."),
+            _parameter("X-Asof-Model", "header", {"type": "string"}, "Which model asks, for logs."),
+            _parameter("X-Request-ID", "header", {"type": "string"}, "Names the request in answers, errors and logs."),
         ],
         "requestBody": {
             "required": True,
@@ -196,6 +199,7 @@ def _schemas() -> dict[str, Any]:
                     "default": False,
                     "description": "Add statuses, event times and the versions read.",
                 },
+                "model": {"type": "string", "description": "Which model asks, for logs."},
                 "consistency": {
                     "enum": ["latest", "snapshot"],
                     "description": "snapshot: all views as of one instant at which each is exact, or a 503 that is "
@@ -268,7 +272,7 @@ def _schemas() -> dict[str, Any]:
             "properties": {
                 "error": {
                     "type": "object",
-                    "properties": {"code": text, "what": text, "why": text, "fix": text},
+                    "properties": {"code": text, "what": text, "why": text, "fix": text, "request_id": text},
                 }
             },
         },

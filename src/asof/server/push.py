@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
@@ -82,7 +83,9 @@ class PushRoute:
             sends_arrow = any(n == b"content-type" and v.startswith(ARROW) for n, v in scope["headers"])
             work = self._push_arrow if sends_arrow else self._push_json
             loop = asyncio.get_running_loop()
-            source, done = await loop.run_in_executor(self._threads, work, store, body, scope["query_string"])
+            source, done = await loop.run_in_executor(
+                self._threads, copy_context().run, work, store, body, scope["query_string"]
+            )
         self._metrics.pushed(source, done.taken, done.repeated, len(done.refused))
         return msgspec.json.encode(_answer(source, done)), JSON
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from asof.services.online import ReadPlan
 
 ARROW = b"application/vnd.apache.arrow.stream"
-_QUERY = ("service", "feature", "at", "metadata", "consistency", "partial")
+_QUERY = ("service", "feature", "at", "metadata", "consistency", "partial", "model")
 
 
 class OnlineRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -34,6 +34,7 @@ class OnlineRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         request: Per request input of on-demand views one value per entity.
         consistency: "latest" or "snapshot"; None is the service's.
         partial: Whether to answer although views cannot be read.
+        model: Which model asks, for logs.
     """
 
     keys: dict[str, list[Any]]
@@ -44,6 +45,7 @@ class OnlineRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     request: dict[str, list[Any]] | None = None
     consistency: str | None = None
     partial: bool = False
+    model: str | None = None
 
 
 _decode = msgspec.json.Decoder(OnlineRequest).decode
@@ -87,6 +89,7 @@ def from_arrow(body: bytes, query: bytes) -> OnlineRequest:
         metadata=_flag(parameters, "metadata"),
         consistency=parameters.get("consistency", [None])[-1],
         partial=_flag(parameters, "partial"),
+        model=parameters.get("model", [None])[-1],
     )
 
 

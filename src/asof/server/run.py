@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import logging
 import os
 import signal
@@ -16,15 +17,22 @@ from typing import TYPE_CHECKING
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
+from asof import logs, tracing
+from asof.backends.local.folders import LocalFolders
 from asof.clock import SystemClock
 from asof.errors import AsofError, ConfigError, InputError
+from asof.server.cells import DIRECTORY
 from asof.server.limits import Limits
-from asof.server.metrics import DIRECTORY
 from asof.server.project import Project
+from asof.server.serving_queue import Rates, ServingQueue
+from asof.services.serving_log import FOLDER, ServingLog
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from asof.config import Config
     from asof.server.app import App
+    from asof.server.metrics import Metrics
     from asof.store import FeatureStore
 
 _GRACE_S = 30
@@ -45,6 +53,7 @@ class Settings:
         workers: Processes that share the port.
         access_log: Whether to write a JSON line per request to stdout.
         push: Whether rows may be pushed.
+        serving_log: Shares of the requests whose answers are logged, as "0.01" and "fraud=0.1".
     """
 
     config: Config
@@ -54,6 +63,7 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     access_log: bool = False
     push: bool = False
+    serving_log: tuple[str, ...] = ()
 
 
 def listen(settings: Settings) -> socket.socket:
@@ -101,7 +111,7 @@ def serve(settings: Settings, bound: socket.socket) -> None:
         date_header=False,
         timeout_graceful_shutdown=_GRACE_S,
     )
-    _log_to_stderr()
+    logs.configure()
     if settings.workers == 1:
         for number in (signal.SIGTERM, signal.SIGINT):
             # Once it has stopped, the server raises the signal again, for whoever handled it before.
@@ -117,11 +127,20 @@ def make_app(settings: Settings) -> App:
     """Return a worker's application; runs in the worker."""
     from asof.server.app import App  # not in the parent of the workers, which only watches them
 
-    _log_to_stderr()
+    logs.configure()
+    tracing.start_from_environment()
     if settings.access_log:
         _log_access()
     project = _opened(settings.config)
-    return App(project, settings.limits, pushed_to=_pushed_to(settings), access_log=settings.access_log)
+    gc.collect()
+    gc.freeze()  # what is loaded by now stays: no later collection has to look at it
+    return App(
+        project,
+        settings.limits,
+        pushed_to=_pushed_to(settings),
+        access_log=settings.access_log,
+        serving_log=_serving_log(settings),
+    )
 
 
 def _opened(config: Config) -> Project:
@@ -147,8 +166,14 @@ def _pushed_to(settings: Settings) -> FeatureStore | None:
     return FeatureStore(settings.config.root)
 
 
-def _log_to_stderr() -> None:
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
+def _serving_log(settings: Settings) -> Callable[[Metrics], ServingQueue] | None:
+    rates = Rates.parse(settings.serving_log)
+    if rates is None:
+        return None
+
+    folder = settings.config.root / settings.config.offline / FOLDER
+    log = ServingLog(LocalFolders(folder))
+    return lambda metrics: ServingQueue(log, rates, metrics, SystemClock())
 
 
 def _log_access() -> None:

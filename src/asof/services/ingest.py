@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from asof import dtypes
+from asof import dtypes, tracing
 from asof.definitions.streams import ARRIVED_AT, IDS_SUFFIX
 from asof.errors import AsofError, CorruptDataError
 from asof.interfaces.log import PARTITION, POSITION
@@ -177,7 +177,8 @@ class Ingestor:
         Raises:
             StoreError, StoreFullError: nothing was kept, or all of it: the same batch can be given again.
         """
-        found = self._take_in(batch, keep_refused)
+        with tracing.span("asof.ingest", source=self.source.name, rows=batch.rows.num_rows):
+            found = self._take_in(batch, keep_refused)
         if self._outdated and self._renew is not None and (newer := self._renew()) is not self:
             return replace(found, behind=newer.catch_up())
         return found

@@ -24,6 +24,7 @@ from asof.services.online_on_demand import OnlineProgram
 from asof.services.partial import PartialAnswer, Parts, described, error_block, partial_answer
 from asof.services.regress import Seen
 from asof.services.request import from_request
+from asof.services.watch import watched
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -146,6 +147,11 @@ class OnlineFeatures:
     def at(self) -> datetime:
         """The instant of the read, UTC."""
         return from_us(self._at_us)
+
+    @property
+    def at_us(self) -> int:
+        """The same in microseconds since the epoch."""
+        return self._at_us
 
     @property
     def service(self) -> str | None:
@@ -353,7 +359,7 @@ class OnlineReader:
         seen = self._seen.of(stored)
 
         def fetch(read: Read) -> _Fetched | None:
-            parts = Parts(read, partial=partial)
+            parts = Parts(watched(read), partial=partial)
             reads = parts.read([(v.key, () if v.entity is None else encoded[v.entity]) for v in plan.views])
             generations = _generations(plan, reads)
             self._seen.check(stored, seen, generations, parts.fail)
@@ -376,7 +382,7 @@ class OnlineReader:
                     return self._decoded(plan, position, found, instant, parts)
 
                 def given(column: str, dtype: str) -> list[Any]:
-                    return _normalise(dtype, columns[column])
+                    return normalised(dtype, columns[column])
 
                 if not plan.lookups.follow(parts, stored, generations, blocks, given, decoded):
                     return None
@@ -522,7 +528,7 @@ def _encode(plan: ReadPlan, keys: Keys) -> list[list[bytes | None]]:
     encoded: list[list[bytes | None]] = []
     for names, types in plan.entities:
         try:
-            values = [_normalise(dtype, columns[name]) for name, dtype in zip(names, types, strict=True)]
+            values = [normalised(dtype, columns[name]) for name, dtype in zip(names, types, strict=True)]
             encoded.append(_native.encode_keys_py(*kernel_values(types, values, rows)))
         except (TypeError, ValueError, OverflowError) as error:
             raise InputError(
@@ -539,7 +545,7 @@ def _in_words(plan: ReadPlan, keys: Keys, row: int) -> str:
     return ", ".join(f"{name}={columns[name][row]!r}" for name in columns if name in plan.key_names) or f"row {row}"
 
 
-def _normalise(dtype: str, values: Any) -> list[Any]:
+def normalised(dtype: str, values: Any) -> list[Any]:
     """Return a list of Python values, times as the integers that keys hold; the kernel checks the rest."""
     if not isinstance(values, list):
         convert = getattr(values, "to_pylist", None) or getattr(values, "tolist", None)
