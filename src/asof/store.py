@@ -330,7 +330,8 @@ class FeatureStore(Streaming):
         Raises:
             CorruptDataError: a manifest cannot be read.
         """
-        return self._training_sets().all(damaged or _raise_named)
+        found = self._training_sets().all(damaged or _raise_named)
+        return [one for one in found if self.caller.sees_whole(one.manifest.service, self.catalog())]
 
     def rebuild_training_set(self, name: str) -> TrainingSet:
         """Make a training set's data again, from its spine, pinned versions and recorded inputs: the same rows.
@@ -353,7 +354,7 @@ class FeatureStore(Streaming):
             self._training_sets().delete(name)
 
     def _seen(self, found: TrainingSet) -> TrainingSet:
-        self.caller.reads_whole(Action.READ_HISTORY, found.service, self.catalog())
+        self.caller.reads_kept(found.name, found.manifest.service, self.catalog())
         return found
 
     # Batches -------------------------------------------------------------------------------------------------------

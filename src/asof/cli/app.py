@@ -13,6 +13,7 @@ from click.exceptions import Abort, ClickException
 from asof import __version__
 from asof.cli import (
     apply,
+    audit,
     backfill,
     deadletter,
     demo,
@@ -20,6 +21,7 @@ from asof.cli import (
     explain,
     historical,
     initialize,
+    key,
     lineage,
     listing,
     materialize,
@@ -91,6 +93,8 @@ for command in (
     stream.command,
     revisions.command,
     prune.command,
+    key.command,
+    audit.command,
     demo.command,
 ):
     cli.add_command(command)

@@ -166,6 +166,10 @@ class Access:
             for grant in principal.grants
         )
 
+    def shows_all(self, principal: Principal, action: Action) -> bool:
+        """Return whether nothing in the project is masked."""
+        return any("*" in grant.unmask and grant.allows(self.project, action, PROJECT) for grant in principal.grants)
+
 
 def matches(patterns: Iterable[str], name: str) -> bool:
     """Return whether a name fits one of the patterns, in which `*` stands for anything."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from asof.server.access import challenge
 from asof.server.answers import JSON, error_body
 from asof.server.limits import Limits
 from asof.server.metrics import Metrics
@@ -22,7 +23,9 @@ from asof.server.serving import Serving
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
 
+    from asof.server.access import Door
     from asof.server.project import Project
+    from asof.services.audit import AuditLog
     from asof.store import FeatureStore
 
 POLL_S = 0.3
@@ -40,6 +43,8 @@ class App:
         *,
         pushed_to: FeatureStore | None = None,
         access_log: bool = False,
+        door: Door | None = None,
+        audit: AuditLog | None = None,
     ) -> None:
         """Serve a project.
 
@@ -48,6 +53,8 @@ class App:
             limits: Of requests.
             pushed_to: The same project, where rows may be pushed; the application closes it.
             access_log: Whether to write a JSON line per request.
+            door: Asks who they are; None lets everybody in.
+            audit: What the door's guard writes to; the application closes it.
         """
         self._metrics = Metrics()
         self._serving = Serving(project, self._metrics)
@@ -55,6 +62,8 @@ class App:
         self._push = PushRoute(pushed_to, self._metrics, limits or Limits())
         self._rest = make_routes(self._serving, self._metrics)
         self._access_log = access_log
+        self._door = door
+        self._audit = audit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection event, as ASGI 3 defines it."""
@@ -62,7 +71,9 @@ class App:
             await self._live(receive, send)
         elif scope["type"] == "http":
             started = time.perf_counter()
-            if scope["path"] == PATH:
+            if self._door is not None and (refusal := await self._door.refuse(scope)) is not None:
+                route, status = "refused", await self._answer_error(refusal, send)
+            elif scope["path"] == PATH:
                 route, status = PATH, await self._answer_direct(self._online, scope, receive, send)
             elif scope["path"] == PUSH:
                 route, status = PUSH, await self._answer_direct(self._push, scope, receive, send)
@@ -86,7 +97,16 @@ class App:
                 headers.append((b"allow", b"POST"))
             elif status == 413:
                 headers.append((b"connection", b"close"))
+            headers += challenge(error)
         headers += [(b"content-type", media_type), (b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+        return status
+
+    async def _answer_error(self, error: Exception, send: Send) -> int:
+        status, code, body = error_body(error)
+        self._metrics.refused(code)
+        headers = [(b"content-type", JSON), (b"content-length", b"%d" % len(body)), *challenge(error)]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
         return status
@@ -134,6 +154,10 @@ class App:
         with contextlib.suppress(asyncio.CancelledError):
             await following
         await asyncio.to_thread(self._push.close)
+        if self._door is not None:
+            self._door.close()
+        if self._audit is not None:
+            await asyncio.to_thread(self._audit.close)
         self._serving.project.close()
         await send({"type": "lifespan.shutdown.complete"})
 

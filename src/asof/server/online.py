@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from asof.definitions.services import LATEST
+from asof.server.access import note_read, reading
 from asof.server.answers import JSON, arrow_bytes
 from asof.server.limits import Limits, MethodNotAllowedError, read_body, too_many_keys
 from asof.server.requests import ARROW, arrow_columns, consistency, decoded_keys, from_arrow, from_json, instant, wanted
@@ -47,7 +48,8 @@ class OnlineRoute:
         request = from_arrow(body, scope["query_string"]) if sends_arrow else from_json(body)
         features = wanted(request)
         reader = self._serving.current_reader()
-        plan = reader.plan(features)
+        allowed = reading(scope, features, reader.catalog)
+        plan, masked = reader.plan(features, allowed.masked), allowed.masked
         if sends_arrow:
             keys, given = arrow_columns(plan, request.keys)
         else:
@@ -59,10 +61,12 @@ class OnlineRoute:
             raise too_many_keys(count, self._limits.keys)
         how = consistency(request) or plan.consistency
         if how == LATEST:
-            answer = reader.read(features, keys, instant(request), given, consistency=how)
+            answer = reader.read(features, keys, instant(request), given, consistency=how, masked=masked)
         else:  # which may wait
-            answer = await asyncio.to_thread(reader.read, features, keys, instant(request), given, consistency=how)
+            at = instant(request)
+            answer = await asyncio.to_thread(reader.read, features, keys, at, given, consistency=how, masked=masked)
         self._metrics.read(count)
+        note_read(scope, allowed, count)
         if wants_arrow:
             return arrow_bytes(answer, statuses=request.metadata), ARROW
         return answer.to_json(metadata=request.metadata), JSON

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from asof.clock import iso
 from asof.errors import InputError, did_you_mean, sentence
+from asof.server.access import Pusher
 from asof.server.answers import JSON
 from asof.server.limits import Limits, MethodNotAllowedError, PushNotAllowedError, read_body
 from asof.server.requests import ARROW
@@ -82,7 +83,9 @@ class PushRoute:
             sends_arrow = any(n == b"content-type" and v.startswith(ARROW) for n, v in scope["headers"])
             work = self._push_arrow if sends_arrow else self._push_json
             loop = asyncio.get_running_loop()
-            source, done = await loop.run_in_executor(self._threads, work, store, body, scope["query_string"])
+            source, done = await loop.run_in_executor(
+                self._threads, work, store, body, scope["query_string"], Pusher(scope)
+            )
         self._metrics.pushed(source, done.taken, done.repeated, len(done.refused))
         return msgspec.json.encode(_answer(source, done)), JSON
 
@@ -93,13 +96,15 @@ class PushRoute:
             self._store.close()
 
     @staticmethod
-    def _push_json(store: FeatureStore, body: bytes, _query: bytes) -> tuple[str, Ingested]:
+    def _push_json(store: FeatureStore, body: bytes, _query: bytes, who: Pusher) -> tuple[str, Ingested]:
         request = _from_json(body)
+        who.allow(request.source, store.catalog())
         return request.source, store.ingestor(request.source).push_json(request.rows)
 
     @staticmethod
-    def _push_arrow(store: FeatureStore, body: bytes, query: bytes) -> tuple[str, Ingested]:
+    def _push_arrow(store: FeatureStore, body: bytes, query: bytes, who: Pusher) -> tuple[str, Ingested]:
         source = _source(query)
+        who.allow(source, store.catalog())
         writer = store.ingestor(source)
         try:
             with pa.ipc.open_stream(body) as stream:

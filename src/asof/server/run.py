@@ -15,15 +15,26 @@ from typing import TYPE_CHECKING
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
+from asof.backends.loading import open_registry
+from asof.backends.oidc import open_verifier
 from asof.clock import SystemClock
 from asof.errors import ConfigError, InputError
+from asof.plan.access import Access
+from asof.server.access import Door
+from asof.server.exposure import is_loopback, refuse_open
 from asof.server.limits import Limits
 from asof.server.metrics import DIRECTORY
 from asof.server.project import Project
+from asof.services.audit import AuditLog
+from asof.services.authenticate import Authenticator
+from asof.services.caller import Caller
+from asof.services.guard import Guard
+from asof.services.policy import is_on, load_policy
 
 if TYPE_CHECKING:
     from asof.config import Config
     from asof.server.app import App
+    from asof.server.exposure import Tls
     from asof.store import FeatureStore
 
 _GRACE_S = 30
@@ -41,6 +52,8 @@ class Settings:
         workers: Processes that share the port.
         access_log: Whether to write a JSON line per request to stdout.
         push: Whether rows may be pushed.
+        tls: The files of TLS; None serves in the clear.
+        insecure: Whether others than this machine may be served while access is off.
     """
 
     config: Config
@@ -50,6 +63,8 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     access_log: bool = False
     push: bool = False
+    tls: Tls | None = None
+    insecure: bool = False
 
 
 def listen(settings: Settings) -> socket.socket:
@@ -64,6 +79,7 @@ def listen(settings: Settings) -> socket.socket:
             f"Port {settings.port} with {settings.workers} workers cannot be served",
             fix="Use a port up to 65535 and at least one worker.",
         )
+    refuse_open(settings.host, access=settings.insecure or _asks(settings), insecure=settings.insecure)
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -96,6 +112,7 @@ def serve(settings: Settings, bound: socket.socket) -> None:
         server_header=False,
         date_header=False,
         timeout_graceful_shutdown=_GRACE_S,
+        **(settings.tls.options() if settings.tls is not None else {}),
     )
     _log_to_stderr()
     if settings.workers == 1:
@@ -117,7 +134,35 @@ def make_app(settings: Settings) -> App:
     if settings.access_log:
         _log_access()
     project = Project.open(settings.config, SystemClock())
-    return App(project, settings.limits, pushed_to=_pushed_to(settings), access_log=settings.access_log)
+    pushed_to = _pushed_to(settings)
+    door, audit = open_door(settings.config, project) or (None, None)
+    return App(project, settings.limits, pushed_to=pushed_to, access_log=settings.access_log, door=door, audit=audit)
+
+
+def open_door(config: Config, project: Project) -> tuple[Door, AuditLog] | None:
+    """Return what asks requests who they are, and what it writes to; None where access is off.
+
+    Raises:
+        ConfigError: the policy cannot be used.
+    """
+    policy, store = load_policy(config.root), project.registry.access()
+    if not is_on(config, store):
+        return None
+    tokens = None if policy.oidc is None else open_verifier(policy.oidc, policy.rules)
+    audit = AuditLog(store, project.clock)
+    guard = Guard(Access(config.project, policy.personal), audit)
+    return Door(guard, Authenticator(store, project.clock, tokens), policy.public), audit
+
+
+def _asks(settings: Settings) -> bool:
+    """Return whether access is on; a registry that cannot be opened says so when serving begins."""
+    if is_loopback(settings.host):
+        return False  # it does not matter
+    registry = open_registry(settings.config.registry, settings.config.root)
+    try:
+        return is_on(settings.config, registry.access())
+    finally:
+        registry.close()
 
 
 def _pushed_to(settings: Settings) -> FeatureStore | None:
@@ -125,7 +170,9 @@ def _pushed_to(settings: Settings) -> FeatureStore | None:
         return None
     from asof.store import FeatureStore  # and with it the engines of training, which reading does without
 
-    return FeatureStore(settings.config.root)
+    store = FeatureStore(settings.config.root)
+    store.caller = Caller()  # the door asks
+    return store
 
 
 def _log_to_stderr() -> None:

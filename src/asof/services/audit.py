@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from asof.clock import Clock
     from asof.interfaces.access import AccessStore
 
-FLUSH_S = 5.0
+FLUSH_S = 15.0
 """How long reads are summed up; what a process that is killed had summed up is lost."""
 _MOST = 2000
 _OTHERS = "others"

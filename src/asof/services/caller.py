@@ -97,6 +97,30 @@ class Caller:
                 fix="Ask an administrator for the right to unmask them, or use get_historical_features, which masks.",
             )
 
+    def reads_kept(self, name: str, service: str, catalog: Catalog) -> None:
+        """Record a read of a training set, which holds values as they are.
+
+        Raises:
+            UnauthenticatedError, AccessDeniedError: it is not allowed.
+        """
+        if self._guard is None or self._identity is None:
+            return
+        principal, what = self._identity.principal(), f"training set {name}"
+        if not self._guard.shows_whole(principal, Action.READ_HISTORY, service, catalog):
+            self._guard.refused(principal.name, Action.READ_HISTORY, what)
+            raise AccessDeniedError(
+                f"{principal.name} may not read the training set {name!r}",
+                why="No rule allows to read all of its service's values",
+                fix="Ask an administrator of the project for a key or a role that covers it.",
+            )
+        self._guard.note(principal, Action.READ_HISTORY, what)
+
+    def sees_whole(self, service: str, catalog: Catalog) -> bool:
+        """Return whether a list may show what holds values of a service as they are."""
+        if self._guard is None or self._identity is None:
+            return True
+        return self._guard.shows_whole(self._identity.principal(), Action.READ_HISTORY, service, catalog)
+
     def changes(
         self, action: Action, resources: Iterable[Resource] = (), detail: str = ""
     ) -> AbstractContextManager[None]:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from asof.errors import AccessDeniedError, AsofError
+from asof.errors import AccessDeniedError, AsofError, NotFoundError
 from asof.plan.access import PROJECT, Action, Resource
 from asof.plan.masks import masked_columns
 from asof.plan.references import parse_feature, parse_object
@@ -90,6 +90,16 @@ class Guard:
                 self._known = {}
             self._known[key] = found
         return found
+
+    def shows_whole(self, principal: Principal, action: Action, service: str, catalog: Catalog) -> bool:
+        """Return whether a principal may read a service with nothing masked; records nothing."""
+        resource = object_resource(catalog, "service", parse_object(service).name)
+        if not self.may(principal, action, resource):
+            return False
+        try:
+            return not self.masked(principal, action, catalog.select(service), catalog, resource)
+        except NotFoundError:  # it was pruned, with the tags
+            return self._access.shows_all(principal, action)
 
     def note(self, principal: Principal, action: Action, what: str, keys: int = 0) -> None:
         """Record a read that was allowed; costs a dictionary look-up."""
