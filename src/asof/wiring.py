@@ -27,7 +27,7 @@ from asof.plan.access import Access
 from asof.plan.streams import row_schema, stream_of
 from asof.services.access_desk import AccessDesk
 from asof.services.backfill import Backfiller
-from asof.services.caller import Caller, open_caller
+from asof.services.caller import Caller, is_shared, open_caller
 from asof.services.catalog import Catalog
 from asof.services.functions import FunctionLoader
 from asof.services.materialize import Materializer
@@ -124,7 +124,8 @@ class Wiring:
     @property
     def access(self) -> AccessDesk:
         """The project's API keys and audit log, for administrators."""
-        return AccessDesk(self.caller, self.registry.access(), self.clock)
+        shared = is_shared(self.config.registry)
+        return AccessDesk(self.caller, self.registry.access(), self.clock, shared=shared)
 
     @property
     def log(self) -> OfflineLog:

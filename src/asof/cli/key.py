@@ -78,7 +78,7 @@ def create(
 @pass_session
 def listing(session: Session) -> None:
     """List the keys, revoked and expired ones too, without their secrets."""
-    keys = session.store.access.keys()
+    keys = session.store.access.list_keys()
     session.emit([_public(key) for key in keys])
     now_us = session.clock.now_us()
     rows = [(key.id, key.name, _what(key), _state(key, now_us), key.created_by) for key in keys]

@@ -36,6 +36,10 @@ class KeyRecord:
     expires_us: int | None = None
     revoked_us: int | None = None
 
+    def valid_at(self, now_us: int) -> bool:
+        """Return whether it was neither revoked nor has expired."""
+        return self.revoked_us is None and (self.expires_us is None or now_us < self.expires_us)
+
 
 @dataclass(frozen=True)
 class AuditRecord:
@@ -86,7 +90,7 @@ def chain_hash(before: str, number: int, record: AuditRecord) -> str:
 class AccessStore(Protocol):
     """Keys and the audit log of one project. Errors: `StoreError`, `ConflictError`, `CorruptDataError`."""
 
-    def keys(self) -> list[KeyRecord]:
+    def all_keys(self) -> list[KeyRecord]:
         """Return all keys, revoked and expired ones too, in the order of their making."""
         ...
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from asof.clock import as_us
 from asof.durations import parse_duration
 from asof.errors import InputError, NotFoundError
 from asof.plan.access import ROLES, Action, Grant, Resource
-from asof.services.audit import verify_chain
+from asof.services.audit import AuditLog, verify_chain
+from asof.services.caller import local_name
 from asof.services.keys import make_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from contextlib import AbstractContextManager
     from typing import Any
 
     from asof.clock import Clock, Instant
@@ -26,8 +29,9 @@ if TYPE_CHECKING:
 class AccessDesk:
     """The keys and the audit log of one project; all of it is an administrator's of the whole project."""
 
-    def __init__(self, caller: Caller, store: AccessStore, clock: Clock) -> None:
-        """Act as `caller`."""
+    def __init__(self, caller: Caller, store: AccessStore, clock: Clock, *, shared: bool) -> None:
+        """Act as `caller`; `shared` says whether others use the registry, who cannot do without keys."""
+        self._shared = shared
         self._caller = caller
         self._store = store
         self._clock = clock
@@ -75,33 +79,48 @@ class AccessDesk:
         grant = Grant(role=role, projects=projects or ("*",), **found)
         now_us = self._clock.now_us()
         until_us = None if expires is None else now_us + parse_duration(expires, "The life of a key")
-        who = self._caller.name or "local"
-        key, record = make_key(name, grant, now_us=now_us, expires_us=until_us, who=who)
         self._caller.require(Action.KEYS)
-        with self._caller.records(Action.KEYS, [Resource("project", f"key {record.id}")], f"create {name} as {role}"):
+        if self._shared and not _is_administrator(grant) and not self._store.all_keys():
+            raise InputError(
+                "The first key of a shared registry is an administrator's",
+                why="Once there is a key, whoever has none can do nothing, not even make keys",
+                fix="Run `asof key create NAME --role admin` first.",
+            )
+        key, record = make_key(name, grant, now_us=now_us, expires_us=until_us, who=self._caller.name or local_name())
+        with self._recorded(record.id, f"create {name} as {role}"):
             self._store.add_key(record)
         return key, record
 
-    def keys(self) -> Sequence[KeyRecord]:
+    def list_keys(self) -> Sequence[KeyRecord]:
         """Return all keys, revoked and expired ones too, in the order of their making; not the secrets.
 
         Raises:
             UnauthenticatedError, AccessDeniedError: the caller is no administrator of the whole project.
         """
         self._caller.require(Action.KEYS)
-        return self._store.keys()
+        return self._store.all_keys()
 
     def revoke_key(self, id: str) -> None:
         """Revoke a key; servers refuse it within two seconds.
 
         Raises:
             NotFoundError: there is none of that id.
+            InputError: it is the last valid key of an administrator of a shared registry.
             UnauthenticatedError, AccessDeniedError: the caller is no administrator of the whole project.
         """
         self._caller.require(Action.KEYS)
-        with self._caller.records(Action.KEYS, [Resource("project", f"key {id}")], "revoke"):
-            if not self._store.revoke_key(id, self._clock.now_us()):
-                raise NotFoundError(f"There is no key {id!r}", fix="`asof key list` shows the ids of keys.")
+        now_us, known = self._clock.now_us(), {key.id: key for key in self._store.all_keys()}
+        if id not in known:
+            raise NotFoundError(f"There is no key {id!r}", fix="`asof key list` shows the ids of keys.")
+        valid = {one.id for one in known.values() if _is_administrator(one.grant) and one.valid_at(now_us)}
+        if self._shared and valid == {id}:
+            raise InputError(
+                f"{id} is the last valid key of an administrator",
+                why="Without one, nobody could make or revoke keys",
+                fix="Make another one first: `asof key create NAME --role admin`.",
+            )
+        with self._recorded(id, "revoke"):
+            self._store.revoke_key(id, now_us)
 
     def audit(
         self, *, who: str | None = None, what: str | None = None, since: Instant | None = None, limit: int = 100
@@ -133,3 +152,15 @@ class AccessDesk:
         """
         self._caller.require(Action.AUDIT)
         return verify_chain(self._store, head)
+
+    def _recorded(self, id: str, detail: str) -> AbstractContextManager[None]:
+        """Return what a change of a key runs in; the first one is recorded although access is not on yet."""
+        key = Resource("project", f"key {id}")
+        if self._caller.active:
+            return self._caller.records(Action.KEYS, [key], detail)
+        AuditLog(self._store, self._clock).change(local_name(), Action.KEYS, key.label, detail=detail)
+        return nullcontext()
+
+
+def _is_administrator(grant: Grant) -> bool:
+    return grant.role == "admin" and not (grant.services or grant.views or grant.tags)

@@ -94,7 +94,7 @@ class Authenticator:
                 return self._keys
             self._tried_s = now_s
             try:
-                self._keys = by_id(self._store.keys())
+                self._keys = by_id(self._store.all_keys())
             except AsofError as error:
                 if now_s - self._read_s > STALE_S:
                     raise StoreError(

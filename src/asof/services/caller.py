@@ -38,6 +38,11 @@ class Caller:
         self._log = log
 
     @property
+    def active(self) -> bool:
+        """Whether anything is recorded."""
+        return self._guard is not None
+
+    @property
     def name(self) -> str | None:
         """Who it is, or None where nobody asks.
 
@@ -73,6 +78,15 @@ class Caller:
         allowed = self._guard.reading(principal, action, features, catalog)
         self._guard.note(principal, action, allowed.what, keys)
         return allowed.masked
+
+    def may_read(self, action: Action, features: str | Sequence[str], catalog: Catalog) -> None:
+        """Return if a read is allowed; it is recorded once it is made.
+
+        Raises:
+            UnauthenticatedError, AccessDeniedError: it is not.
+        """
+        if self._guard is not None and self._identity is not None:
+            self._guard.reading(self._identity.principal(), action, features, catalog)
 
     def reads_unregistered(self, selection: Selection, catalog: Catalog) -> frozenset[str]:
         """Record a read of definitions that nobody applied, which can show anything that the sources hold."""
@@ -168,7 +182,7 @@ class Identity:
         if len(given) > 1:
             raise InputError("ASOF_API_KEY and ASOF_TOKEN are both set", fix="Unset one of them.")
         self._credential = given[0] if given else None
-        self._local = Principal(f"local:{_user(environment)}", (LOCAL_GRANT,)) if trusted else None
+        self._local = Principal(local_name(), (LOCAL_GRANT,)) if trusted else None
 
     def principal(self) -> Principal:
         """Return who it is.
@@ -187,6 +201,11 @@ class Identity:
         return self._authenticator.known(self._credential) or self._authenticator.verify(self._credential)
 
 
+def is_shared(registry_url: str) -> bool:
+    """Return whether others than the owner of the project's files use a registry."""
+    return not registry_url.startswith(_LOCAL)
+
+
 def open_caller(
     store: AccessStore,
     access: Access,
@@ -198,13 +217,14 @@ def open_caller(
 ) -> Caller:
     """Return who uses a project whose access is on."""
     log = AuditLog(store, clock)
-    trusted = registry_url.startswith(_LOCAL) or not store.keys()  # nobody else can make the first key
+    trusted = not is_shared(registry_url) or not store.all_keys()  # nobody else can make the first key
     identity = Identity(Authenticator(store, clock, tokens), environment, trusted=trusted)
     return Caller(Guard(access, log), identity, log)
 
 
-def _user(environment: Mapping[str, str]) -> str:
+def local_name() -> str:
+    """Return how the log names the operating system's user."""
     try:
-        return environment.get("USER") or getpass.getuser()
+        return f"local:{getpass.getuser()}"
     except (KeyError, OSError):  # of a container's user without a name
-        return "unknown"
+        return "local:unknown"

@@ -42,7 +42,7 @@ def verify_key(key: str, known: dict[str, KeyRecord], now_us: int) -> Principal:
     match = _KEY.fullmatch(key)
     record = known.get(match[1]) if match else None
     right = hmac.compare_digest(_digest(key), record.digest if record is not None else _NOBODY)
-    if record is None or not right or record.revoked_us is not None or _expired(record, now_us):
+    if record is None or not right or not record.valid_at(now_us):
         raise UnauthenticatedError(
             "The API key is not valid",
             why="It is wrong, was revoked, or has expired",
@@ -54,10 +54,6 @@ def verify_key(key: str, known: dict[str, KeyRecord], now_us: int) -> Principal:
 def by_id(keys: Iterable[KeyRecord]) -> dict[str, KeyRecord]:
     """Return keys by their public part."""
     return {key.id: key for key in keys}
-
-
-def _expired(record: KeyRecord, now_us: int) -> bool:
-    return record.expires_us is not None and now_us >= record.expires_us
 
 
 def _digest(key: str) -> str:

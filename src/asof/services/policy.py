@@ -93,7 +93,7 @@ def load_policy(root: Path) -> Policy:
 
 def is_on(config: Config, store: AccessStore) -> bool:
     """Return whether a project asks who people are: it was set, or there is a policy or a key."""
-    return config.access == "on" or (config.root / FILE_NAME).exists() or bool(store.keys())
+    return config.access == "on" or (config.root / FILE_NAME).exists() or bool(store.all_keys())
 
 
 def _check(file: Path, policy: Policy) -> None:

@@ -27,7 +27,7 @@ class SqlAccess:
         """Use a database that has the tables; whoever opened it closes it."""
         self._database = database
 
-    def keys(self) -> list[KeyRecord]:
+    def all_keys(self) -> list[KeyRecord]:
         """Return all keys, revoked and expired ones too, in the order of their making."""
         with self._database.transaction() as connection:
             rows = connection.execute(sa.select(api_keys).order_by(api_keys.c.created_us, api_keys.c.id)).all()
