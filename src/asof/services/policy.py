@@ -106,10 +106,10 @@ def _check(file: Path, policy: Policy) -> None:
                 fix="Add a section [oidc] with issuer, audience and jwks_url.",
             )
         return
-    if refused := [name for name in oidc.algorithms if name not in ALGORITHMS] or not oidc.algorithms:
+    if not oidc.algorithms or set(oidc.algorithms) - set(ALGORITHMS):
         raise ConfigError(
             f"algorithms in {file} is {list(oidc.algorithms)}",
-            why=f"{refused[0]} is not a signature by a private key" if isinstance(refused, list) else "",
+            why="Tokens are checked with public keys, with which no other signature can be checked",
             fix=f"Choose of {', '.join(ALGORITHMS)}.",
         )
     url = urlsplit(oidc.jwks_url)
