@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import tempfile
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from uvicorn.supervisors import Multiprocess
 from asof.backends.loading import open_registry
 from asof.backends.oidc import open_verifier
 from asof.clock import SystemClock
-from asof.errors import ConfigError, InputError
+from asof.errors import AsofError, ConfigError, InputError
 from asof.plan.access import Access
 from asof.server.access import Door
 from asof.server.exposure import is_loopback, refuse_open
@@ -38,7 +39,10 @@ if TYPE_CHECKING:
     from asof.store import FeatureStore
 
 _GRACE_S = 30
+_WAIT_S = 30.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
 _LAST_PORT = 65535
+_log = logging.getLogger("asof.server")
 
 
 @dataclass(frozen=True)
@@ -133,21 +137,22 @@ def make_app(settings: Settings) -> App:
     _log_to_stderr()
     if settings.access_log:
         _log_access()
-    project = Project.open(settings.config, SystemClock())
+    project, (door, audit) = _opened(settings.config)
+    refuse_open(settings.host, access=door is not None, insecure=settings.insecure)
     pushed_to = _pushed_to(settings)
-    door, audit = open_door(settings.config, project) or (None, None)
     return App(project, settings.limits, pushed_to=pushed_to, access_log=settings.access_log, door=door, audit=audit)
 
 
-def open_door(config: Config, project: Project) -> tuple[Door, AuditLog] | None:
+def open_door(config: Config, project: Project) -> tuple[Door, AuditLog] | tuple[None, None]:
     """Return what asks requests who they are, and what it writes to; None where access is off.
 
     Raises:
         ConfigError: the policy cannot be used.
+        StoreError: the registry cannot be read.
     """
     policy, store = load_policy(config.root), project.registry.access()
     if not is_on(config, store):
-        return None
+        return None, None
     tokens = None if policy.oidc is None else open_verifier(policy.oidc, policy.rules)
     audit = AuditLog(store, project.clock)
     guard = Guard(Access(config.project, policy.personal), audit)
@@ -155,14 +160,30 @@ def open_door(config: Config, project: Project) -> tuple[Door, AuditLog] | None:
 
 
 def _asks(settings: Settings) -> bool:
-    """Return whether access is on; a registry that cannot be opened says so when serving begins."""
-    if is_loopback(settings.host):
-        return False  # it does not matter
+    """Return whether access is on, as far as it matters for the address; the registry is opened only if it has to be."""
+    if is_loopback(settings.host) or settings.config.access == "on":
+        return settings.config.access == "on"
     registry = open_registry(settings.config.registry, settings.config.root)
     try:
         return is_on(settings.config, registry.access())
     finally:
         registry.close()
+
+
+def _opened(config: Config) -> tuple[Project, tuple[Door, AuditLog] | tuple[None, None]]:
+    """Open the project's stores and its door, waiting for one that is away for a moment; a worker comes back while it restarts."""
+    until_s, pause_s = time.monotonic() + _WAIT_S, _FIRST_PAUSE_S
+    while True:
+        try:
+            project = Project.open(config, SystemClock())
+            return project, open_door(config, project)
+        except AsofError as error:
+            if not error.retryable or time.monotonic() + pause_s > until_s:
+                _log.error("%s", error)
+                raise SystemExit(error.exit_code) from None
+            _log.warning("Waiting: %s", error)
+        time.sleep(pause_s)
+        pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
 
 def _pushed_to(settings: Settings) -> FeatureStore | None:
