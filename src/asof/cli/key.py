@@ -20,6 +20,11 @@ def command() -> None:
 
     The first key turns access on: then servers ask everybody who they are, and so do the command line and the
     library where the registry is shared.
+
+    \b
+        asof key create ops --role admin
+        asof key create fraud-model --role reader --service fraud --expires 90d
+        asof key revoke 3f2a9c01d4e7
     """
 
 

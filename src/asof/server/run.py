@@ -160,7 +160,7 @@ def open_door(config: Config, project: Project) -> tuple[Door, AuditLog] | tuple
 
 
 def _asks(settings: Settings) -> bool:
-    """Return whether access is on, as far as it matters for the address; the registry is opened only if it has to be."""
+    """Return whether access is on, as far as the address makes it matter; opens the registry only if it has to."""
     if is_loopback(settings.host) or settings.config.access == "on":
         return settings.config.access == "on"
     registry = open_registry(settings.config.registry, settings.config.root)
@@ -171,7 +171,7 @@ def _asks(settings: Settings) -> bool:
 
 
 def _opened(config: Config) -> tuple[Project, tuple[Door, AuditLog] | tuple[None, None]]:
-    """Open the project's stores and its door, waiting for one that is away for a moment; a worker comes back while it restarts."""
+    """Open the project's stores and its door; a store that is away for a moment is waited for, as while it restarts."""
     until_s, pause_s = time.monotonic() + _WAIT_S, _FIRST_PAUSE_S
     while True:
         try:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from asof.services.audit import AuditLog
     from asof.services.catalog import Catalog
 
+    _Asked = tuple[str, Action, str | tuple[str, ...]]
+
 _MOST = 4096
 
 
@@ -45,8 +47,8 @@ class Guard:
         """Allow what the principals' grants say."""
         self._access = access
         self._audit = audit
-        self._catalog: Catalog | None = None
-        self._known: dict[tuple[str, Action, str | tuple[str, ...]], Allowed] = {}
+        # One tuple, so that no thread ever sees one revision's answers beside another's.
+        self._memory: tuple[Catalog | None, dict[_Asked, Allowed]] = (None, {})
 
     @property
     def personal(self) -> tuple[str, ...]:
@@ -80,15 +82,17 @@ class Guard:
             AccessDeniedError: no rule allows it; said of a name that does not exist, too, if no rule covers it.
             NotFoundError, InputError: it would be allowed, and cannot be read.
         """
-        if catalog is not self._catalog:
-            self._catalog, self._known = catalog, {}
+        remembered, known = self._memory
+        if catalog is not remembered:
+            known = {}
+            self._memory = (catalog, known)
         key = (principal.fingerprint, action, features if isinstance(features, str) else tuple(features))
-        found = self._known.get(key)
+        found = known.get(key)
         if found is None:
             found = self._decide(principal, action, features, catalog)
-            if len(self._known) >= _MOST:
-                self._known = {}
-            self._known[key] = found
+            if len(known) >= _MOST:
+                known.clear()
+            known[key] = found
         return found
 
     def shows_whole(self, principal: Principal, action: Action, service: str, catalog: Catalog) -> bool:
