@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from asof.plan.registered import Kind
 
@@ -12,7 +12,17 @@ if TYPE_CHECKING:
 
     from asof.interfaces.access import AccessStore
 
-__all__ = ["Action", "Change", "Kind", "Registry", "RegistrySnapshot", "Revision", "Run", "StoredObject"]
+__all__ = [
+    "Action",
+    "Change",
+    "Kind",
+    "Registry",
+    "RegistrySnapshot",
+    "Revision",
+    "Run",
+    "SharedRegistry",
+    "StoredObject",
+]
 
 Action = Literal["create", "new_version", "metadata", "remove", "restore", "prune"]
 
@@ -145,4 +155,17 @@ class Registry(Protocol):
 
     def close(self) -> None:
         """Release files and connections."""
+        ...
+
+
+@runtime_checkable
+class SharedRegistry(Protocol):
+    """What a registry has besides where several projects can reach it by one URL."""
+
+    def belong_to(self, project: str) -> None:
+        """Refuse the registry of another project; the first commit from then on makes it this one's.
+
+        Raises:
+            ConfigError: it is another project's.
+        """
         ...

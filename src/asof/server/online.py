@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 from asof.definitions.services import LATEST
@@ -61,10 +62,12 @@ class OnlineRoute:
             raise too_many_keys(count, self._limits.keys)
         how = consistency(request) or plan.consistency
         if how == LATEST:
-            answer = reader.read(features, keys, instant(request), given, consistency=how, masked=masked)
+            answer = reader.read(
+                features, keys, instant(request), given, consistency=how, partial=request.partial, masked=masked
+            )
         else:  # which may wait
-            at = instant(request)
-            answer = await asyncio.to_thread(reader.read, features, keys, at, given, consistency=how, masked=masked)
+            read = partial(reader.read, consistency=how, partial=request.partial, masked=masked)
+            answer = await asyncio.to_thread(read, features, keys, instant(request), given)
         self._metrics.read(count)
         note_read(scope, allowed, count)
         if wants_arrow:
