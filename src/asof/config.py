@@ -42,6 +42,7 @@ class Config:
         schema_registry: URL of the registry of their messages' schemas; "" where there is none.
         executor: Where history is computed: local.
         memory_budget_bytes: What one computation may hold in memory before it spills to disk.
+        access: "on" asks everybody who they are; "auto" does where there is a policy or a key.
     """
 
     root: Path
@@ -54,6 +55,7 @@ class Config:
     schema_registry: str
     executor: str
     memory_budget_bytes: int
+    access: str = "auto"
 
 
 class _Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,6 +68,7 @@ class _Settings(msgspec.Struct, frozen=True, kw_only=True):
     schema_registry: str = ""
     executor: str = "local"
     memory_budget: str | int = "25%"
+    access: str = "auto"
 
 
 KEYS = _Settings.__struct_fields__
@@ -127,6 +130,7 @@ def load_config(root: Path, env: Mapping[str, str]) -> Config:
         schema_registry=settings.schema_registry,
         executor=_executor(settings.executor, origin["executor"]),
         memory_budget_bytes=_budget(settings.memory_budget, f"memory_budget in {origin['memory_budget']}"),
+        access=_access(settings.access, origin["access"]),
     )
 
 
@@ -213,6 +217,12 @@ def _executor(name: str, origin: str) -> str:
     if name != "local":
         raise ConfigError(f"executor in {origin} is {name!r}", fix='The executor of this version is "local".')
     return name
+
+
+def _access(value: str, origin: str) -> str:
+    if value not in ("auto", "on"):
+        raise ConfigError(f"access in {origin} is {value!r}", fix='Write "on", or leave it out.')
+    return value
 
 
 def _budget(value: str | int, what: str) -> int:

@@ -211,6 +211,22 @@ class ConfigError(AsofError, ValueError):
     exit_code = 14
 
 
+class UnauthenticatedError(AsofError, PermissionError):
+    """Nobody is named, or the key or token is not valid: wrong, expired or revoked."""
+
+    code = "unauthenticated"
+    http_status = 401
+    exit_code = 18
+
+
+class AccessDeniedError(AsofError, PermissionError):
+    """No rule allows it. What does not exist and what may not be seen are denied in the same words."""
+
+    code = "access_denied"
+    http_status = 403
+    exit_code = 19
+
+
 class RejectedRowsWarning(UserWarning):
     """Rows of a source could not be used and were put into quarantine, with a reason each."""
 

@@ -14,6 +14,7 @@ from asof.clock import as_us
 from asof.config import parse_size
 from asof.definitions.collection import Definitions
 from asof.errors import AsofError, InputError
+from asof.plan.access import Action
 from asof.services import unregistered
 from asof.services.apply import apply_plan, plan_changes
 from asof.services.batches import Due, all_batches, find_batch, next_due_us, resolve_batch, run_due, views_over
@@ -28,6 +29,7 @@ from asof.services.overview import describe_object, list_objects, project_status
 from asof.services.project import collect_definitions
 from asof.services.prune import plan_prune, prune
 from asof.services.request import require_defaults
+from asof.services.resources import listed_resource, named_resources, object_resource
 from asof.services.serving_audit import compare_versions
 from asof.services.spine import make_spine
 from asof.services.training_sets import Recipe
@@ -106,13 +108,17 @@ class FeatureStore(Streaming):
         Raises:
             ConflictError: someone applied since the plan was made; nothing is written.
         """
-        done = apply_plan(self.registry, plan or self.plan(), clock=self.clock, who=who, message=message)
+        plan = plan or self.plan()
+        with self.caller.applies(plan, self.catalog()):
+            who = who or self.caller.name
+            done = apply_plan(self.registry, plan, clock=self.clock, who=who, message=message)
         self._forget()
         return done
 
     def list(self, kind: Kind | None = None) -> Sequence[Listed]:
         """Return the newest version of every object that is not removed, by kind and name."""
-        return list_objects(self.catalog(), kind)
+        catalog = self.catalog()
+        return [one for one in list_objects(catalog, kind) if self.caller.sees(listed_resource(catalog, one))]
 
     def describe(self, reference: str) -> Sequence[Description]:
         """Return what a name stands for, as "spend" or "spend@3": one description per kind that has the name.
@@ -120,6 +126,7 @@ class FeatureStore(Streaming):
         Raises:
             NotFoundError: nothing has that name or version.
         """
+        self.caller.require(Action.SEE, *named_resources(self.catalog(), reference))
         return describe_object(self.catalog(), self.online, reference, project=self.config.project)
 
     def lineage(self, reference: str | None = None) -> Lineage:
@@ -133,16 +140,19 @@ class FeatureStore(Streaming):
         Raises:
             NotFoundError: nothing has that name or version.
         """
+        self.caller.require(Action.SEE)
         return trace_lineage(self.catalog(), self._scanner({}, self.config.memory_budget_bytes, 1), reference)
 
     def status(self) -> Status:
         """Return how fresh every view version is online, and what the registry holds."""
+        self.caller.require(Action.SEE)
         return project_status(
             self.catalog(), self.online, self.log, self._letters(), project=self.config.project, clock=self.clock
         )
 
     def revisions(self, limit: int = 20) -> Sequence[Revision]:
         """Return the newest revisions, newest first."""
+        self.caller.require(Action.SEE)
         return self.registry.revisions(limit)
 
     def plan_prune(self, services: Sequence[str] = ()) -> PrunePlan:
@@ -178,9 +188,9 @@ class FeatureStore(Streaming):
         Raises:
             ConflictError: someone applied since the plan was made; nothing is deleted.
         """
-        done = prune(
-            self.registry, self.online, self._published(), plan or self.plan_prune(), clock=self.clock, who=who
-        )
+        with self.caller.changes(Action.PRUNE):
+            plan, who = plan or self.plan_prune(), who or self.caller.name
+            done = prune(self.registry, self.online, self._published(), plan, clock=self.clock, who=who)
         self._forget()
         return done
 
@@ -238,9 +248,11 @@ class FeatureStore(Streaming):
             unregistered.functions(definitions) if definitions else {},
         )
         if definitions is None:
+            masked = self.caller.reads(Action.READ_HISTORY, cast("str | Sequence[str]", features), self.catalog())
             selection = self.catalog().select(cast("str | Sequence[str]", features))
         else:
             selection = unregistered.select(features, definitions, scanner)
+            masked = self.caller.reads_unregistered(selection, self.catalog())
         if isinstance(spine, str | os.PathLike):
             spine = read_table(Path(spine), _text_keys(selection))
         elif instants is not None:
@@ -258,6 +270,7 @@ class FeatureStore(Streaming):
             expressions=self._expressions,
             now_us=self.clock.now_us(),
             statuses=statuses,
+            masked=masked,
         )
 
     def create_training_set(
@@ -294,6 +307,7 @@ class FeatureStore(Streaming):
             InputError: the spine does not fit, or has a column of a feature's, the label's or the split's name.
         """
         catalog = self.catalog()
+        self.caller.reads_whole(Action.READ_HISTORY, service, catalog)
         selection = catalog.select(service)
         if selection.service is None:
             raise InputError(f"{service!r} is not a service", fix="Define a FeatureService; it pins what is read.")
@@ -310,7 +324,7 @@ class FeatureStore(Streaming):
         Raises:
             NotFoundError: there is none of that name.
         """
-        return self._training_sets().get(name)
+        return self._seen(self._training_sets().get(name))
 
     def training_sets(self, damaged: Callable[[str, AsofError], None] | None = None) -> Sequence[TrainingSet]:
         """Return all stored training sets, by name.
@@ -322,7 +336,8 @@ class FeatureStore(Streaming):
         Raises:
             CorruptDataError: a manifest cannot be read.
         """
-        return self._training_sets().all(damaged or _raise_named)
+        found = self._training_sets().all(damaged or _raise_named)
+        return [one for one in found if self.caller.sees_whole(one.manifest.service, self.catalog())]
 
     def rebuild_training_set(self, name: str) -> TrainingSet:
         """Make a training set's data again, from its spine, pinned versions and recorded inputs: the same rows.
@@ -332,6 +347,7 @@ class FeatureStore(Streaming):
             SourceError: an input is gone or has changed: the message names every one.
             CorruptDataError: the spine or the manifest is damaged, or the rows came out differently.
         """
+        self._seen(self._training_sets().get(name))
         return self._training_sets().rebuild(name, self.catalog())
 
     def delete_training_set(self, name: str) -> None:
@@ -340,7 +356,12 @@ class FeatureStore(Streaming):
         Raises:
             NotFoundError: there is none of that name.
         """
-        self._training_sets().delete(name)
+        with self.caller.changes(Action.APPLY, detail=f"delete training set {name}"):
+            self._training_sets().delete(name)
+
+    def _seen(self, found: TrainingSet) -> TrainingSet:
+        self.caller.reads_kept(found.name, found.manifest.service, self.catalog())
+        return found
 
     # Batches -------------------------------------------------------------------------------------------------------
 
@@ -380,9 +401,11 @@ class FeatureStore(Streaming):
         else:
             source, functions = resolve_batch(batch, transformer.scanner)
         end_us = self.clock.now_us() if end is None else as_us(end)
-        with tracing.span("asof.backfill", source=source.name):
+        at_once = workers or os.cpu_count() or 1
+        resource = object_resource(self.catalog(), "source", source.name)
+        with self.caller.changes(Action.BACKFILL, [resource]), tracing.span("asof.backfill", source=source.name):
             return self._backfiller(transformer, functions).run(
-                source, as_us(start), end_us, workers=workers or os.cpu_count() or 1, force=force, progress=progress
+                source, as_us(start), end_us, workers=at_once, force=force, progress=progress
             )
 
     def run_due(self, *, workers: int | None = None, failed: Callable[[AsofError], None] | None = None) -> Due:
@@ -403,12 +426,14 @@ class FeatureStore(Streaming):
         catalog, now_us = self.catalog(), self.clock.now_us()
         sources = all_batches(catalog)
         job, at_once = self._backfiller(transformer, {}), workers or os.cpu_count() or 1
-        done = run_due(sources, transformer, job, now_us, workers=at_once, failed=failed or _raise)
+        with self.caller.changes(Action.BACKFILL):
+            done = run_due(sources, transformer, job, now_us, workers=at_once, failed=failed or _raise)
         views = views_over(catalog, done)
         return Due(done, self.materialize(views) if views else [], next_due_us(sources, now_us))
 
     def runs(self, batch: str | None = None, limit: int = 20) -> Sequence[Run]:
         """Return the newest runs of batch sources, or of the one of that name (or of that view), newest first."""
+        self.caller.require(Action.SEE)
         return self.registry.runs(batch and find_batch(self.catalog(), batch).name, limit)
 
     # Serving -------------------------------------------------------------------------------------------------------
@@ -437,10 +462,12 @@ class FeatureStore(Streaming):
         scanner = self._scanner({}, self.config.memory_budget_bytes, executor.threads)
         job = self._materializer(scanner, executor)
         instant_us = self.clock.now_us() if at is None else as_us(at)
+        resources = [object_resource(catalog, "view", view.name) for view in chosen]
         done = []
-        for view in chosen:
-            with tracing.span("asof.materialize", view=view.key):
-                done.append(job.run(view, instant_us, progress))
+        with self.caller.changes(Action.MATERIALIZE, list(dict.fromkeys(resources))):
+            for view in chosen:
+                with tracing.span("asof.materialize", view=view.key):
+                    done.append(job.run(view, instant_us, progress))
         return done
 
     def serving_log(self, service: str, since: Instant | None = None, until: Instant | None = None) -> pa.Table:
@@ -460,15 +487,18 @@ class FeatureStore(Streaming):
             NotFoundError: the log has nothing of that service.
             SchemaError: its versions cannot be united.
         """
+        self.caller.reads_whole(Action.READ_HISTORY, service, self.catalog())
         return self._serving_log().read(service, _us(since), _us(until))
 
     def serving_logs(self) -> Sequence[LoggedService]:
         """Return which service versions have rows in the serving log, and from when to when."""
+        self.caller.require(Action.SEE)
         return self._serving_log().services()
 
     def prune_serving_log(self, before: Instant, service: str | None = None) -> Sequence[LoggedFile]:
         """Delete files of the serving log all of whose rows were served before an instant; return which they were."""
-        return self._serving_log().prune(as_us(before), service)
+        with self.caller.changes(Action.PRUNE, detail="serving log"):
+            return self._serving_log().prune(as_us(before), service)
 
     def compare_serving(
         self, service: str, since: Instant | None = None, until: Instant | None = None, *, limit: int | None = None
@@ -487,6 +517,7 @@ class FeatureStore(Streaming):
         Raises:
             NotFoundError: the log has nothing of that service, or the registry no longer has its version.
         """
+        self.caller.reads_whole(Action.READ_HISTORY, service, self.catalog())
         log = self._serving_log()
 
         def train(key: str) -> Callable[[pa.Table, str], pa.Table]:
@@ -529,7 +560,9 @@ class FeatureStore(Streaming):
             StoreError: the online store fails, and the answer may not be partial.
         """
         at_us = None if at is None else as_us(at)
-        return self.reader().read(features, keys, at_us, request, consistency=consistency, partial=partial)
+        reader = self.reader()
+        masked = self.caller.reads(Action.READ_ONLINE, features, reader.catalog)
+        return reader.read(features, keys, at_us, request, consistency=consistency, masked=masked, partial=partial)
 
     def explain(
         self, feature: str, keys: Mapping[str, Any], at: Instant | None = None, *, rows: int = 10
@@ -549,6 +582,7 @@ class FeatureStore(Streaming):
             InputError: not one feature; keys missing, unknown or of the wrong type.
             SourceError, SchemaError: the source cannot be read as it was defined.
         """
+        self.caller.reads_whole(Action.INSPECT, [feature], self.catalog())
         view, spec = find_feature(self.catalog(), feature)
         now_us = self.clock.now_us()
         executor = LocalExecutor(self._state_dir("tmp"), self.config.memory_budget_bytes)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from asof.backends.loading import open_stream
+from asof.plan.access import Action
 from asof.plan.streams import stream_of
 from asof.services.dead_letters import find_letter, list_letters, replay
+from asof.services.resources import object_resource
 from asof.services.stream import open_feeds, run_feeds
 from asof.services.workers import WorkerBoard, new_member, published
 from asof.wiring import Wiring
@@ -49,7 +52,8 @@ class Streaming(Wiring):
                 be pushed again.
             ViewsBehindError: `readable`, and a view does not show the rows; they are kept, so do not push them again.
         """
-        return self.ingestor(source).push(rows, readable=readable)
+        with self.caller.pushes(source, self.catalog()):
+            return self.ingestor(source).push(rows, readable=readable)
 
     def dead_letters(self, source: str, limit: int = 1000) -> DeadLetters:
         """Return what a stream source could not take in: counts of all, and the newest ones without their values.
@@ -62,6 +66,7 @@ class Streaming(Wiring):
             NotFoundError: no such source.
             DefinitionError: the source is no stream source.
         """
+        self.caller.require(Action.SEE, object_resource(self.catalog(), "source", source))
         stream_of(self.catalog().source(source))
         return list_letters(self._letters().of(source), self.log.of(source), limit)
 
@@ -72,6 +77,7 @@ class Streaming(Wiring):
             NotFoundError: no such source or id.
             DefinitionError: the source is no stream source.
         """
+        self.caller.require(Action.INSPECT, object_resource(self.catalog(), "source", source))
         stream_of(self.catalog().source(source))
         return find_letter(self._letters().of(source), self.log.of(source), source, id)
 
@@ -93,7 +99,9 @@ class Streaming(Wiring):
         writer = self.ingestor(source)
         source_spec = writer.ingestor.source
         decoder = self._decoder(source_spec) if stream_of(source_spec).topic is not None else None
-        return replay(writer.ingestor, self._letters().of(source), None if ids is None else list(ids), decoder=decoder)
+        letters, chosen = self._letters().of(source), None if ids is None else list(ids)
+        with self.caller.pushes(source, self.catalog(), "replay of dead letters"):
+            return replay(writer.ingestor, letters, chosen, decoder=decoder)
 
     def ingestor(self, source: str, *, with_history: bool = False) -> SourceWriter:
         """Return what takes rows of a stream source in, as of the newest revision; for servers and workers.
@@ -162,7 +170,11 @@ class Streaming(Wiring):
             project=self.config.project,
             clock=self.clock,
         )
-        with published(board, self.clock, member, [feed.source.name for feed in feeds]) as tell:
+        names = [feed.source.name for feed in feeds]
+        with ExitStack() as stack:
+            for name in names:
+                stack.enter_context(self.caller.pushes(name, self.catalog(), "stream worker"))
+            tell = stack.enter_context(published(board, self.clock, member, names))
 
             def both(done: StreamProgress) -> None:
                 tell(done)

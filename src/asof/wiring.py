@@ -20,14 +20,19 @@ from asof.backends.local.inputs import LocalInputs
 from asof.backends.local.log import LocalLog
 from asof.backends.local.scanner import LocalScanner
 from asof.backends.local.tables import LocalTableWriter
+from asof.backends.oidc import open_verifier
 from asof.clock import Clock, SystemClock
 from asof.config import FILE_NAME, find_root, load_config
+from asof.plan.access import Access
 from asof.plan.streams import row_schema, stream_of
+from asof.services.access_desk import AccessDesk
 from asof.services.backfill import Backfiller
+from asof.services.caller import Caller, is_shared, open_caller
 from asof.services.catalog import Catalog
 from asof.services.functions import FunctionLoader
 from asof.services.materialize import Materializer
 from asof.services.online import OnlineReader
+from asof.services.policy import is_on, load_policy
 from asof.services.serving_log import FOLDER, ServingLog
 from asof.services.training_sets import TrainingSets
 from asof.services.writer import open_writer
@@ -72,6 +77,7 @@ class Wiring:
         self._catalog: Catalog | None = None
         self._checked_at_s = 0.0
         self._temporary: str | None = None
+        self._caller: Caller | None = None
         self._expressions = LocalExpressions()
         self._writers: dict[tuple[str, bool], tuple[Catalog, SourceWriter]] = {}
 
@@ -99,6 +105,28 @@ class Wiring:
             if self._online is None:
                 self._online = open_online_store(self.config.online, self.config.root)
             return self._online
+
+    @property
+    def caller(self) -> Caller:
+        """Who acts through this object: checked where access is on and the registry is shared, recorded where it is on.
+
+        Set it to `Caller()` in a process that checks by itself, as a server does.
+        """
+        with self._lock:
+            if self._caller is None:
+                self._caller = self._open_caller()
+            return self._caller
+
+    @caller.setter
+    def caller(self, caller: Caller) -> None:
+        with self._lock:
+            self._caller = caller
+
+    @property
+    def access(self) -> AccessDesk:
+        """The project's API keys and audit log, for administrators."""
+        shared = is_shared(self.config.registry)
+        return AccessDesk(self.caller, self.registry.access(), self.clock, shared=shared)
 
     @property
     def log(self) -> OfflineLog:
@@ -138,6 +166,9 @@ class Wiring:
     def close(self) -> None:
         """Release files; a temporary project is deleted."""
         with self._lock:
+            if self._caller is not None:
+                self._caller.close()
+            self._caller = None
             for resource in (self._registry, self._online):
                 if resource is not None:
                     resource.close()
@@ -152,6 +183,19 @@ class Wiring:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _open_caller(self) -> Caller:
+        policy, store = load_policy(self.config.root), self.registry.access()
+        if not is_on(self.config, store):
+            return Caller()
+        return open_caller(
+            store,
+            Access(self.config.project, policy.personal),
+            self.clock,
+            os.environ,
+            registry_url=self.config.registry,
+            tokens=None if policy.oidc is None else open_verifier(policy.oidc, policy.rules),
+        )
 
     def _scanner(
         self,

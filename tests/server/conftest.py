@@ -18,6 +18,7 @@ import pytest
 from asof.store import FeatureStore
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
@@ -121,8 +122,8 @@ class Server:
         return status
 
 
-def start(project: Path, *options: str) -> Server:
-    """Start `asof serve` on a free port and wait until it is ready."""
+def start(project: Path, *options: str, verify: ssl.SSLContext | bool = True) -> Server:
+    """Start `asof serve` on a free port and wait until it is ready; `verify` is whom a client trusts over TLS."""
     process = subprocess.Popen(
         [sys.executable, "-m", "asof.cli", "--project", str(project), "serve", "--port", "0", *options],
         stderr=subprocess.PIPE,
@@ -138,7 +139,7 @@ def start(project: Path, *options: str) -> Server:
         with process.stderr:
             for line in process.stderr:
                 log.append(line)
-                if found := re.search(r"http://\S+", line):
+                if found := re.search(r"https?://\S+", line):
                     urls.put(found[0])
 
     collector = threading.Thread(target=collect, daemon=True)
@@ -147,7 +148,7 @@ def start(project: Path, *options: str) -> Server:
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
         try:
-            if httpx.get(server.url + "/ready").status_code == 200:
+            if httpx.get(server.url + "/ready", verify=verify).status_code == 200:
                 return server
         except httpx.TransportError:
             assert process.poll() is None, "".join(log)

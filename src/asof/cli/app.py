@@ -14,6 +14,7 @@ from click.exceptions import Abort, ClickException
 from asof import __version__, logs, tracing
 from asof.cli import (
     apply,
+    audit,
     backfill,
     deadletter,
     demo,
@@ -21,6 +22,7 @@ from asof.cli import (
     explain,
     historical,
     initialize,
+    key,
     lineage,
     listing,
     materialize,
@@ -114,6 +116,8 @@ for command in (
     stream.command,
     revisions.command,
     prune.command,
+    key.command,
+    audit.command,
     demo.command,
 ):
     cli.add_command(command)

@@ -12,6 +12,7 @@ from asof.cli.online import key_value
 from asof.cli.session import Session, json_option, pass_session
 from asof.clock import iso, to_us
 from asof.errors import InputError
+from asof.plan.access import Action
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -67,6 +68,7 @@ def command(session: Session, feature: str, keys: tuple[str, ...], at: str | Non
     """
     from asof.services.explain import find_feature  # loads Arrow, which --help does not need
 
+    session.store.caller.may_read(Action.INSPECT, [feature], session.store.catalog())
     view, _ = find_feature(session.store.catalog(), feature)
     found = session.store.explain(feature, _keys(view.entity, keys), at, rows=rows)
     session.emit(_with_text_keys(found))

@@ -11,6 +11,7 @@ from asof.cli.historical import as_features
 from asof.cli.session import Session, json_option, pass_session
 from asof.dtypes import FLOATS, INTEGERS
 from asof.errors import InputError
+from asof.plan.access import Action
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -54,7 +55,9 @@ def command(
         asof get-online-features fraud --key customer_id=17 --consistency snapshot
     """
     asked = as_features(features)
-    selection = session.store.catalog().select(asked)
+    catalog = session.store.catalog()
+    session.store.caller.may_read(Action.READ_ONLINE, asked, catalog)
+    selection = catalog.select(asked)
     fields = selection.on_demand.request if selection.on_demand else {}
     columns = _typed("--key", selection.key_types(), keys)
     request = _typed("--request", {name: field.dtype for name, field in fields.items()}, inputs)

@@ -67,11 +67,13 @@ def command(session: Session, source: str, file: Path, batch_size: int, strict: 
         asof push transactions today.parquet
         tail -f events.ndjson | asof push transactions -
     """
-    writer = session.store.ingestor(source)
-    pushed = Pushed()
+    store, pushed = session.store, Pushed()
     try:
-        with session.errors.status("Pushing", spinner="dots") as shown:
-            for done in _push(writer, file, batch_size):
+        with (
+            store.caller.pushes(source, store.catalog(), file.name),
+            session.errors.status("Pushing", spinner="dots") as shown,
+        ):
+            for done in _push(store.ingestor(source), file, batch_size):
                 pushed.add(done)
                 shown.update(f"Pushing: {count(pushed.taken, 'row')} taken in")
     except AsofError:

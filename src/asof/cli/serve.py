@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import rich_click as click
 
 from asof.cli.session import Session, pass_session
+from asof.errors import InputError
+
+if TYPE_CHECKING:
+    from asof.server.exposure import Tls
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command("serve")
@@ -24,6 +31,10 @@ from asof.cli.session import Session, pass_session
     help="Log this share of the answers, as 0.01, or fraud=0.1 for one service; may be repeated.",
 )
 @click.option("--access-log", is_flag=True, help="Write a JSON line per request to stdout.")
+@click.option("--tls-cert", type=_FILE, help="Serve over TLS with this certificate, PEM.")
+@click.option("--tls-key", type=_FILE, help="The certificate's private key, PEM.")
+@click.option("--tls-client-ca", type=_FILE, help="Clients must show a certificate that one of these issued.")
+@click.option("--insecure", is_flag=True, help="Let others than this machine in while access is off.")
 @pass_session
 def command(
     session: Session,
@@ -35,11 +46,15 @@ def command(
     push: bool,
     serving_log: tuple[str, ...],
     access_log: bool,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    tls_client_ca: Path | None,
+    insecure: bool,
 ) -> None:
     """Serve online features over HTTP.
 
-    Documentation is at /docs. An apply is seen within a second, without a restart. There is no
-    authentication: the default address is reachable from this machine only.
+    Documentation is at /docs. An apply is seen within a second, without a restart. The default address is reachable
+    from this machine only; another one wants access to be on, which it is once there is a key: `asof key create`.
 
     \b
         asof serve
@@ -61,10 +76,25 @@ def command(
         access_log,
         push,
         serving_log,
+        tls=_tls(tls_cert, tls_key, tls_client_ca),
+        insecure=insecure,
     )
     Rates.parse(serving_log)  # where it is wrong, say so before anything starts
     with listen(settings) as bound:
         address, chosen = bound.getsockname()[:2]
+        scheme = "http" if settings.tls is None else "https"
         shown = f"[{address}]" if ":" in address else address
-        click.echo(f"Serving {root} on http://{shown}:{chosen} (docs at /docs)", err=True)
+        click.echo(f"Serving {root} on {scheme}://{shown}:{chosen} (docs at /docs)", err=True)
         serve(settings, bound)
+
+
+def _tls(certificate: Path | None, key: Path | None, client_ca: Path | None) -> Tls | None:
+    from asof.server.exposure import Tls
+
+    if certificate is None and key is None and client_ca is None:
+        return None
+    if certificate is None or key is None:
+        raise InputError("TLS wants a certificate and its key", fix="Give both --tls-cert and --tls-key.")
+    tls = Tls(certificate, key, client_ca)
+    tls.options()  # what cannot be used is said before anything is served
+    return tls

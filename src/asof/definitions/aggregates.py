@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from asof.definitions.names import check_name
+from asof.definitions.names import check_name, check_tags
 from asof.definitions.windows import LIFETIME, Window, as_window
 from asof.errors import DefinitionError
 
@@ -38,6 +38,7 @@ class Aggregate:
         by: A column of the source, the secondary key: the feature is a map from each of its values that has an input
             in the window to the aggregate of those events, ascending by key. Events whose `by` is null do not count.
         description: For people.
+        tags: Free labels; those of personal data mask the features.
     """
 
     function: str
@@ -50,8 +51,10 @@ class Aggregate:
     quantile: float | None = None
     description: str = ""
     by: str | None = None
+    tags: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "tags", check_tags("aggregate", self.function, self.tags))
         what = f"{self.function} of {self.column}" if self.column else self.function
         if not self.windows:
             raise DefinitionError(f"The aggregate {what} has no window", fix='Write windows=["1h", "30d"].')
@@ -117,10 +120,13 @@ def Count(
     default: Any = None,
     name: str | None = None,
     description: str = "",
+    tags: Iterable[str] = (),
     by: str | None = None,
 ) -> Aggregate:
     """Events in the window; with a column, those where it is not null. Empty window: 0."""
-    return _aggregate("count", column, windows, where=where, default=default, name=name, description=description, by=by)
+    return _aggregate(
+        "count", column, windows, where=where, default=default, name=name, description=description, tags=tags, by=by
+    )
 
 
 def Sum(
@@ -131,10 +137,13 @@ def Sum(
     default: Any = None,
     name: str | None = None,
     description: str = "",
+    tags: Iterable[str] = (),
     by: str | None = None,
 ) -> Aggregate:
     """Sum: exact, floats rounded once; an integer sum beyond 64 bits is an error. Empty window: null."""
-    return _aggregate("sum", column, windows, where=where, default=default, name=name, description=description, by=by)
+    return _aggregate(
+        "sum", column, windows, where=where, default=default, name=name, description=description, tags=tags, by=by
+    )
 
 
 def Mean(
@@ -145,10 +154,13 @@ def Mean(
     default: Any = None,
     name: str | None = None,
     description: str = "",
+    tags: Iterable[str] = (),
     by: str | None = None,
 ) -> Aggregate:
     """Arithmetic mean, as float64. Empty window: null."""
-    return _aggregate("mean", column, windows, where=where, default=default, name=name, description=description, by=by)
+    return _aggregate(
+        "mean", column, windows, where=where, default=default, name=name, description=description, tags=tags, by=by
+    )
 
 
 def Min(
@@ -159,10 +171,13 @@ def Min(
     default: Any = None,
     name: str | None = None,
     description: str = "",
+    tags: Iterable[str] = (),
     by: str | None = None,
 ) -> Aggregate:
     """Smallest value. Empty window: null."""
-    return _aggregate("min", column, windows, where=where, default=default, name=name, description=description, by=by)
+    return _aggregate(
+        "min", column, windows, where=where, default=default, name=name, description=description, tags=tags, by=by
+    )
 
 
 def Max(
@@ -173,10 +188,13 @@ def Max(
     default: Any = None,
     name: str | None = None,
     description: str = "",
+    tags: Iterable[str] = (),
     by: str | None = None,
 ) -> Aggregate:
     """Largest value. Empty window: null."""
-    return _aggregate("max", column, windows, where=where, default=default, name=name, description=description, by=by)
+    return _aggregate(
+        "max", column, windows, where=where, default=default, name=name, description=description, tags=tags, by=by
+    )
 
 
 def Stddev(
@@ -187,11 +205,12 @@ def Stddev(
     default: Any = None,
     name: str | None = None,
     description: str = "",
+    tags: Iterable[str] = (),
     by: str | None = None,
 ) -> Aggregate:
     """Sample standard deviation. Fewer than two values: null."""
     return _aggregate(
-        "stddev", column, windows, where=where, default=default, name=name, description=description, by=by
+        "stddev", column, windows, where=where, default=default, name=name, description=description, tags=tags, by=by
     )
 
 
@@ -203,11 +222,12 @@ def Variance(
     default: Any = None,
     name: str | None = None,
     description: str = "",
+    tags: Iterable[str] = (),
     by: str | None = None,
 ) -> Aggregate:
     """Sample variance. Fewer than two values: null."""
     return _aggregate(
-        "variance", column, windows, where=where, default=default, name=name, description=description, by=by
+        "variance", column, windows, where=where, default=default, name=name, description=description, tags=tags, by=by
     )
 
 
@@ -219,10 +239,13 @@ def First(
     default: Any = None,
     name: str | None = None,
     description: str = "",
+    tags: Iterable[str] = (),
     by: str | None = None,
 ) -> Aggregate:
     """Earliest value by (event time, ingest order). Empty window: null."""
-    return _aggregate("first", column, windows, where=where, default=default, name=name, description=description, by=by)
+    return _aggregate(
+        "first", column, windows, where=where, default=default, name=name, description=description, tags=tags, by=by
+    )
 
 
 def Last(
@@ -233,10 +256,13 @@ def Last(
     default: Any = None,
     name: str | None = None,
     description: str = "",
+    tags: Iterable[str] = (),
     by: str | None = None,
 ) -> Aggregate:
     """Latest value by (event time, ingest order). Empty window: null."""
-    return _aggregate("last", column, windows, where=where, default=default, name=name, description=description, by=by)
+    return _aggregate(
+        "last", column, windows, where=where, default=default, name=name, description=description, tags=tags, by=by
+    )
 
 
 def FirstN(
@@ -248,11 +274,21 @@ def FirstN(
     default: Any = None,
     name: str | None = None,
     description: str = "",
+    tags: Iterable[str] = (),
     by: str | None = None,
 ) -> Aggregate:
     """The `n` earliest values, earliest first, as a list. Empty window: null."""
     return _aggregate(
-        "first_n", column, windows, where=where, default=default, name=name, description=description, n=n, by=by
+        "first_n",
+        column,
+        windows,
+        where=where,
+        default=default,
+        name=name,
+        description=description,
+        tags=tags,
+        n=n,
+        by=by,
     )
 
 
@@ -265,11 +301,21 @@ def LastN(
     default: Any = None,
     name: str | None = None,
     description: str = "",
+    tags: Iterable[str] = (),
     by: str | None = None,
 ) -> Aggregate:
     """The `n` latest values, oldest first, as a list. Empty window: null."""
     return _aggregate(
-        "last_n", column, windows, where=where, default=default, name=name, description=description, n=n, by=by
+        "last_n",
+        column,
+        windows,
+        where=where,
+        default=default,
+        name=name,
+        description=description,
+        tags=tags,
+        n=n,
+        by=by,
     )
 
 
@@ -281,11 +327,20 @@ def CountDistinct(
     default: Any = None,
     name: str | None = None,
     description: str = "",
+    tags: Iterable[str] = (),
     by: str | None = None,
 ) -> Aggregate:
     """Distinct non-null values, exactly. Empty window: 0."""
     return _aggregate(
-        "count_distinct", column, windows, where=where, default=default, name=name, description=description, by=by
+        "count_distinct",
+        column,
+        windows,
+        where=where,
+        default=default,
+        name=name,
+        description=description,
+        tags=tags,
+        by=by,
     )
 
 
@@ -297,6 +352,7 @@ def ApproxCountDistinct(
     default: Any = None,
     name: str | None = None,
     description: str = "",
+    tags: Iterable[str] = (),
     by: str | None = None,
 ) -> Aggregate:
     """Distinct non-null values by HyperLogLog, standard error 1.6%. Empty window: 0."""
@@ -308,6 +364,7 @@ def ApproxCountDistinct(
         default=default,
         name=name,
         description=description,
+        tags=tags,
         by=by,
     )
 
@@ -321,6 +378,7 @@ def Percentile(
     default: Any = None,
     name: str | None = None,
     description: str = "",
+    tags: Iterable[str] = (),
     by: str | None = None,
 ) -> Aggregate:
     """The value at `quantile`, within 1/128 of its magnitude. Empty window: null."""
@@ -332,6 +390,7 @@ def Percentile(
         default=default,
         name=name,
         description=description,
+        tags=tags,
         quantile=quantile,
         by=by,
     )
@@ -346,9 +405,19 @@ def TopK(
     default: Any = None,
     name: str | None = None,
     description: str = "",
+    tags: Iterable[str] = (),
     by: str | None = None,
 ) -> Aggregate:
     """The `n` most frequent values as a list, ties by value, ascending. Empty window: null."""
     return _aggregate(
-        "top_k", column, windows, where=where, default=default, name=name, description=description, n=n, by=by
+        "top_k",
+        column,
+        windows,
+        where=where,
+        default=default,
+        name=name,
+        description=description,
+        tags=tags,
+        n=n,
+        by=by,
     )

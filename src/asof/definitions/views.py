@@ -31,15 +31,18 @@ class Feature:
         column: The source's column. Default: the name.
         default: Replaces null.
         description: For people.
+        tags: Free labels; those of personal data mask the feature.
     """
 
     name: str
     column: str | None = None
     default: Any = None
     description: str = ""
+    tags: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_name("Feature", self.name)
+        object.__setattr__(self, "tags", check_tags("feature", self.name, self.tags))
 
 
 @dataclass(frozen=True)

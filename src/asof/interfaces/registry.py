@@ -10,6 +10,8 @@ from asof.plan.registered import Kind
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from asof.interfaces.access import AccessStore
+
 __all__ = [
     "Action",
     "Change",
@@ -145,6 +147,10 @@ class Registry(Protocol):
 
     def runs(self, source: str | None, limit: int) -> list[Run]:
         """Return the runs that were recorded last, last first; of one batch source, or of all."""
+        ...
+
+    def access(self) -> AccessStore:
+        """Return the project's API keys and audit log, which are kept beside its specs."""
         ...
 
     def close(self) -> None:

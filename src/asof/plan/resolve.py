@@ -302,6 +302,7 @@ def resolve_view(view: FeatureView, entity: EntitySpec, source: SourceSpec, sche
                 f.default,
                 f.description,
                 column=f.column or f.name,
+                tags=f.tags,
             )
             for f in view.features
         )
@@ -347,7 +348,7 @@ def _window_feature(view: EventView, a: Aggregate, window: Window, schema: Sourc
         quantile=a.quantile,
         by=a.by,
     )
-    return _feature(view, name, dtype, a.default, a.description, aggregate=spec)
+    return _feature(view, name, dtype, a.default, a.description, aggregate=spec, tags=a.tags)
 
 
 def result_dtype(function: str, dtype: str | None, feature: str) -> str:

@@ -192,6 +192,7 @@ class FeatureSpec(Spec, frozen=True, kw_only=True):
     column: str | None = None
     aggregate: AggregateSpec | None = None
     description: str = ""
+    tags: tuple[str, ...] = ()
 
 
 class ViewSpec(Spec, frozen=True, kw_only=True):

@@ -162,7 +162,7 @@ def _same_but_window(one: AggregateSpec, other: AggregateSpec | None) -> bool:
 
 
 def _feature(old: FeatureSpec, new: FeatureSpec) -> Words:
-    words = _fields(old, new, ("dtype", "default", "column", "description"))
+    words = _fields(old, new, ("dtype", "default", "column", "description", "tags"))
     if old.aggregate is not None and new.aggregate is not None:
         words += _fields(old.aggregate, new.aggregate, ("function", "column", "where", "n", "quantile", "by"))
         words += _changed("window", _window(old.aggregate), _window(new.aggregate))

@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from asof import tracing
+from asof.server.access import challenge
 from asof.server.answers import JSON, error_body
 from asof.server.limits import Limits
 from asof.server.metrics import Metrics
@@ -25,9 +26,11 @@ if TYPE_CHECKING:
 
     from starlette.types import Message, Receive, Scope, Send
 
+    from asof.server.access import Door
     from asof.server.project import Project
     from asof.server.serving_queue import ServingQueue
     from asof.server.spans import RequestSpans
+    from asof.services.audit import AuditLog
     from asof.store import FeatureStore
 
 POLL_S = 0.3
@@ -46,6 +49,8 @@ class App:
         pushed_to: FeatureStore | None = None,
         access_log: bool = False,
         serving_log: Callable[[Metrics], ServingQueue] | None = None,
+        door: Door | None = None,
+        audit: AuditLog | None = None,
     ) -> None:
         """Serve a project.
 
@@ -55,6 +60,8 @@ class App:
             pushed_to: The same project, where rows may be pushed; the application closes it.
             access_log: Whether to write a JSON line per request.
             serving_log: Opens what takes answers for the serving log, if any.
+            door: Asks who they are; None lets everybody in.
+            audit: What the door's guard writes to; the application closes it.
         """
         self._metrics = Metrics()
         self._serving = Serving(project, self._metrics)
@@ -67,6 +74,8 @@ class App:
             serving_log=serving_log(self._metrics) if serving_log else None,
             spans=_spans(),
         )
+        self._door = door
+        self._audit = audit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection event, as ASGI 3 defines it."""
@@ -75,7 +84,9 @@ class App:
         elif scope["type"] == "http":
             started = time.perf_counter()
             watch = self._observer.begin(scope)
-            if scope["path"] == PATH:
+            if self._door is not None and (refusal := await self._door.refuse(scope)) is not None:
+                route, status = "refused", await self._answer_error(refusal, scope, send)
+            elif scope["path"] == PATH:
                 route, status = PATH, await self._answer_direct(self._online, scope, receive, send)
             elif scope["path"] == PUSH:
                 route, status = PUSH, await self._answer_direct(self._push, scope, receive, send)
@@ -96,7 +107,17 @@ class App:
                 headers.append((b"allow", b"POST"))
             elif status == 413:
                 headers.append((b"connection", b"close"))
+            headers += challenge(error)
         headers += [(b"content-type", media_type), (b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+        return status
+
+    async def _answer_error(self, error: Exception, scope: Scope, send: Send) -> int:
+        status, code, body = error_body(error)
+        self._metrics.refused(code)
+        headers = [(REQUEST_ID_HEADER, scope[WATCH].request_id.encode()), *challenge(error)]
+        headers += [(b"content-type", JSON), (b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
         return status
@@ -136,6 +157,10 @@ class App:
             await following
         await asyncio.to_thread(self._push.close)
         await asyncio.to_thread(self._observer.close)
+        if self._door is not None:
+            self._door.close()
+        if self._audit is not None:
+            await asyncio.to_thread(self._audit.close)
         self._serving.project.close()
         await send({"type": "lifespan.shutdown.complete"})
 

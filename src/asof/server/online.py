@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from asof.definitions.services import LATEST
+from asof.server.access import note_read, reading
 from asof.server.answers import JSON, arrow_bytes
 from asof.server.limits import Limits, MethodNotAllowedError, read_body, too_many_keys
 from asof.server.observe import KEY, MODEL_LENGTH
@@ -51,7 +52,8 @@ class OnlineRoute:
         request = from_arrow(body, scope["query_string"]) if sends_arrow else from_json(body)
         features = wanted(request)
         reader = self._serving.current_reader()
-        plan = reader.plan(features)
+        allowed = reading(scope, features, reader.catalog)
+        plan, masked = reader.plan(features, allowed.masked), allowed.masked
         if sends_arrow:
             keys, given = arrow_columns(plan, request.keys)
         else:
@@ -66,11 +68,14 @@ class OnlineRoute:
             watch.model = request.model[:MODEL_LENGTH]
         watch.decoded = time.perf_counter()
         if how == LATEST:
-            answer = reader.read(features, keys, instant(request), given, consistency=how, partial=request.partial)
+            answer = reader.read(
+                features, keys, instant(request), given, consistency=how, partial=request.partial, masked=masked
+            )
         else:  # which may wait
-            read = partial(reader.read, consistency=how, partial=request.partial)
+            read = partial(reader.read, consistency=how, partial=request.partial, masked=masked)
             answer = await asyncio.to_thread(read, features, keys, instant(request), given)
         watch.read(plan, answer, keys, given, count)
+        note_read(scope, allowed, count)
         if wants_arrow:
             encoded, media_type = arrow_bytes(answer, statuses=request.metadata), ARROW
         else:

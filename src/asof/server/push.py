@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from asof.clock import iso
 from asof.errors import InputError, did_you_mean, sentence
+from asof.server.access import Pusher
 from asof.server.answers import JSON
 from asof.server.limits import Limits, MethodNotAllowedError, PushNotAllowedError, read_body
 from asof.server.requests import ARROW
@@ -84,7 +85,7 @@ class PushRoute:
             work = self._push_arrow if sends_arrow else self._push_json
             loop = asyncio.get_running_loop()
             source, done = await loop.run_in_executor(
-                self._threads, copy_context().run, work, store, body, scope["query_string"]
+                self._threads, copy_context().run, work, store, body, scope["query_string"], Pusher(scope)
             )
         self._metrics.pushed(source, done.taken, done.repeated, len(done.refused))
         return msgspec.json.encode(_answer(source, done)), JSON
@@ -96,13 +97,15 @@ class PushRoute:
             self._store.close()
 
     @staticmethod
-    def _push_json(store: FeatureStore, body: bytes, _query: bytes) -> tuple[str, Ingested]:
+    def _push_json(store: FeatureStore, body: bytes, _query: bytes, who: Pusher) -> tuple[str, Ingested]:
         request = _from_json(body)
+        who.allow(request.source, store.catalog())
         return request.source, store.ingestor(request.source).push_json(request.rows)
 
     @staticmethod
-    def _push_arrow(store: FeatureStore, body: bytes, query: bytes) -> tuple[str, Ingested]:
+    def _push_arrow(store: FeatureStore, body: bytes, query: bytes, who: Pusher) -> tuple[str, Ingested]:
         source = _source(query)
+        who.allow(source, store.catalog())
         writer = store.ingestor(source)
         try:
             with pa.ipc.open_stream(body) as stream:

@@ -11,12 +11,14 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from asof.errors import AsofError, InputError, NotFoundError, did_you_mean
+from asof.server.access import challenge, names_hidden, require_seen, sees
 from asof.server.answers import error_body
 from asof.server.docs import PAGE
 from asof.server.limits import MethodNotAllowedError
 from asof.server.metrics import CONTENT_TYPE
 from asof.server.openapi import document
 from asof.services.overview import describe_object, list_objects
+from asof.services.resources import listed_resource, object_resource
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -44,10 +46,12 @@ def make_routes(serving: Serving, metrics: Metrics) -> Starlette:
     def health(_: Request) -> Response:
         return _json({"status": "ok"})
 
-    def ready(_: Request) -> Response:
+    def ready(request: Request) -> Response:
         if serving.catalog is not None and serving.problem is not None:
             raise serving.problem
         status = serving.status()
+        if names_hidden(request.scope):
+            return _json({"status": "ready", "revision": status.revision})
         missing = [f"{view.view}@{view.version}" for view in status.views if view.generation is None]
         return _json({"status": "ready", "revision": status.revision, "not_materialized": missing})
 
@@ -55,12 +59,15 @@ def make_routes(serving: Serving, metrics: Metrics) -> Starlette:
         return _json(serving.status())
 
     def listing(request: Request) -> Response:
-        return _json(list_objects(serving.current_catalog(), _kind(request)))
+        catalog = serving.current_catalog()
+        found = list_objects(catalog, _kind(request))
+        return _json([one for one in found if sees(request.scope, listed_resource(catalog, one))])
 
     def describing(request: Request) -> Response:
         kind, name = _kind(request), request.path_params["name"]
         version = _integer(request, "version", None)
         catalog = serving.current_catalog()
+        require_seen(request.scope, object_resource(catalog, kind, name))
         if not any(entry.name == name for entry in catalog.entries(kind)):
             known = {entry.name for entry in catalog.entries(kind) if not entry.hidden}
             raise NotFoundError(
@@ -107,7 +114,8 @@ def _failed(metrics: Metrics) -> Callable[[Request, Exception], Awaitable[Respon
     async def answer(_: Request, error: Exception) -> Response:
         status, code, body = error_body(error)
         metrics.refused(code)
-        return Response(body, status, media_type="application/json")
+        headers = {name.decode(): value.decode() for name, value in challenge(error)}
+        return Response(body, status, headers, media_type="application/json")
 
     return answer
 

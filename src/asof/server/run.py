@@ -18,13 +18,23 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from asof import logs, tracing
+from asof.backends.loading import open_registry
 from asof.backends.local.folders import LocalFolders
+from asof.backends.oidc import open_verifier
 from asof.clock import SystemClock
 from asof.errors import AsofError, ConfigError, InputError
+from asof.plan.access import Access
+from asof.server.access import Door
 from asof.server.cells import DIRECTORY
+from asof.server.exposure import is_loopback, refuse_open
 from asof.server.limits import Limits
 from asof.server.project import Project
 from asof.server.serving_queue import Rates, ServingQueue
+from asof.services.audit import AuditLog
+from asof.services.authenticate import Authenticator
+from asof.services.caller import Caller
+from asof.services.guard import Guard
+from asof.services.policy import is_on, load_policy
 from asof.services.serving_log import FOLDER, ServingLog
 
 if TYPE_CHECKING:
@@ -32,6 +42,7 @@ if TYPE_CHECKING:
 
     from asof.config import Config
     from asof.server.app import App
+    from asof.server.exposure import Tls
     from asof.server.metrics import Metrics
     from asof.store import FeatureStore
 
@@ -54,6 +65,8 @@ class Settings:
         access_log: Whether to write a JSON line per request to stdout.
         push: Whether rows may be pushed.
         serving_log: Shares of the requests whose answers are logged, as "0.01" and "fraud=0.1".
+        tls: The files of TLS; None serves in the clear.
+        insecure: Whether others than this machine may be served while access is off.
     """
 
     config: Config
@@ -64,6 +77,8 @@ class Settings:
     access_log: bool = False
     push: bool = False
     serving_log: tuple[str, ...] = ()
+    tls: Tls | None = None
+    insecure: bool = False
 
 
 def listen(settings: Settings) -> socket.socket:
@@ -78,6 +93,7 @@ def listen(settings: Settings) -> socket.socket:
             f"Port {settings.port} with {settings.workers} workers cannot be served",
             fix="Use a port up to 65535 and at least one worker.",
         )
+    refuse_open(settings.host, access=settings.insecure or _asks(settings), insecure=settings.insecure)
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -110,6 +126,7 @@ def serve(settings: Settings, bound: socket.socket) -> None:
         server_header=False,
         date_header=False,
         timeout_graceful_shutdown=_GRACE_S,
+        **(settings.tls.options() if settings.tls is not None else {}),
     )
     logs.configure()
     if settings.workers == 1:
@@ -131,24 +148,56 @@ def make_app(settings: Settings) -> App:
     tracing.start_from_environment()
     if settings.access_log:
         _log_access()
-    project = _opened(settings.config)
+    project, (door, audit) = _opened(settings.config)
+    refuse_open(settings.host, access=door is not None, insecure=settings.insecure)
+    pushed_to = _pushed_to(settings)
     gc.collect()
     gc.freeze()  # what is loaded by now stays: no later collection has to look at it
     return App(
         project,
         settings.limits,
-        pushed_to=_pushed_to(settings),
+        pushed_to=pushed_to,
         access_log=settings.access_log,
         serving_log=_serving_log(settings),
+        door=door,
+        audit=audit,
     )
 
 
-def _opened(config: Config) -> Project:
-    """Open the project's stores, waiting for one that is away for a moment; a worker comes back while it restarts."""
+def open_door(config: Config, project: Project) -> tuple[Door, AuditLog] | tuple[None, None]:
+    """Return what asks requests who they are, and what it writes to; None where access is off.
+
+    Raises:
+        ConfigError: the policy cannot be used.
+        StoreError: the registry cannot be read.
+    """
+    policy, store = load_policy(config.root), project.registry.access()
+    if not is_on(config, store):
+        return None, None
+    tokens = None if policy.oidc is None else open_verifier(policy.oidc, policy.rules)
+    audit = AuditLog(store, project.clock)
+    guard = Guard(Access(config.project, policy.personal), audit)
+    return Door(guard, Authenticator(store, project.clock, tokens), policy.public), audit
+
+
+def _asks(settings: Settings) -> bool:
+    """Return whether access is on, as far as the address makes it matter; opens the registry only if it has to."""
+    if is_loopback(settings.host) or settings.config.access == "on":
+        return settings.config.access == "on"
+    registry = open_registry(settings.config.registry, settings.config.root)
+    try:
+        return is_on(settings.config, registry.access())
+    finally:
+        registry.close()
+
+
+def _opened(config: Config) -> tuple[Project, tuple[Door, AuditLog] | tuple[None, None]]:
+    """Open the project's stores and its door; a store that is away for a moment is waited for, as while it restarts."""
     until_s, pause_s = time.monotonic() + _WAIT_S, _FIRST_PAUSE_S
     while True:
         try:
-            return Project.open(config, SystemClock())
+            project = Project.open(config, SystemClock())
+            return project, open_door(config, project)
         except AsofError as error:
             if not error.retryable or time.monotonic() + pause_s > until_s:
                 _log.error("%s", error)
@@ -163,7 +212,9 @@ def _pushed_to(settings: Settings) -> FeatureStore | None:
         return None
     from asof.store import FeatureStore  # and with it the engines of training, which reading does without
 
-    return FeatureStore(settings.config.root)
+    store = FeatureStore(settings.config.root)
+    store.caller = Caller()  # the door asks
+    return store
 
 
 def _serving_log(settings: Settings) -> Callable[[Metrics], ServingQueue] | None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from asof.definitions.missing import INDICATOR as SUFFIX
+from asof.plan.masks import without_treatments
 from asof.plan.selected import has_indicator
 from asof.services.history import INDICATOR, HistoryReader
+from asof.services.masked_columns import GROUP, mask
 from asof.services.missing import refuse_missing, refuse_status_names
 from asof.services.on_demand import ON_DEMAND, ComputedColumns, OnDemandProgram, assemble
 from asof.services.results import HistoricalFeatures
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from asof.plan.selection import Selection
     from asof.services.functions import FunctionLoader
     from asof.services.history import ViewColumns
+    from asof.services.masked_columns import MaskedColumns
     from asof.services.spine import Spine
 
 
@@ -31,8 +34,11 @@ def join(
     expressions: ExpressionEngine,
     now_us: int,
     statuses: bool = False,
+    masked: frozenset[str] = frozenset(),
 ) -> HistoricalFeatures:
     """Return the spine's rows with the selection's features, each as it was known at its row's instant.
+
+    Columns that are `masked` are null.
 
     Raises:
         InputError: the spine's keys do not fit, it lacks a request input, or it has a column of a feature's name; or
@@ -42,6 +48,7 @@ def join(
         FeatureValueError: an integer sum beyond 64 bits, or a user's function fails.
         SourceError, SchemaError: a source cannot be read as it was defined.
     """
+    selection = without_treatments(selection, masked)
     if statuses:
         refuse_status_names(selection.columns())
     columns = assemble(selection.columns(), _places(selection), statuses=statuses)
@@ -57,9 +64,11 @@ def join(
     except BaseException:
         executor.release()
         raise
-    answers: dict[str, ViewColumns | ComputedColumns] = {**read}
+    answers: dict[str, ViewColumns | ComputedColumns | MaskedColumns] = {**read}
     if computed is not None:
         answers[ON_DEMAND] = computed.over(read)
+    if masked:
+        columns, answers[GROUP] = mask(columns, answers, masked)
     return HistoricalFeatures(spine, answers, columns, executor, writer)
 
 

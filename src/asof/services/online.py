@@ -14,11 +14,13 @@ from asof.definitions.services import LATEST, check_consistency
 from asof.errors import CorruptDataError, InputError, NotMaterializedError, StoreError, did_you_mean
 from asof.interfaces.online import Generation, ViewKey, ViewRead
 from asof.kernel.programs import compile_events, compile_states, stored_error, value_error
+from asof.plan.masks import without_treatments
 from asof.services.consistency import no_snapshot_yet, until_exact
 from asof.services.everything import kernel_values
 from asof.services.freshness import exact_instant, is_stale, lacking, snapshot_instant
 from asof.services.missing import refuse_status_names
 from asof.services.online_lookups import compile_lookups, settled
+from asof.services.online_masks import OnlineMasks
 from asof.services.online_missing import OnlineMissing
 from asof.services.online_on_demand import OnlineProgram
 from asof.services.partial import PartialAnswer, Parts, described, error_block, partial_answer
@@ -78,6 +80,7 @@ class ReadPlan:
         on_demand: What is computed from the views' blocks, or None.
         lookups: Which views' keys are found in other views' blocks, or None.
         missing: What is done about missing values besides what views do, or None.
+        masks: Which columns are not shown, or None.
         columns: The answer's columns.
     """
 
@@ -92,6 +95,7 @@ class ReadPlan:
     on_demand: OnlineProgram | None = None
     lookups: LookupProgram | None = None
     missing: OnlineMissing | None = None
+    masks: OnlineMasks | None = None
     columns: tuple[str, ...] = ()
 
     @property
@@ -175,15 +179,19 @@ class OnlineFeatures:
 
     @property
     def statuses(self) -> dict[str, list[str]]:
-        """Per feature column, one status per key: present, null, missing, expired, stale or error."""
+        """Per feature column, one status per key: present, null, missing, expired, stale, masked or error."""
         statuses: dict[str, list[str]] = self._answer.statuses()
-        return statuses
+        return statuses if self._plan.masks is None else self._plan.masks.statuses(statuses)
 
     @property
     def event_times(self) -> dict[str, list[datetime | None]]:
         """Per view, or `role__view`, one time per key: of the row or the newest event counted; None for neither."""
         times = self._answer.event_times()
-        return {plan.name: times[position] for position, plan in enumerate(self._plan.views)}
+        hidden = self._plan.masks.hidden if self._plan.masks is not None else ()
+        return {
+            plan.name: [None] * len(times[position]) if plan.name in hidden else times[position]
+            for position, plan in enumerate(self._plan.views)
+        }
 
     def to_dict(self) -> dict[str, list[Any]]:
         """Return per feature column one Python value per key."""
@@ -198,7 +206,8 @@ class OnlineFeatures:
         """
         if statuses:
             refuse_status_names(self._plan.columns)
-        return self._answer.to_arrow(statuses)
+        batch = self._answer.to_arrow(statuses)
+        return self._plan.masks.arrow(batch) if statuses and self._plan.masks is not None else batch
 
     def to_pandas(self) -> Any:
         """Return a pandas DataFrame, one row per key."""
@@ -215,8 +224,10 @@ class OnlineFeatures:
                 for (name, version), generation in zip(self.versions.items(), self._generations, strict=True)
             }
             head += b'"views":%s,' % msgspec.json.encode(views)
+            answer = self._answer.to_json(head, metadata)
             if self._plan.missing is not None:
-                return self._plan.missing.without_blocks(self._answer.to_json(head, metadata))
+                answer = self._plan.missing.without_blocks(answer)
+            return answer if self._plan.masks is None else self._plan.masks.json(answer)
         return self._answer.to_json(head, metadata)
 
 
@@ -240,25 +251,32 @@ class OnlineReader:
         self._clock = clock
         self._functions = functions
         self._expressions = expressions
-        self._plans: dict[str | tuple[str, ...], ReadPlan] = {}
+        self._plans: dict[Any, ReadPlan] = {}
         self._seen = Seen()
 
-    def plan(self, features: str | Sequence[str]) -> ReadPlan:
-        """Return the compiled read of a service or a list of feature references.
+    @property
+    def catalog(self) -> Catalog:
+        """The revision that it reads as of."""
+        return self._catalog
+
+    def plan(self, features: str | Sequence[str], masked: frozenset[str] = frozenset()) -> ReadPlan:
+        """Return the compiled read of a service or a list of feature references, with columns that are not shown.
 
         Raises:
             NotFoundError: no such service, view, version or feature.
             InputError: `features` are not names.
         """
         try:
-            name = features if isinstance(features, str) else tuple(features)
+            name: Any = features if isinstance(features, str) else tuple(features)
+            if masked:
+                name = (name, masked)
             plan = self._plans.get(name)
         except TypeError as error:
             raise _not_names(features) from error
         if plan is None:
             if len(self._plans) >= _MAX_PLANS:  # feature lists come from requests, so their number has no bound
                 self._plans.clear()
-            plan = self._plans[name] = self._compile(features)
+            plan = self._plans[name] = self._compile(features, masked)
         return plan
 
     def read(
@@ -269,6 +287,7 @@ class OnlineReader:
         request: Request | None = None,
         *,
         consistency: Consistency | None = None,
+        masked: frozenset[str] = frozenset(),
         partial: bool = False,
     ) -> OnlineFeatures:
         """Return the features of every key.
@@ -281,6 +300,7 @@ class OnlineReader:
                 materialized where the clock is behind it.
             request: The inputs of on-demand views that come with the request: per field one value per key.
             consistency: "latest" or "snapshot". Default: the service's.
+            masked: Output columns whose values are not shown.
             partial: Whether to answer although views cannot be read: what depends on them is null, with status `error`.
 
         Raises:
@@ -293,7 +313,7 @@ class OnlineReader:
             FeatureValueError: an integer sum beyond 64 bits, or a user's function fails.
             MissingValueError: a feature has no value although the service says that it must have one.
         """
-        plan = self.plan(features)
+        plan = self.plan(features, masked)
         encoded = _encode(plan, keys)
         given = None
         if plan.on_demand is not None:
@@ -328,6 +348,8 @@ class OnlineReader:
             if position in behind or is_stale(view.view, generation, max(fetched.now_us, instant), instant):
                 for block in (position, *(plan.missing.blocks_of(position) if plan.missing is not None else ())):
                     blocks[block] = blocks[block].stale()
+        if plan.masks is not None:
+            blocks.append(plan.masks.block(len(blocks[0])))
         answer = plan.shape.answer(blocks)
         if failed:
             answer = plan.parts.answer(blocks, answer.to_arrow().schema, failed, unknown)
@@ -418,10 +440,10 @@ class OnlineReader:
             )
         return at_us
 
-    def _compile(self, features: str | Sequence[str]) -> ReadPlan:
+    def _compile(self, features: str | Sequence[str], masked: frozenset[str]) -> ReadPlan:
         if objects := [feature for feature in features if not isinstance(feature, str)]:
             raise _not_names(objects[0])
-        selection = self._catalog.select(features)
+        selection = without_treatments(self._catalog.select(features), masked)
         groups = selection.groups()
         called = [group.name for group in groups]
         blocks: dict[str, int] = {}
@@ -449,6 +471,12 @@ class OnlineReader:
         if missing is not None:
             picks |= missing.picks
             names += missing.names
+        masks = None
+        if masked:
+            named = [(group.key, plan.name) for group, plan in zip(groups, plans, strict=True)]
+            masks = OnlineMasks(selection, masked, len(names), named)
+            picks |= masks.picks
+            names.append(masks.name)
         return ReadPlan(
             service=selection.service,
             views=tuple(plans),
@@ -463,6 +491,7 @@ class OnlineReader:
             on_demand=program,
             lookups=compile_lookups(groups),
             missing=missing,
+            masks=masks,
             columns=selection.columns(),
             parts=partial_answer(selection, blocks, names, picks, missing),
         )

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from asof.interfaces import Executor, TableWriter
     from asof.services.history import ViewColumns
+    from asof.services.masked_columns import MaskedColumns
     from asof.services.on_demand import ComputedColumns
     from asof.services.spine import Spine
 
@@ -29,7 +30,7 @@ class HistoricalFeatures(Rows):
     def __init__(
         self,
         spine: Spine,
-        views: Mapping[str, ViewColumns | ComputedColumns],
+        views: Mapping[str, ViewColumns | ComputedColumns | MaskedColumns],
         columns: list[tuple[str, str, str]],
         executor: Executor,
         writer: TableWriter,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import sqlalchemy as sa
 
+from asof.backends.sql.access import SqlAccess
 from asof.backends.sql.migrations import prepare
 from asof.backends.sql.ownership import check, claim
 from asof.backends.sql.tables import objects, revisions
@@ -112,6 +113,10 @@ class SqlRegistry:
         with self._database.transaction() as connection:
             rows = connection.execute(query).all()
         return [_run(row) for row in rows]
+
+    def access(self) -> SqlAccess:
+        """Return the keys and the audit log, in the same database."""
+        return SqlAccess(self._database)
 
     def close(self) -> None:
         """Release files and connections."""

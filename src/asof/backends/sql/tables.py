@@ -1,4 +1,4 @@
-"""The registry's tables: versions of objects, revisions, runs, and the number of this layout."""
+"""The registry's tables: versions of objects, revisions, runs, access, and the number of this layout."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sqlalchemy import (
     Text,
 )
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 metadata = MetaData()
 
@@ -60,4 +60,34 @@ runs = Table(
     Column("error", Text, nullable=False),
     Column("inputs", Text, nullable=False),
     Index("asof_runs_of_source", "source", "number"),
+)
+
+api_keys = Table(
+    "asof_keys",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("grant", Text, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("expires_us", BigInteger, nullable=True),
+    Column("revoked_us", BigInteger, nullable=True),
+)
+
+# Numbers are given by the chain, not by the database, so that a row that is taken out leaves a gap.
+audit = Table(
+    "asof_audit",
+    metadata,
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("at_us", BigInteger, nullable=False, index=True),
+    Column("who", Text, nullable=False),
+    Column("action", String(32), nullable=False),
+    Column("what", Text, nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("count", BigInteger, nullable=False),
+    Column("keys", BigInteger, nullable=False),
+    Column("until_us", BigInteger, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("hash", String(64), nullable=False),
 )

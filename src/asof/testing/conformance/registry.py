@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asof.errors import ConflictError
+from asof.interfaces.access import AuditRecord, KeyRecord, chain_hash
 from asof.interfaces.registry import Change, Registry, RegistrySnapshot, Run, StoredObject
+from asof.plan.access import Grant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -225,3 +227,57 @@ class RegistryConformance:
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda n: registry.record_runs([ran("daily", n)]), range(20)))
         assert sorted(run.start_us for run in registry.runs("daily", 100)) == [n * 1000 for n in range(20)]
+
+    def test_a_key_is_kept_as_its_hash_and_can_be_revoked_once(
+        self, registry: Registry, reopen: Callable[[], Registry]
+    ) -> None:
+        """Others see it; its id is taken; the time of the first revocation stays."""
+        grant = Grant(role="reader", services=("fraud",), unmask=("pii",))
+        key = KeyRecord("00ff", "ci", "d" * 64, grant, 5, "ada", expires_us=9)
+        registry.access().add_key(key)
+        with pytest.raises(ConflictError):
+            registry.access().add_key(key)
+        other = reopen()
+        try:
+            assert other.access().all_keys() == [key]
+            assert other.access().revoke_key("00ff", 7)
+            assert other.access().revoke_key("00ff", 8)
+            assert not other.access().revoke_key("0000", 8)
+        finally:
+            other.close()
+        assert [one.revoked_us for one in registry.access().all_keys()] == [7]
+
+    def test_the_audit_log_is_a_chain(self, registry: Registry) -> None:
+        """Records come back as they were written, newest first, each chained to the one before."""
+        records = [
+            AuditRecord(at, who, "push", f"source:{who}", keys=at) for at, who in ((1, "ada"), (2, "b%b"), (3, "bob"))
+        ]
+        store = registry.access()
+        store.append(records[:2])
+        store.append([])
+        store.append(records[2:])
+        assert [one.record for one in store.audit()] == records[::-1]
+        assert [one.record.who for one in store.audit(who="%", limit=5)] == ["b%b"]
+        assert [one.number for one in store.audit(what="source:b")] == [3, 2]
+        assert [one.number for one in store.audit(since_us=2, limit=1)] == [3]
+        before = ""
+        for number, one in enumerate(store.chain(), 1):
+            before = chain_hash(before, number, one.record)
+            assert (one.number, one.hash) == (number, before)
+
+    def test_writers_of_the_audit_log_do_not_fork_the_chain(
+        self, registry: Registry, reopen: Callable[[], Registry]
+    ) -> None:
+        """Of many at once every record is there, under a number of its own."""
+        other = reopen()
+        try:
+            with ThreadPoolExecutor(4) as pool:
+                stores = [registry.access(), other.access()] * 10
+                list(pool.map(lambda one: one[1].append([AuditRecord(one[0], "ada", "push", "x")]), enumerate(stores)))
+        finally:
+            other.close()
+        found = list(registry.access().chain())
+        assert [one.number for one in found] == list(range(1, 21))
+        assert sorted(one.record.at_us for one in found) == list(range(20))
+        hashes = ["", *(one.hash for one in found)]
+        assert all(one.hash == chain_hash(hashes[i], i + 1, one.record) for i, one in enumerate(found))

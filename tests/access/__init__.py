@@ -1,0 +1,1 @@
+"""Who may do what: rules, keys, tokens, masks, the audit log, and the doors that enforce them."""
