@@ -14,6 +14,7 @@ from asof.backends.dynamodb.layout import (
     Record,
     encode,
     hashed,
+    long_key,
     pointer_name,
     pointers_key,
     record_name,
@@ -92,7 +93,7 @@ class DynamoWriter:
         for key, value in zip(keys, values.to_pylist(), strict=True):
             partition, sort = value_key(self._name, key)
             self._buckets |= 1 << partition[-1]
-            items.append({"k": {"B": partition}, "s": {"B": sort}, "v": {"B": value}})
+            items.append({"k": {"B": partition}, "s": {"B": sort}, "v": {"B": value}, **long_key(key)})
         self._connection.write_all(items)
         if time.monotonic() - self._shown_s > _SHOW_S:
             self._record = self._generations.show(self._view.project, self._name, self._record)

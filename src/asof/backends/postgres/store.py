@@ -12,6 +12,7 @@ from asof.backends.postgres import layout
 from asof.backends.postgres.connections import Connections
 from asof.backends.postgres.failures import translated
 from asof.backends.postgres.reading import Reader
+from asof.backends.postgres.scanning import scan
 from asof.backends.postgres.writer import PostgresWriter, change
 from asof.errors import ConflictError, StoreError
 from asof.interfaces.online import ViewKey
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from psycopg import Connection
 
     from asof.backends.postgres.settings import Settings
-    from asof.interfaces.online import Generation, Read, Update, ViewRead
+    from asof.interfaces.online import Generation, Pairs, Read, Update, ViewRead
 
 _T = TypeVar("_T")
 _WAIT_S = 60
@@ -166,6 +167,12 @@ class PostgresStore:
             self._prepare()
             rows = self._connections.repeatable(lambda connection: connection.execute(query, [project]).fetchall())
         return {ViewKey(project, view, version): layout.generation(tuple(row)) for view, version, *row in rows}
+
+    def scan(self, view: ViewKey) -> Iterator[Pairs]:
+        """Yield all keys of the current generation with their values, ordered by key."""
+        with translated(self._where, "be read"):
+            self._prepare()
+        return scan(self._connections, view, self._where)
 
     def drop(self, view: ViewKey) -> None:
         """Delete a view version's storage; unknown ones are ignored."""
