@@ -211,6 +211,13 @@ class ConfigError(AsofError, ValueError):
     exit_code = 14
 
 
+class MovedError(ConfigError):
+    """This store was moved, or is a copy that was not switched to: nobody writes to it, so nothing is lost in it."""
+
+    code = "store_moved"
+    http_status = 409
+
+
 class RejectedRowsWarning(UserWarning):
     """Rows of a source could not be used and were put into quarantine, with a reason each."""
 

@@ -80,7 +80,7 @@ def test_a_registry_of_layout_1_is_upgraded_with_all_it_holds(
         names = connection.execute("SELECT indexname FROM pg_indexes WHERE indexname LIKE '%source'").fetchall()
         assert (names, connection.execute("SELECT version FROM asof_schema").fetchall()) == (
             [("asof_runs_of_source",)],
-            [(2,)],
+            [(3,)],
         )
 
 

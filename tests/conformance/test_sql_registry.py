@@ -127,7 +127,7 @@ def test_a_registry_of_layout_1_is_upgraded_with_all_it_holds(tmp_path: Path, le
         ).fetchall()
         assert (found, connection.execute("SELECT version FROM asof_schema").fetchall()) == (
             [("asof_runs_of_source",)],
-            [(2,)],
+            [(3,)],
         )
     connection.close()
 

@@ -14,6 +14,8 @@ from asof import __version__
 from asof.cli import (
     apply,
     backfill,
+    backup,
+    copy,
     deadletter,
     demo,
     describe,
@@ -91,6 +93,9 @@ for command in (
     stream.command,
     revisions.command,
     prune.command,
+    copy.command,
+    backup.command,
+    backup.restore,
     demo.command,
 ):
     cli.add_command(command)

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from asof.plan.registered import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["Action", "Change", "Kind", "Registry", "RegistrySnapshot", "Revision", "Run", "StoredObject"]
+__all__ = [
+    "Action",
+    "Change",
+    "Kind",
+    "Registry",
+    "RegistryContent",
+    "RegistrySnapshot",
+    "Revision",
+    "Run",
+    "StoredObject",
+]
 
 Action = Literal["create", "new_version", "metadata", "remove", "restore", "prune"]
 
@@ -106,6 +116,19 @@ class Run:
     inputs: tuple[tuple[str, str], ...] = ()
 
 
+@dataclass(frozen=True)
+class RegistryContent:
+    """Everything that a registry holds, for another one to hold.
+
+    Attributes:
+        revision: The newest one's number.
+        tables: Rows by table, each in a fixed order; equal for registries that hold the same.
+    """
+
+    revision: int
+    tables: Mapping[str, Sequence[tuple[Any, ...]]]
+
+
 class Registry(Protocol):
     """Stores specs of one project. Errors: `StoreError`, `ConflictError`, `CorruptDataError`."""
 
@@ -135,6 +158,33 @@ class Registry(Protocol):
 
     def runs(self, source: str | None, limit: int) -> list[Run]:
         """Return the runs that were recorded last, last first; of one batch source, or of all."""
+        ...
+
+    def export(self) -> RegistryContent:
+        """Return everything, pruned numbers and the run ledger included, from one transaction."""
+        ...
+
+    def load(self, content: RegistryContent, *, replace: bool = False) -> None:
+        """Hold exactly this content from now on, in one transaction.
+
+        Args:
+            content: What another registry exported.
+            replace: Give up whatever is here.
+
+        Raises:
+            ConflictError: revisions or runs are here that are not those the content begins with; nothing is written.
+        """
+        ...
+
+    def mark(self) -> str | None:
+        """Return what `set_mark` noted last."""
+        ...
+
+    def set_mark(self, mark: str | None) -> None:
+        """Note that the registry was moved, or is a copy, and refuse commits and runs until the mark is None again.
+
+        They are refused with a `MovedError`; `load` is not.
+        """
         ...
 
     def close(self) -> None:

@@ -6,8 +6,9 @@ Every item has a partition key `k` and a sort key `s`, both binary:
   `Record` each of those that are being written, or deleted.
 - a value: k = "v" generation bucket, s = "k" key, or "h" and a hash of a key that is too long to be one. Attributes:
   `v`, the value, NULL where the key was forgotten; where arrivals changed it also `e`, the number of that change, `p`,
-  the value before, and `pe`, that one's number; where the sort key is a hash, `n`, the key. One view's changes are numbered, and its pointer says up to which they
-  count: so one write of the pointers makes changes of any number of items visible in one step.
+  the value before, and `pe`, that one's number; where the sort key is a hash, `n`, the key. One view's changes are
+  numbered, and its pointer says up to which they count: so one write of the pointers makes changes of any number of
+  items visible in one step.
 - a lock of a source: k = "l" project, NUL, source, s = "lock". Attributes: `o`, who holds it, and `m`, a mark that
   changes whenever it is renewed.
 """

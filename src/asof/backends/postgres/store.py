@@ -44,7 +44,7 @@ WHERE p.project = h.project AND p.view = h.view AND p.version = h.version
 """.encode()
 _ADVANCE = b"""
 UPDATE asof_pointers SET keys = keys + %s, instant_us = greatest(instant_us, %s),
-  entry = %s, updated_at_us = %s, checked_at_us = %s, newest_us = %s, pending_us = %s
+  entry = %s, updated_at_us = %s, checked_at_us = %s, newest_us = %s, pending_us = %s, due_us = %s
 WHERE project = %s AND view = %s AND version = %s
 """
 _FORGET = b"DELETE FROM asof_pointers WHERE project = %s AND view = %s AND version = %s"

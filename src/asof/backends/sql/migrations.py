@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 import sqlalchemy as sa
 
-from asof.backends.sql.tables import SCHEMA_VERSION, metadata, runs, schema_version
+from asof.backends.sql.tables import SCHEMA_VERSION, metadata, moved, runs, schema_version
 from asof.errors import CorruptDataError
 
 if TYPE_CHECKING:
@@ -29,7 +29,12 @@ def _index_runs(connection: sa.Connection) -> None:
         connection.execute(sa.text("DROP INDEX ix_asof_runs_source"))
 
 
-STEPS: Mapping[int, Callable[[sa.Connection], None]] = {1: _index_runs}
+def _know_moves(connection: sa.Connection) -> None:
+    """Layout 2 could not say that a registry was moved."""
+    moved.create(connection, checkfirst=True)
+
+
+STEPS: Mapping[int, Callable[[sa.Connection], None]] = {1: _index_runs, 2: _know_moves}
 """By the layout that each starts from; it ends at the next one."""
 
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import sqlalchemy as sa
 
+from asof.backends.sql import transfer
 from asof.backends.sql.migrations import prepare
 from asof.backends.sql.tables import objects, revisions
 from asof.backends.sql.tables import runs as run_table
 from asof.errors import ConflictError
-from asof.interfaces.registry import Change, RegistrySnapshot, Revision, Run, StoredObject
+from asof.interfaces.registry import Change, RegistryContent, RegistrySnapshot, Revision, Run, StoredObject
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,6 +61,7 @@ class SqlRegistry:
         """
         number = expected + 1
         with self._database.transaction(writes=True) as connection:
+            transfer.refuse_moved(connection, self._database)
             newest = self._revision(connection)
             if newest != expected:
                 raise ConflictError(
@@ -86,6 +88,7 @@ class SqlRegistry:
         if rows:
             # The files that a run publishes are not flushed either, and a flush would take longer than many a run.
             with self._database.transaction(writes=True, flushed=False) as connection:
+                transfer.refuse_moved(connection, self._database)
                 connection.execute(sa.insert(run_table), rows)
 
     def runs(self, source: str | None, limit: int) -> list[Run]:
@@ -96,6 +99,32 @@ class SqlRegistry:
         with self._database.transaction() as connection:
             rows = connection.execute(query).all()
         return [_run(row) for row in rows]
+
+    def export(self) -> RegistryContent:
+        """Return everything, pruned numbers and the run ledger included, from one transaction."""
+        with self._database.transaction() as connection:
+            return RegistryContent(self._revision(connection), transfer.read_tables(connection))
+
+    def load(self, content: RegistryContent, *, replace: bool = False) -> None:
+        """Hold exactly this content from now on, in one transaction.
+
+        Raises:
+            ConflictError: revisions or runs are here that are not those the content begins with; nothing is written.
+        """
+        with self._database.transaction(writes=True) as connection:
+            if not replace:
+                transfer.refuse_other(connection, content, self._database)
+            transfer.write_tables(connection, content)
+
+    def mark(self) -> str | None:
+        """Return what `set_mark` noted last."""
+        with self._database.transaction() as connection:
+            return transfer.mark(connection)
+
+    def set_mark(self, mark: str | None) -> None:
+        """Note that the registry was moved, or is a copy, and refuse commits and runs until the mark is None again."""
+        with self._database.transaction(writes=True) as connection:
+            transfer.set_mark(connection, mark)
 
     def close(self) -> None:
         """Release files and connections."""
