@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import itertools
+import multiprocessing
+import os
 import shutil
+import signal
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
 
+from asof import copying
 from asof.backends.loading import open_online_store, open_registry
 from asof.errors import ConflictError, InputError, MovedError, StoreError
 from asof.interfaces.online import ViewKey
-from asof.services import copy_online, copy_project
-from asof.services.moved import online_mark
+from asof.services import copy_online, copy_project, moved
 from tests.moving import shop
 
 if TYPE_CHECKING:
@@ -52,7 +56,11 @@ def redis_url(redis_server: RedisServer) -> Iterator[str]:
         client.flushdb()
 
 
-ELSEWHERE = {"registry": "sqlite:///two/registry.db", "offline": "two/offline", "online": "lmdb:///two/online"}
+ELSEWHERE: dict[str, Any] = {
+    "registry": "sqlite:///two/registry.db",
+    "offline": "two/offline",
+    "online": "lmdb:///two/online",
+}
 
 
 @pytest.mark.slow
@@ -203,11 +211,11 @@ def test_a_copy_takes_no_changes_until_it_is_switched_to(store: FeatureStore) ->
     assert shop.same(store)
 
 
-STEPS = ["_write", "_update", "require_equal", "set_online_mark", "switch_settings"]
+GONE = StoreError("The network is gone", fix="Try again.")
+STEPS = [("_write", GONE), ("_update", GONE), ("require_equal", KeyboardInterrupt()), ("set_online_mark", GONE)]
 
 
-@pytest.mark.parametrize("step", STEPS)
-@pytest.mark.parametrize("error", [StoreError("The network is gone", fix="Try again."), KeyboardInterrupt()])
+@pytest.mark.parametrize(("step", "error"), [*STEPS, ("switch_settings", KeyboardInterrupt())])
 def test_a_copy_that_breaks_off_changes_nothing_and_goes_on_when_repeated(
     store: FeatureStore, monkeypatch: pytest.MonkeyPatch, step: str, error: BaseException
 ) -> None:
@@ -221,7 +229,7 @@ def test_a_copy_that_breaks_off_changes_nothing_and_goes_on_when_repeated(
     with monkeypatch.context() as patch:
         if step == "set_online_mark":
             calls = itertools.count()
-            mark = copy_project.set_online_mark
+            mark = moved.set_online_mark
             # The first one marks the copy; then the one that was left and the copy are marked anew.
             patch.setattr(copy_project, step, lambda *a: fail() if next(calls) == 2 else mark(*a))
         elif step == "switch_settings":
@@ -237,6 +245,61 @@ def test_a_copy_that_breaks_off_changes_nothing_and_goes_on_when_repeated(
     assert store.copy(**ELSEWHERE, switch=True).switched
     shop.push(store, 50, 60)
     assert shop.same(store)
+
+
+@pytest.mark.parametrize("step", ["_update", "require_equal", "set_online_mark", "switch_settings"])
+def test_a_copy_that_is_killed_loses_nothing_and_ends_when_repeated(store: FeatureStore, step: str) -> None:
+    """Whoever writes where it was is let or refused, and nothing is lost; up to the moment the settings are written."""
+    root = store.config.root
+    store.copy(**ELSEWHERE)
+    shop.push(store, 30, 40)
+    context = multiprocessing.get_context("fork")
+
+    def die(*_: Any) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def copy() -> None:
+        if step == "set_online_mark":
+            copy_project.ProjectCopy._set_mark = (  # type: ignore[method-assign]
+                lambda self, places, role, mark: die() if role == "online" else set_mark(self, places, role, mark)
+            )
+        elif step == "switch_settings":
+            vars(copying)["switch_settings"] = die
+        else:
+            setattr(copy_online.OnlineCopy, step, die)
+        with shop.opened(root) as mine:
+            mine.copy(**ELSEWHERE, switch=True)
+
+    set_mark = copy_project.ProjectCopy._set_mark
+    process = context.Process(target=copy)
+    process.start()
+    process.join(120)
+    assert process.exitcode == -signal.SIGKILL
+    with shop.opened(root) as again:
+        assert shop.same(again)
+        pushed = 40
+        with suppress(MovedError):
+            shop.push(again, 40, 50)
+            pushed = 50
+        assert (pushed == 50) == (step in ("_update", "require_equal"))
+        assert again.copy(**ELSEWHERE, switch=True).switched
+        shop.push(again, pushed, 60)
+        assert shop.same(again)
+
+
+def test_who_was_left_behind_does_not_copy_over_what_came_since(store: FeatureStore) -> None:
+    """With the old settings, the same call again."""
+    with shop.opened(store.config.root) as old:
+        store.copy(**ELSEWHERE, switch=True)
+        shop.push(store, 30, 40)
+        store.materialize()
+        for role, place in ELSEWHERE.items():
+            if role != "registry":
+                with pytest.raises(ConflictError, match="holds something"):
+                    old.copy(**{role: place}, switch=True)
+        with pytest.raises(ConflictError, match="was moved to"):
+            old.copy(online="lmdb:///three/online")
+        assert shop.same(store)
 
 
 def test_a_target_that_holds_something_else_is_refused(store: FeatureStore, tmp_path: Path) -> None:
@@ -256,7 +319,7 @@ def test_a_target_that_holds_something_else_is_refused(store: FeatureStore, tmp_
         with pytest.raises(MovedError):
             shop.push(another, 50, 60)
     third = open_online_store(f"lmdb:///{another.config.root}/two/online", tmp_path)
-    assert "that nobody switched to" in (online_mark(third, "shop") or "")
+    assert "that nobody switched to" in (moved.online_mark(third, "shop") or "")
     third.close()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from asof.errors import AsofError, ConflictError, CorruptDataError, InputError
@@ -83,6 +83,13 @@ class Copied:
     variables: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class _Look:
+    registry: ComparedRegistry | None
+    files: ComparedFiles | None
+    values: ComparedViews | None
+
+
 class ProjectCopy:
     """Copies one project from some stores to others. A copy that was interrupted goes on where it was."""
 
@@ -112,9 +119,10 @@ class ProjectCopy:
                 raise ConflictError(
                     f"The {role} store {here} {mark}", why="What it holds is old", fix="Copy from there."
                 )
-            fine = own in (copy_of(here), moved_to(here)) or mark == moved_to(there) or overwrite
-            if fine or (own is None and self._is_empty(role)):
+            if overwrite or own in (copy_of(here), moved_to(here)) or (own is None and self._is_empty(role)):
                 continue
+            if mark == moved_to(there) and self._is_same(role):
+                continue  # who switched was killed before the settings were written
             raise ConflictError(
                 f"The {role} store {there} holds something of project {self._project!r} already",
                 why=f"It {own}" if own else "This copy did not write it",
@@ -153,36 +161,41 @@ class ProjectCopy:
         for role in self._target.roles():
             if self._mark(self._target, role) != copy_of(self._source.names[role]):
                 self._set_mark(self._target, role, copy_of(self._source.names[role]))
-        written = [0, 0]
+        looks: list[_Look] = []
         for _ in range(_ROUNDS):
-            found = self._look(overwrite=overwrite)
-            written = [written[0] + (found[1].changed if found[1] else 0), written[1]]
-            written[1] += found[2].changed if found[2] else 0
-            if not (found[2] and found[2].changed):
+            looks.append(self._look(overwrite=overwrite))
+            values = looks[-1].values
+            if values is None or not values.changed:
                 break
         with self._turns():
             paused = time.perf_counter()
-            registry, files, values = self._look(overwrite=overwrite)
+            looks.append(self._look(overwrite=overwrite))
             if self._values is not None:
                 self._values.require_equal()
             if switch is not None:
                 with self._switching(leave=leave):
-                    if self._target.registry is not None:
-                        registry = self._load(overwrite=overwrite)  # somebody may have applied until a moment ago
+                    # Applies, batches and views over files wait for nobody; they are refused only from here on.
+                    looks.append(self._look(overwrite=overwrite))
+                    if self._values is not None:
+                        self._values.require_equal()
+                    for role in self._target.roles():
+                        self._set_mark(self._target, role, None)
                     switch()
             paused_s = time.perf_counter() - paused
+        last = looks[-1]
+        files, values = last.files, last.values
         if files is not None:
-            files = ComparedFiles(files.files, files.size_bytes, files.changed + written[0])
+            files = replace(files, changed=sum(one.files.changed for one in looks if one.files))
         if values is not None:
-            values = ComparedViews(values.views, values.keys, values.changed + written[1])
+            values = replace(values, changed=sum(one.values.changed for one in looks if one.values))
         done_s = time.perf_counter() - started
-        return Copied(registry, files, values, done_s, paused_s, switched=switch is not None)
+        return Copied(last.registry, files, values, done_s, paused_s, switched=switch is not None)
 
-    def _look(self, *, overwrite: bool) -> tuple[ComparedRegistry | None, ComparedFiles | None, ComparedViews | None]:
+    def _look(self, *, overwrite: bool) -> _Look:
         registry = self._load(overwrite=overwrite) if self._target.registry is not None else None
         files = self._files.look() if self._files is not None else None
         values = self._values.look() if self._values is not None else None
-        return registry, files, values
+        return _Look(registry, files, values)
 
     def _load(self, *, overwrite: bool) -> ComparedRegistry:
         target = self._target.registry
@@ -206,14 +219,12 @@ class ProjectCopy:
 
     @contextmanager
     def _switching(self, *, leave: bool) -> Iterator[None]:
-        """Mark what is left as moved before the block, and what is taken as no copy; undo that if the block fails."""
+        """Mark what is left as moved before the block; if the block fails, put all marks back."""
         roles = self._target.roles()
         before = {role: self._mark(self._source, role) for role in roles}
         try:
             for role in roles if leave else ():
                 self._set_mark(self._source, role, moved_to(self._target.names[role]))
-            for role in roles:
-                self._set_mark(self._target, role, None)
             yield
         except BaseException:
             for role in roles:
@@ -244,6 +255,15 @@ class ProjectCopy:
         if role == "offline" and self._target.offline is not None:
             return not self._target.offline.files()
         return self._target.online is None or not views_of(self._target.online, self._project)
+
+    def _is_same(self, role: Role) -> bool:
+        """Return whether nothing was changed in the target since all was copied."""
+        if role == "offline" and self._target.offline is not None:
+            here, there = self._offline.files(), self._target.offline.files()
+            return {(one.path, one.size_bytes) for one in here} == {(one.path, one.size_bytes) for one in there}
+        if role == "online" and self._values is not None:
+            return self._values.is_same()
+        return self._target.registry is None or self._target.registry.export() == self._registry.export()
 
 
 _MOVED = "was moved to "
