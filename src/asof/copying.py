@@ -60,6 +60,7 @@ def copy(
         raise InputError(
             "Only a copy of the project's own stores can be switched to", fix="Leave out --from, or --switch."
         )
+    _refuse_nested(origin["offline"], target.get("offline"))
     variables: tuple[str, ...] = ()
 
     def write_settings() -> None:
@@ -91,6 +92,7 @@ def backup(project: Wiring, directory: Path, progress: Tell | None) -> Copied:
             f"No backup can be written to {directory}", why=str(error), fix="Name a directory that can be written."
         ) from error
     target = _settings(_read(directory, config.project))
+    _refuse_nested(_settings(config)["offline"], target["offline"])
     with _opened(_settings(config), config.root) as here, _opened(target, directory) as there:
         return ProjectCopy(here, there, config.project, progress).run()
 
@@ -102,6 +104,14 @@ def restore(project: Wiring, directory: Path, *, overwrite: bool, progress: Tell
     with _opened(origin, directory) as here, _opened(_settings(config), config.root) as there:
         job = ProjectCopy(here, there, config.project, progress)
         return replace(job.run(overwrite=overwrite, switch=lambda: None, leave=False), switched=False)
+
+
+def _refuse_nested(one: str, other: str | None) -> None:
+    """Refuse to copy a directory into itself."""
+    if other is not None and one != other:
+        here, there = Path(one).resolve(), Path(other).resolve()
+        if here.is_relative_to(there) or there.is_relative_to(here):
+            raise InputError(f"{there} and {here} are inside each other", fix="Name a directory elsewhere.")
 
 
 def _read(directory: Path, project: str) -> Config:

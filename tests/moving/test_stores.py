@@ -351,6 +351,9 @@ def test_what_is_copied_is_named(store: FeatureStore) -> None:
         store.copy()
     with pytest.raises(InputError, match="already"):
         store.copy(online=store.config.online)
+    for place in (".asof/offline/deeper", ".asof"):
+        with pytest.raises(InputError, match="inside each other"):
+            store.copy(offline=place)
     store.backup(store.config.root / "kept")
     with pytest.raises(InputError, match="own stores"):
         store.copy(online="lmdb:///two/online", source=store.config.root / "kept", switch=True)
