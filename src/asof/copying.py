@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from asof.backends.loading import open_online_store, open_registry
 from asof.backends.local.trees import LocalTree
 from asof.config import FILE_NAME, load_config
-from asof.errors import ConfigError, InputError, NotFoundError, StoreError
+from asof.errors import ConfigError, InputError, NotFoundError, StoreError, UnsupportedOperationError
 from asof.services.copy_project import ROLES, Copied, Places, ProjectCopy, Role
 from asof.services.settings import switch_settings, without_login
 
@@ -60,7 +60,10 @@ def copy(
         raise InputError(
             "Only a copy of the project's own stores can be switched to", fix="Leave out --from, or --switch."
         )
-    _refuse_nested(origin["offline"], target.get("offline"))
+    if "offline" in target:
+        _refuse_nested(origin["offline"], target["offline"])
+    else:
+        del origin["offline"]
     variables: tuple[str, ...] = ()
 
     def write_settings() -> None:
@@ -106,9 +109,9 @@ def restore(project: Wiring, directory: Path, *, overwrite: bool, progress: Tell
         return replace(job.run(overwrite=overwrite, switch=lambda: None, leave=False), switched=False)
 
 
-def _refuse_nested(one: str, other: str | None) -> None:
+def _refuse_nested(one: str, other: str) -> None:
     """Refuse to copy a directory into itself."""
-    if other is not None and one != other:
+    if one != other and "://" not in one + other:
         here, there = Path(one).resolve(), Path(other).resolve()
         if here.is_relative_to(there) or there.is_relative_to(here):
             raise InputError(f"{there} and {here} are inside each other", fix="Name a directory elsewhere.")
@@ -143,6 +146,16 @@ def _absolute(role: Role, url: str, root: Path) -> str:
     return url
 
 
+def _tree(place: str) -> LocalTree:
+    if "://" in place:
+        raise UnsupportedOperationError(
+            f"The files in {without_login(place)} cannot be copied by asof",
+            why="It copies directories",
+            fix="Copy the other stores with asof, and the bucket with its own tools.",
+        )
+    return LocalTree(Path(place))
+
+
 @contextmanager
 def _opened(places: Mapping[Role, str], root: Path) -> Iterator[Places]:
     names = {role: without_login(url) for role, url in places.items()}
@@ -155,5 +168,5 @@ def _opened(places: Mapping[Role, str], root: Path) -> Iterator[Places]:
             online = open_online_store(places["online"], root)
             held.callback(online.close)
         if "offline" in places:
-            offline = LocalTree(Path(places["offline"]))
+            offline = _tree(places["offline"])
         yield Places(registry, offline, online, names)

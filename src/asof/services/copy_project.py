@@ -95,14 +95,16 @@ class ProjectCopy:
 
     def __init__(self, source: Places, target: Places, project: str, tell: Tell | None = None) -> None:
         """Copy those stores that the target has; `tell` is called with what is copied and a count."""
-        if source.registry is None or source.offline is None or source.online is None:
-            raise InputError("A project is copied from all of its stores", fix="Name those it has.")
+        if source.registry is None or source.online is None:
+            raise InputError("A project is copied by what its registry and online store know", fix="Name both.")
         self._registry, self._offline, self._online = source.registry, source.offline, source.online
         self._source, self._target = source, target
         self._project = project
         tell = tell or (lambda _name, _count: None)
         self._values = OnlineCopy(self._online, target.online, project, tell) if target.online is not None else None
-        self._files = FilesCopy(self._offline, target.offline, tell) if target.offline is not None else None
+        self._files = None
+        if target.offline is not None and source.offline is not None:
+            self._files = FilesCopy(source.offline, target.offline, tell)
 
     def check(self, *, overwrite: bool = False) -> None:
         """Refuse targets that hold something that this copy did not write, and sources that were moved elsewhere.
@@ -135,7 +137,7 @@ class ProjectCopy:
         registry = files = values = None
         if self._target.registry is not None:
             registry = _counted(self._registry)
-        if self._files is not None:
+        if self._offline is not None and self._files is not None:
             found = self._offline.files()
             files = ComparedFiles(len(found), sum(file.size_bytes for file in found), 0)
         if self._values is not None:
@@ -258,7 +260,7 @@ class ProjectCopy:
 
     def _is_same(self, role: Role) -> bool:
         """Return whether nothing was changed in the target since all was copied."""
-        if role == "offline" and self._target.offline is not None:
+        if role == "offline" and self._offline is not None and self._target.offline is not None:
             here, there = self._offline.files(), self._target.offline.files()
             return {(one.path, one.size_bytes) for one in here} == {(one.path, one.size_bytes) for one in there}
         if role == "online" and self._values is not None:
