@@ -72,7 +72,10 @@ def copy(
         new = {str(role): given.get(role) or url for role, url in target.items()}
         variables = switch_settings(config.root, new, os.environ)
 
-    with _opened(origin, config.root) as here, _opened(target, config.root) as there_open:
+    with (
+        _opened(origin, config.root, config.project) as here,
+        _opened(target, config.root, config.project) as there_open,
+    ):
         job = ProjectCopy(here, there_open, config.project, progress)
         if dry_run:
             job.check(overwrite=overwrite)
@@ -96,7 +99,10 @@ def backup(project: Wiring, directory: Path, progress: Tell | None) -> Copied:
         ) from error
     target = _settings(_read(directory, config.project))
     _refuse_nested(_settings(config)["offline"], target["offline"])
-    with _opened(_settings(config), config.root) as here, _opened(target, directory) as there:
+    with (
+        _opened(_settings(config), config.root, config.project) as here,
+        _opened(target, directory, config.project) as there,
+    ):
         return ProjectCopy(here, there, config.project, progress).run()
 
 
@@ -104,7 +110,10 @@ def restore(project: Wiring, directory: Path, *, overwrite: bool, progress: Tell
     """Copy a backup into the stores of a project."""
     config = project.config
     origin = _settings(_read(directory, config.project))
-    with _opened(origin, directory) as here, _opened(_settings(config), config.root) as there:
+    with (
+        _opened(origin, directory, config.project) as here,
+        _opened(_settings(config), config.root, config.project) as there,
+    ):
         job = ProjectCopy(here, there, config.project, progress)
         return replace(job.run(overwrite=overwrite, switch=lambda: None, leave=False), switched=False)
 
@@ -157,12 +166,12 @@ def _tree(place: str) -> LocalTree:
 
 
 @contextmanager
-def _opened(places: Mapping[Role, str], root: Path) -> Iterator[Places]:
+def _opened(places: Mapping[Role, str], root: Path, project: str) -> Iterator[Places]:
     names = {role: without_login(url) for role, url in places.items()}
     with ExitStack() as held:
         registry = online = offline = None
         if "registry" in places:
-            registry = open_registry(places["registry"], root)
+            registry = open_registry(places["registry"], root, project)
             held.callback(registry.close)
         if "online" in places:
             online = open_online_store(places["online"], root)

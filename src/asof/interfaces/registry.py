@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from asof.plan.registered import Kind
 
@@ -19,6 +19,7 @@ __all__ = [
     "RegistrySnapshot",
     "Revision",
     "Run",
+    "SharedRegistry",
     "StoredObject",
 ]
 
@@ -189,4 +190,17 @@ class Registry(Protocol):
 
     def close(self) -> None:
         """Release files and connections."""
+        ...
+
+
+@runtime_checkable
+class SharedRegistry(Protocol):
+    """What a registry has besides where several projects can reach it by one URL."""
+
+    def belong_to(self, project: str) -> None:
+        """Refuse the registry of another project; the first commit from then on makes it this one's.
+
+        Raises:
+            ConfigError: it is another project's.
+        """
         ...
