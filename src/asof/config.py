@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FILE_NAME = "asof.toml"
-_PREFIX = "ASOF_"
+PREFIX = "ASOF_"
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KB|MB|GB|TB|KiB|MiB|GiB|TiB|%)", re.IGNORECASE)
 _UNITS = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 _UNITS |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
 _PROJECT = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
-_URL_PASSWORD = re.compile(r"://[^/@\s]*:[^/@\s]+@")
+URL_PASSWORD = re.compile(r"://[^/@\s]*:[^/@\s]+@")
 _MIN_BUDGET_BYTES = 16 * 2**20
 _CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
@@ -114,9 +114,9 @@ def load_config(root: Path, env: Mapping[str, str]) -> Config:
     _refuse_passwords(file, found)
     origin = dict.fromkeys(KEYS, str(file))
     for key in KEYS:
-        if value := env.get(_PREFIX + key.upper()):
+        if value := env.get(PREFIX + key.upper()):
             found[key] = value.split(",") if key == "definitions" else value
-            origin[key] = f"environment variable {_PREFIX}{key.upper()}"
+            origin[key] = f"environment variable {PREFIX}{key.upper()}"
     settings = _convert(found, origin)
     definitions = settings.definitions
     return Config(
@@ -181,11 +181,11 @@ def _read_file(file: Path) -> dict[str, Any]:
 
 def _refuse_passwords(file: Path, found: Mapping[str, Any]) -> None:
     for key in ("registry", "online", "offline", "stream", "schema_registry"):
-        if isinstance(found.get(key), str) and _URL_PASSWORD.search(found[key]):
+        if isinstance(found.get(key), str) and URL_PASSWORD.search(found[key]):
             raise ConfigError(
                 f"{key} in {file} holds a password",
                 why="This file is meant to be shared",
-                fix=f"Take the line out and set the environment variable {_PREFIX}{key.upper()}.",
+                fix=f"Take the line out and set the environment variable {PREFIX}{key.upper()}.",
             )
 
 

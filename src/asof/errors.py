@@ -227,6 +227,13 @@ class AccessDeniedError(AsofError, PermissionError):
     exit_code = 19
 
 
+class MovedError(ConfigError):
+    """This store was moved, or is a copy that was not switched to: nobody writes to it, so nothing is lost in it."""
+
+    code = "store_moved"
+    http_status = 409
+
+
 class RejectedRowsWarning(UserWarning):
     """Rows of a source could not be used and were put into quarantine, with a reason each."""
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from asof import tracing
+from asof import copying, tracing
 from asof.backends.local.executor import LocalExecutor
 from asof.backends.local.tables import LocalTableWriter, read_table
 from asof.backends.local.transformer import LocalTransformer
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from asof.plan.selection import Selection
     from asof.plan.specs import FunctionSpec
     from asof.services.backfill import Backfilled
+    from asof.services.copy_project import Copied, Role
     from asof.services.explanation import Explanation
     from asof.services.grid import Instants
     from asof.services.online import Keys, OnlineFeatures
@@ -306,6 +307,7 @@ class FeatureStore(Streaming):
             ConflictError: there already is a training set of that name, or a source changed while it was read.
             InputError: the spine does not fit, or has a column of a feature's, the label's or the split's name.
         """
+        self._refuse_moved_files()
         catalog = self.catalog()
         self.caller.reads_whole(Action.READ_HISTORY, service, catalog)
         selection = catalog.select(service)
@@ -316,7 +318,9 @@ class FeatureStore(Streaming):
         labelled = (label, catalog.source(label.source)) if label else None
         prepared = make_spine(spine, event_time)
         recipe = Recipe(selection, prepared, split, labelled, self.clock.now_us(), transforms or {})
-        return self._training_sets().create(name, recipe)
+        made = self._training_sets().create(name, recipe)
+        self._refuse_moved_files()  # it may have been moved meanwhile, and then nobody will find what was made
+        return made
 
     def training_set(self, name: str) -> TrainingSet:
         """Return a stored training set.
@@ -347,6 +351,7 @@ class FeatureStore(Streaming):
             SourceError: an input is gone or has changed: the message names every one.
             CorruptDataError: the spine or the manifest is damaged, or the rows came out differently.
         """
+        self._refuse_moved_files()
         self._seen(self._training_sets().get(name))
         return self._training_sets().rebuild(name, self.catalog())
 
@@ -356,6 +361,7 @@ class FeatureStore(Streaming):
         Raises:
             NotFoundError: there is none of that name.
         """
+        self._refuse_moved_files()
         with self.caller.changes(Action.APPLY, detail=f"delete training set {name}"):
             self._training_sets().delete(name)
 
@@ -524,6 +530,80 @@ class FeatureStore(Streaming):
             return lambda spine, at: self.get_historical_features(key, spine, event_time=at).to_arrow()
 
         return compare_versions(log, service, _us(since), _us(until), limit, train)
+
+    # Moving -------------------------------------------------------------------------------------------------------
+
+    def copy(
+        self,
+        to: str | os.PathLike[str] | None = None,
+        *,
+        registry: str | None = None,
+        offline: str | None = None,
+        online: str | None = None,
+        source: str | os.PathLike[str] | None = None,
+        switch: bool = False,
+        overwrite: bool = False,
+        dry_run: bool = False,
+        progress: Callable[[str, int], None] | None = None,
+    ) -> Copied:
+        """Copy the project to other stores while it serves, and compare every byte; with `switch`, go on there.
+
+        The end of it is done while nobody takes rows in. A call that was interrupted goes on where it was.
+
+        Args:
+            to: A directory with an `asof.toml` that names the stores to copy to. Default: only those given below.
+            registry: URL of the registry to copy to. Default: it stays where it is.
+            offline: Directory to copy files to; likewise.
+            online: URL of the online store to copy to; likewise.
+            source: A directory with an `asof.toml` that names the stores to copy from. Default: the project's.
+            switch: Write the new places into the project's `asof.toml`, and let the old stores refuse to be written.
+            overwrite: Give up what the new stores hold of the project.
+            dry_run: Only check, and count what there is to copy.
+            progress: Called with a view or a file and how much was looked at.
+
+        Raises:
+            ConflictError: a new store holds something else, or an old one was moved elsewhere.
+            CorruptDataError: the copy turned out not to be equal; nothing was switched.
+            StoreError: a store failed; nothing was switched.
+        """
+        given: dict[Role, str | None] = {"registry": registry, "offline": offline, "online": online}
+        with self.caller.changes(Action.KEYS, detail="copy the project"):  # what is copied holds keys, too
+            done = copying.copy(
+                self, to, given, source, switch=switch, overwrite=overwrite, dry_run=dry_run, progress=progress
+            )
+        if done.switched:
+            self._reopen()
+        return done
+
+    def backup(
+        self, directory: str | os.PathLike[str], *, progress: Callable[[str, int], None] | None = None
+    ) -> Copied:
+        """Copy registry, files and values into a directory, as of one moment; again: what changed since.
+
+        Raises:
+            ConflictError: the directory holds something that is no backup of this project.
+            CorruptDataError, StoreError: the backup is not whole.
+        """
+        with self.caller.changes(Action.KEYS, detail="back the project up"):
+            return copying.backup(self, Path(directory), progress)
+
+    def restore(
+        self,
+        directory: str | os.PathLike[str],
+        *,
+        overwrite: bool = False,
+        progress: Callable[[str, int], None] | None = None,
+    ) -> Copied:
+        """Copy a backup into the stores that the project's settings name, which are empty or are overwritten.
+
+        Raises:
+            NotFoundError: there is no backup.
+            ConflictError: the stores hold something else.
+        """
+        with self.caller.changes(Action.KEYS, detail="restore the project"):
+            done = copying.restore(self, Path(directory), overwrite=overwrite, progress=progress)
+        self._reopen()
+        return done
 
     # Reading ------------------------------------------------------------------------------------------------------
 

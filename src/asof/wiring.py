@@ -20,6 +20,7 @@ from asof.backends.local.inputs import LocalInputs
 from asof.backends.local.log import LocalLog
 from asof.backends.local.scanner import LocalScanner
 from asof.backends.local.tables import LocalTableWriter
+from asof.backends.local.trees import LocalTree
 from asof.backends.oidc import open_verifier
 from asof.clock import Clock, SystemClock
 from asof.config import FILE_NAME, find_root, load_config
@@ -31,6 +32,7 @@ from asof.services.caller import Caller, is_shared, open_caller
 from asof.services.catalog import Catalog
 from asof.services.functions import FunctionLoader
 from asof.services.materialize import Materializer
+from asof.services.moved import GuardedLog, refusal
 from asof.services.online import OnlineReader
 from asof.services.policy import is_on, load_policy
 from asof.services.serving_log import FOLDER, ServingLog
@@ -133,6 +135,11 @@ class Wiring:
         """The logs of the project's stream sources."""
         return LocalLog(self.config.root / self.config.offline / "log")
 
+    @property
+    def _written_log(self) -> OfflineLog:
+        """The logs for whoever writes: those of an offline store that was moved are refused."""
+        return GuardedLog(self.log, self._files().mark)
+
     def catalog(self) -> Catalog:
         """Return the registry's content; an apply elsewhere is seen within half a second."""
         with self._lock:
@@ -175,6 +182,16 @@ class Wiring:
             self._registry = self._online = self._reader = self._catalog = None
             if self._temporary is not None:
                 shutil.rmtree(self._temporary, ignore_errors=True)
+
+    def _reopen(self) -> None:
+        """Read the settings again, and open what they name on its next use."""
+        with self._lock:
+            for resource in (self._registry, self._online):
+                if resource is not None:
+                    resource.close()
+            self._registry = self._online = self._reader = self._catalog = None
+            self._writers.clear()
+            self.config = load_config(self.config.root, os.environ)
 
     def __enter__(self) -> Self:
         return self
@@ -232,6 +249,15 @@ class Wiring:
     def _functions(self, given: Mapping[FunctionSpec, Callable[..., object]] | None = None) -> FunctionLoader:
         return FunctionLoader(self.config.root, self.config.definitions, given)
 
+    def _files(self) -> LocalTree:
+        return LocalTree(self.config.root / self.config.offline)
+
+    def _refuse_moved_files(self) -> None:
+        """Refuse to write to an offline store that was moved, or is a copy."""
+        mark = self._files().mark()
+        if mark is not None:
+            raise refusal("The offline store", mark)
+
     def _state_dir(self, name: str) -> Path:
         return self.config.root / ".asof" / name
 
@@ -254,6 +280,7 @@ class Wiring:
         return ServingLog(LocalFolders(self.config.root / self.config.offline / FOLDER))
 
     def _backfiller(self, transformer: LocalTransformer, functions: Mapping[FunctionSpec, Any]) -> Backfiller:
+        self._refuse_moved_files()
         loader = FunctionLoader(self.config.root, self.config.definitions, functions)
         return Backfiller(transformer, self.registry, loader, clock=self.clock)
 
@@ -264,7 +291,7 @@ class Wiring:
             self.online,
             project=self.config.project,
             clock=self.clock,
-            log=self.log,
+            log=self._written_log,
             arrivals=self._arrivals,
         )
 
@@ -276,7 +303,7 @@ class Wiring:
         return open_writer(
             catalog,
             source,
-            log=self.log,
+            log=self._written_log,
             letters=self._letters(),
             store=self.online,
             project=self.config.project,

@@ -73,6 +73,7 @@ def test_a_registry_of_layout_1_is_upgraded_with_all_it_holds(
     with postgres_server.connect(options=f"-csearch_path={schema}") as connection:
         connection.execute("DROP TABLE asof_keys")
         connection.execute("DROP TABLE asof_audit")
+        connection.execute("DROP TABLE asof_moved")
         connection.execute("DROP INDEX asof_runs_of_source")
         connection.execute("CREATE INDEX ix_asof_runs_source ON asof_runs (source)")
         connection.execute("UPDATE asof_schema SET version = 1")
@@ -84,7 +85,7 @@ def test_a_registry_of_layout_1_is_upgraded_with_all_it_holds(
         names = connection.execute("SELECT indexname FROM pg_indexes WHERE indexname LIKE '%source'").fetchall()
         assert (names, connection.execute("SELECT version FROM asof_schema").fetchall()) == (
             [("asof_runs_of_source",)],
-            [(3,)],
+            [(4,)],
         )
 
 

@@ -16,7 +16,7 @@ from asof.backends.postgres import open_store
 from asof.backends.postgres.failures import translated
 from asof.errors import AsofError, ConfigError, CorruptDataError, InputError, StoreError, StoreFullError
 from asof.interfaces.online import Progress, Update
-from asof.testing.conformance.online import OTHER, VIEW, OnlineStoreConformance, fill, values
+from asof.testing.conformance.online import OTHER, VIEW, OnlineStoreConformance, begin, fill, values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -254,6 +254,20 @@ def test_a_store_of_a_newer_layout_says_what_to_run(
         connection.execute(f"UPDATE {schema}.asof_online SET layout = 99".encode())
     with pytest.raises(CorruptDataError, match=r"layout 99.*pip install --upgrade asof"):
         open_store(url, ROOT).read([(VIEW, [b"a"])])
+
+
+def test_a_store_of_layout_1_is_upgraded_with_all_it_holds(
+    store: PostgresStore, url: str, postgres_server: PostgresServer, schema: str
+) -> None:
+    """It knew no instant at which rows of the history become known."""
+    begin(store, VIEW, {b"a": b"1"})
+    with postgres_server.connect() as connection:
+        connection.execute(f"ALTER TABLE {schema}.asof_pointers DROP COLUMN due_us".encode())
+        connection.execute(f"UPDATE {schema}.asof_online SET layout = 1".encode())
+    for again in (open_store(url, ROOT), open_store(url, ROOT)):
+        [found] = again.read([(VIEW, [b"a"])])
+        assert (list(found.values), found.generation and found.generation.progress) == ([b"1"], Progress(0))
+        again.close()
 
 
 def test_a_key_that_no_index_holds_is_refused(store: PostgresStore) -> None:

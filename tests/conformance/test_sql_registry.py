@@ -112,6 +112,7 @@ def test_a_registry_of_layout_1_is_upgraded_with_all_it_holds(tmp_path: Path, le
     with sqlite3.connect(tmp_path / "r.db") as connection:
         connection.execute("DROP TABLE asof_keys")
         connection.execute("DROP TABLE asof_audit")
+        connection.execute("DROP TABLE asof_moved")
         connection.execute("DROP INDEX asof_runs_of_source")
         connection.execute("CREATE INDEX ix_asof_runs_source ON asof_runs (source)")
         connection.execute("UPDATE asof_schema SET version = 1")
@@ -129,7 +130,7 @@ def test_a_registry_of_layout_1_is_upgraded_with_all_it_holds(tmp_path: Path, le
         ).fetchall()
         assert (found, connection.execute("SELECT version FROM asof_schema").fetchall()) == (
             [("asof_runs_of_source",)],
-            [(3,)],
+            [(4,)],
         )
     connection.close()
 

@@ -16,6 +16,8 @@ from asof.cli import (
     apply,
     audit,
     backfill,
+    backup,
+    copy,
     deadletter,
     demo,
     describe,
@@ -118,6 +120,9 @@ for command in (
     prune.command,
     key.command,
     audit.command,
+    copy.command,
+    backup.command,
+    backup.restore,
     demo.command,
 ):
     cli.add_command(command)

@@ -16,11 +16,12 @@ from asof.interfaces.online import (
     ViewKey,
     ViewRead,
 )
-from asof.interfaces.registry import Change, Registry, RegistrySnapshot, Revision, Run
+from asof.interfaces.registry import Change, Registry, RegistryContent, RegistrySnapshot, Revision, Run
 from asof.interfaces.scanner import ColumnRequest, Rejected, Scan, Scanner, ScanRequest
 from asof.interfaces.stream import Decoded, Decoder, Messages, Positions, StreamBackend, StreamConsumer
 from asof.interfaces.tables import TableWriter
 from asof.interfaces.transformer import BatchInputs, Transformer
+from asof.interfaces.trees import FileTree, StoredFile
 
 __all__ = [
     "BatchInputs",
@@ -33,6 +34,7 @@ __all__ = [
     "Executor",
     "ExpressionEngine",
     "FileInput",
+    "FileTree",
     "FolderShelf",
     "Generation",
     "GenerationWriter",
@@ -45,6 +47,7 @@ __all__ = [
     "Positions",
     "Progress",
     "Registry",
+    "RegistryContent",
     "RegistrySnapshot",
     "Rejected",
     "Replaying",
@@ -57,6 +60,7 @@ __all__ = [
     "SourceDeadLetters",
     "SourceInput",
     "SourceLog",
+    "StoredFile",
     "StreamBackend",
     "StreamConsumer",
     "TableWriter",

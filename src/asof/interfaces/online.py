@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
     from types import TracebackType
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from asof.circuit import Circuit
 
+    Pairs = tuple[pa.BinaryArray, pa.BinaryArray]
     Requests = Sequence[tuple["ViewKey", Sequence[bytes | None]]]
     Read = Callable[[Requests], list["ViewRead"]]
 
@@ -174,6 +175,17 @@ class OnlineStore(Protocol):
 
     def generations(self, project: str) -> dict[ViewKey, Generation]:
         """Return the current generation of every view version of a project."""
+        ...
+
+    def scan(self, view: ViewKey) -> Iterator[Pairs]:
+        """Yield all keys of the current generation with their values, some thousands at a time, each key once.
+
+        In any order, and not as of one instant: what is updated meanwhile comes as it was or as it is, and keys that
+        are added or forgotten may come or not. A view version without a generation has none.
+
+        Raises:
+            ConflictError: another generation was switched in, or the view was dropped, meanwhile; begin again.
+        """
         ...
 
     def drop(self, view: ViewKey) -> None:

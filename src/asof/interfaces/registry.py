@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from asof.plan.registered import Kind
 
@@ -17,6 +17,7 @@ __all__ = [
     "Change",
     "Kind",
     "Registry",
+    "RegistryContent",
     "RegistrySnapshot",
     "Revision",
     "Run",
@@ -118,6 +119,19 @@ class Run:
     inputs: tuple[tuple[str, str], ...] = ()
 
 
+@dataclass(frozen=True)
+class RegistryContent:
+    """Everything that a registry holds, for another one to hold.
+
+    Attributes:
+        revision: The newest one's number.
+        tables: Rows by table, each in a fixed order; equal for registries that hold the same.
+    """
+
+    revision: int
+    tables: Mapping[str, Sequence[tuple[Any, ...]]]
+
+
 class Registry(Protocol):
     """Stores specs of one project. Errors: `StoreError`, `ConflictError`, `CorruptDataError`."""
 
@@ -151,6 +165,33 @@ class Registry(Protocol):
 
     def access(self) -> AccessStore:
         """Return the project's API keys and audit log, which are kept beside its specs."""
+        ...
+
+    def export(self) -> RegistryContent:
+        """Return everything, pruned numbers and the run ledger included, from one transaction."""
+        ...
+
+    def load(self, content: RegistryContent, *, replace: bool = False) -> None:
+        """Hold exactly this content from now on, in one transaction.
+
+        Args:
+            content: What another registry exported.
+            replace: Give up whatever is here.
+
+        Raises:
+            ConflictError: revisions or runs are here that are not those the content begins with; nothing is written.
+        """
+        ...
+
+    def mark(self) -> str | None:
+        """Return what `set_mark` noted last."""
+        ...
+
+    def set_mark(self, mark: str | None) -> None:
+        """Note that the registry was moved, or is a copy, and refuse commits and runs until the mark is None again.
+
+        They are refused with a `MovedError`, as is making and revoking keys; `load` and the audit log are not.
+        """
         ...
 
     def close(self) -> None:

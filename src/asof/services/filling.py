@@ -11,6 +11,7 @@ from asof.interfaces.online import Progress, ViewKey
 from asof.plan.specs import meaning_hash
 from asof.plan.streams import stream_of
 from asof.services.arrivals import arrived_us, newest_us, none
+from asof.services.moved import refuse_marked
 
 if TYPE_CHECKING:
     from asof.clock import Clock
@@ -50,6 +51,7 @@ class Filling:
                 break
             self._take_in(arrivals, now, instant_us)
         with self.store.exclusive(self.project, self.view.source.name):
+            refuse_marked(self.store, self.project, self.store.generations(self.project))
             self._take_in(arrivals, log.head(), instant_us)
             now_us = clock.now_us()
             checked_us = self._checked_at_us(now_us)

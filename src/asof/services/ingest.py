@@ -21,6 +21,7 @@ from asof.services.door import admit
 from asof.services.history import column
 from asof.services.letters import compose
 from asof.services.log_end import require_log
+from asof.services.moved import refuse_marked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -246,6 +247,7 @@ class Ingestor:
     def _current(self) -> dict[ViewKey, Generation]:
         """Return the generations that take arrivals, of views and of ids."""
         found = self._store.generations(self._project)
+        refuse_marked(self._store, self._project, found)
         if self._known is not None:
             self._outdated = any(
                 one.progress is not None and key not in self._known and not key.view.endswith(IDS_SUFFIX)

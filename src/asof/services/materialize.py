@@ -23,6 +23,7 @@ from asof.services.everything import kernel_keys
 from asof.services.filling import Filling
 from asof.services.history import column, one_batch, optional_column, warn_rejected
 from asof.services.log_end import require_log
+from asof.services.moved import refuse_marked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -98,6 +99,7 @@ class Materializer:
             StoreFullError, StoreError: nothing was switched.
         """
         started = time.perf_counter()
+        refuse_marked(self._store, self._project, self._store.generations(self._project))
         build, columns = self._events(view) if view.kind == "event" else self._states(view)
         streamed = view.source.kind == "stream"
         head = self._log.of(view.source.name).head() if streamed else LogHead()
@@ -136,6 +138,8 @@ class Materializer:
                 generation = filling.finish(arrivals, instant_us, self._clock)
             else:
                 generation = writer.commit(instant_us, self._clock.now_us(), meaning_hash(view))
+        if not streamed:  # the others are switched in while nobody can move the store
+            refuse_marked(self._store, self._project, self._store.generations(self._project))
         return Materialized(
             view=view.name,
             version=view.version,

@@ -160,9 +160,9 @@ def prune(
 
 
 def _is_beside(key: ViewKey, sources: set[str]) -> bool:
-    """Return whether a store keeps this for a source: what its ids are known by, and its workers' records."""
+    """Return whether a store keeps this for itself, or for a source: what ids are known by, workers' records."""
     name, mark, _ = key.view.partition("#")
-    return bool(mark) and name in sources
+    return bool(mark) and (not name or name in sources)
 
 
 def _sources(kept: Iterable[Entry]) -> list[SourceSpec]:

@@ -18,6 +18,7 @@ from asof.services.door import table_of
 from asof.services.event_ids import fill_ids
 from asof.services.ingest import Batch, Ingestor, views_over
 from asof.services.materialize import choose_views
+from asof.services.moved import refuse_marked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -111,6 +112,7 @@ def open_writer(
     """
     spec = catalog.source(source)
     stream = stream_of(spec)
+    refuse_marked(store, project, store.generations(project))
     every = [entry.spec for entry in catalog.entries("view") if isinstance(entry.spec, ViewSpec)]
     views = views_over(every, source)
     begin_log(spec, scanner=scanner, log=log, store=store, project=project, clock=clock)

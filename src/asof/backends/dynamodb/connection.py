@@ -138,6 +138,24 @@ class Connection:
                 break
         return found
 
+    def partition(self, partition: bytes) -> Iterator[list[Item]]:
+        """Yield all items of a partition key, a page at a time."""
+        client = self._now()[0]
+        start: dict[str, Any] = {}
+        while True:
+            with translated(self.where, "be read"):
+                answer = client.query(
+                    TableName=self._table,
+                    KeyConditionExpression="k = :k",
+                    ExpressionAttributeValues={":k": {"B": partition}},
+                    ConsistentRead=True,
+                    **start,
+                )
+            yield answer["Items"]
+            if "LastEvaluatedKey" not in answer:
+                return
+            start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+
     def write_all(self, puts: Sequence[Item], deletes: Sequence[Key] = ()) -> None:
         """Write and delete items, whatever is there; no item comes twice."""
         requests: list[Any] = [{"PutRequest": {"Item": item}} for item in puts]

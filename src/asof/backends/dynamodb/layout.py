@@ -6,8 +6,9 @@ Every item has a partition key `k` and a sort key `s`, both binary:
   `Record` each of those that are being written, or deleted.
 - a value: k = "v" generation bucket, s = "k" key, or "h" and a hash of a key that is too long to be one. Attributes:
   `v`, the value, NULL where the key was forgotten; where arrivals changed it also `e`, the number of that change, `p`,
-  the value before, and `pe`, that one's number. One view's changes are numbered, and its pointer says up to which they
-  count: so one write of the pointers makes changes of any number of items visible in one step.
+  the value before, and `pe`, that one's number; where the sort key is a hash, `n`, the key. One view's changes are
+  numbered, and its pointer says up to which they count: so one write of the pointers makes changes of any number of
+  items visible in one step.
 - a lock of a source: k = "l" project, NUL, source, s = "lock". Attributes: `o`, who holds it, and `m`, a mark that
   changes whenever it is renewed.
 """
@@ -19,6 +20,7 @@ from typing import Any
 
 import msgspec
 
+from asof.errors import UnsupportedOperationError
 from asof.interfaces.online import Generation, Progress, ViewKey
 
 Key = tuple[bytes, bytes]
@@ -150,6 +152,30 @@ def value_key(generation: bytes, key: bytes) -> Key:
     """Return the key of the item of a value."""
     sort = b"k" + key if len(key) <= _LONGEST_KEY else b"h" + hashlib.sha256(key).digest()
     return bucket_key(generation, hashed(key) % BUCKETS), sort
+
+
+def long_key(key: bytes) -> Item:
+    """Return the attribute that keeps a key which is too long to be a sort key; others need none."""
+    return {} if len(key) <= _LONGEST_KEY else {"n": {"B": key}}
+
+
+def key_of(item: Item, view: ViewKey) -> bytes:
+    """Return the key whose value an item holds.
+
+    Raises:
+        UnsupportedOperationError: its hash is all there is.
+    """
+    sort: bytes = item["s"]["B"]
+    if sort.startswith(b"k"):
+        return sort[1:]
+    if "n" not in item:
+        raise UnsupportedOperationError(
+            f"A key of view {view.view}@{view.version} cannot be told from its hash",
+            why="It is longer than 1,000 bytes, and an older version of asof wrote it",
+            fix="Materialize the view again.",
+        )
+    found: bytes = item["n"]["B"]
+    return found
 
 
 def attributes(key: Key) -> Item:

@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING
 from asof.backends.dynamodb.generations import Generations
 from asof.backends.dynamodb.lease import held
 from asof.backends.dynamodb.reading import Reader
+from asof.backends.dynamodb.scanning import scan
 from asof.backends.dynamodb.updating import Updater
 from asof.backends.dynamodb.writer import DynamoWriter
 from asof.circuit import Circuit
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from asof.backends.dynamodb.connection import Connection
-    from asof.interfaces.online import Generation, Update, ViewKey, ViewRead
+    from asof.interfaces.online import Generation, Pairs, Update, ViewKey, ViewRead
 
 
 class DynamoStore:
@@ -60,6 +61,10 @@ class DynamoStore:
     def generations(self, project: str) -> dict[ViewKey, Generation]:
         """Return the current generation of every view version of a project."""
         return {view: pointer.shown() for view, pointer in self._reader.pointers(project).views.items()}
+
+    def scan(self, view: ViewKey) -> Iterator[Pairs]:
+        """Yield all keys of the current generation with their values, unordered."""
+        return scan(self._connection, self._reader, view)
 
     def drop(self, view: ViewKey) -> None:
         """Delete a view version's storage; unknown ones are ignored."""

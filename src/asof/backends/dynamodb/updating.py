@@ -24,6 +24,7 @@ from asof.backends.dynamodb.layout import (
     LARGEST,
     encode,
     hashed,
+    long_key,
     pointer_name,
     pointers_key,
     value_key,
@@ -107,12 +108,12 @@ class Updater:
         return sum(self._connection.side_by_side(lambda pair: self._write_one(view, pointer, *pair), pairs))
 
     def _write_one(self, view: ViewKey, pointer: Pointer, key: bytes, value: bytes | None) -> int:
-        place = value_key(pointer.generation, key)
+        place, named = value_key(pointer.generation, key), long_key(key)
         values: dict[str, Any] = {
             ":v": NULL if value is None else {"B": value},
             ":n": {"N": str(pointer.claimed)},
         }
-        beside = {**values, ":null": NULL, ":zero": {"N": "0"}}
+        beside = {**values, ":null": NULL, ":zero": {"N": "0"}} | ({":name": named["n"]} if named else {})
         condition = "attribute_not_exists(e) OR e < :n"
         if pointer.aborted:
             listed = {f":a{number}": {"N": str(number)} for number in pointer.aborted}
@@ -120,7 +121,8 @@ class Updater:
             condition = f"attribute_not_exists(e) OR (e < :n AND NOT (e IN ({', '.join(listed)})))"
         done, item = self._connection.update(
             place,
-            "SET p = if_not_exists(v, :null), pe = if_not_exists(e, :zero), v = :v, e = :n",
+            "SET p = if_not_exists(v, :null), pe = if_not_exists(e, :zero), v = :v, e = :n"
+            + (", n = :name" if named else ""),
             {},
             beside,
             condition,

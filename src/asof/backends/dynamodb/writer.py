@@ -14,6 +14,7 @@ from asof.backends.dynamodb.layout import (
     Record,
     encode,
     hashed,
+    long_key,
     pointer_name,
     pointers_key,
     record_name,
@@ -96,7 +97,7 @@ class DynamoWriter:
         for key, value in zip(keys, values.to_pylist(), strict=True):
             partition, sort = value_key(self._name, key)
             self._buckets |= 1 << partition[-1]
-            items.append({"k": {"B": partition}, "s": {"B": sort}, "v": {"B": value}})
+            items.append({"k": {"B": partition}, "s": {"B": sort}, "v": {"B": value}, **long_key(key)})
         try:
             self._connection.write_all(items)
         except BaseException:

@@ -11,6 +11,7 @@ import msgspec
 from asof.backends.lmdb import layout, sharing
 from asof.backends.lmdb.claims import held
 from asof.backends.lmdb.failures import translated
+from asof.backends.lmdb.scanning import scan
 from asof.backends.lmdb.writer import LmdbWriter, empty, put_pairs
 from asof.errors import ConflictError
 from asof.interfaces.online import ViewRead
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from lmdb import Transaction
 
-    from asof.interfaces.online import Generation, Read, Requests, Update, ViewKey
+    from asof.interfaces.online import Generation, Pairs, Read, Requests, Update, ViewKey
 
 _T = TypeVar("_T")
 
@@ -129,6 +130,10 @@ class LmdbStore:
         with translated(environment.path, "be read"):
             found = environment.view(lambda txn: layout.pointers(txn, environment.meta, project))
         return {pointer.view_key: pointer.generation for pointer in found}
+
+    def scan(self, view: ViewKey) -> Iterator[Pairs]:
+        """Yield all keys of the current generation with their values, ordered by key."""
+        return scan(self._environment, view)
 
     def drop(self, view: ViewKey) -> None:
         """Delete a view version's storage; unknown ones are ignored."""

@@ -119,6 +119,8 @@ class LocalInputs:
 
     def _file_problem(self, file: FileInput, *, quick: bool) -> str:
         path = self._root / file.path
+        if not path.exists():  # of a batch source; the offline store was moved since
+            path = self._published.joinpath(*path.parts[-2:])
         try:
             status = path.stat()
             if status.st_size != file.size_bytes:

@@ -51,7 +51,8 @@ def published_files(root: Path, source: SourceSpec, only: Collection[str] | None
     Raises:
         NotBackfilledError: no interval was run.
     """
-    done = [us for us in starts(root, source) if only is None or str(interval_file(root, source, us)) in only]
+    names = None if only is None else {Path(path).name for path in only}  # wherever the offline store was then
+    done = [us for us in starts(root, source) if names is None or interval_file(root, source, us).name in names]
     if not done:
         raise NotBackfilledError(
             f"Batch source {source.name!r} has no rows yet",

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
     from asof.backends.postgres.settings import Settings
 
-LAYOUT = 1
+LAYOUT = 2
 COLUMNS = (
     "storage, number, instant_us, keys, written_at_us, meaning, "
-    "entry, updated_at_us, checked_at_us, newest_us, pending_us"
+    "entry, updated_at_us, checked_at_us, newest_us, pending_us, due_us"
 )
 _TABLES = """
 CREATE TABLE asof_online (layout integer NOT NULL);
@@ -27,7 +27,7 @@ CREATE TABLE asof_pointers (
   storage bigint NOT NULL UNIQUE,
   number bigint NOT NULL, instant_us bigint NOT NULL, keys bigint NOT NULL, written_at_us bigint NOT NULL,
   meaning text NOT NULL,
-  entry bigint, updated_at_us bigint, checked_at_us bigint, newest_us bigint, pending_us bigint,
+  entry bigint, updated_at_us bigint, checked_at_us bigint, newest_us bigint, pending_us bigint, due_us bigint,
   PRIMARY KEY (project, view, version)
 ) WITH (fillfactor = 50);
 CREATE SEQUENCE asof_storages;
@@ -57,20 +57,21 @@ def generation(row: tuple[Any, ...]) -> Generation:
 
 
 def progress_row(progress: Progress | None) -> list[int | None]:
-    """Return the last five of `COLUMNS`."""
+    """Return the last six of `COLUMNS`."""
     if progress is None:
-        return [None] * 5
-    return [progress.entry, progress.updated_at_us, progress.checked_at_us, progress.newest_us, progress.pending_us]
+        return [None] * 6
+    come = [progress.entry, progress.updated_at_us, progress.checked_at_us, progress.newest_us]
+    return [*come, progress.pending_us, progress.due_us]
 
 
 def prepare(connection: Connection, settings: Settings) -> None:
-    """Make the tables where there are none.
+    """Make the tables where there are none, and bring those of an older version of asof up to this one.
 
     Raises:
         CorruptDataError: they are of a newer version of asof.
     """
     found = _layout(connection, settings.schema)
-    if found is None:
+    if found is None or found < LAYOUT:
         with connection.transaction():
             connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"asof {settings.schema}"])
             found = _layout(connection, settings.schema)
@@ -81,6 +82,10 @@ def prepare(connection: Connection, settings: Settings) -> None:
                 connection.execute(_TABLES.encode(), prepare=False)
                 connection.execute("INSERT INTO asof_online VALUES (%s)", [LAYOUT])
                 found = LAYOUT
+            elif found == 1:  # which forgot when rows of the history become known
+                connection.execute("ALTER TABLE asof_pointers ADD COLUMN due_us bigint")
+                connection.execute("UPDATE asof_online SET layout = 2")
+                found = 2
     if found != LAYOUT:
         raise CorruptDataError(
             f"The online store in {settings.where} has layout {found}, this version of asof reads layout {LAYOUT}",

@@ -12,6 +12,7 @@ from asof.backends.postgres import layout
 from asof.backends.postgres.connections import Connections
 from asof.backends.postgres.failures import translated
 from asof.backends.postgres.reading import Reader
+from asof.backends.postgres.scanning import scan
 from asof.backends.postgres.writer import PostgresWriter, change
 from asof.circuit import Circuit
 from asof.errors import ConflictError, StoreError
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from psycopg import Connection
 
     from asof.backends.postgres.settings import Settings
-    from asof.interfaces.online import Generation, Read, Update, ViewRead
+    from asof.interfaces.online import Generation, Pairs, Read, Update, ViewRead
 
 _T = TypeVar("_T")
 _WAIT_S = 60
@@ -44,7 +45,7 @@ WHERE p.project = h.project AND p.view = h.view AND p.version = h.version
 """.encode()
 _ADVANCE = b"""
 UPDATE asof_pointers SET keys = keys + %s, instant_us = greatest(instant_us, %s),
-  entry = %s, updated_at_us = %s, checked_at_us = %s, newest_us = %s, pending_us = %s
+  entry = %s, updated_at_us = %s, checked_at_us = %s, newest_us = %s, pending_us = %s, due_us = %s
 WHERE project = %s AND view = %s AND version = %s
 """
 _FORGET = b"DELETE FROM asof_pointers WHERE project = %s AND view = %s AND version = %s"
@@ -168,6 +169,12 @@ class PostgresStore:
             self._prepare()
             rows = self._connections.repeatable(lambda connection: connection.execute(query, [project]).fetchall())
         return {ViewKey(project, view, version): layout.generation(tuple(row)) for view, version, *row in rows}
+
+    def scan(self, view: ViewKey) -> Iterator[Pairs]:
+        """Yield all keys of the current generation with their values, ordered by key."""
+        with translated(self._where, "be read"):
+            self._prepare()
+        return scan(self._connections, view, self._where)
 
     def drop(self, view: ViewKey) -> None:
         """Delete a view version's storage; unknown ones are ignored."""

@@ -29,12 +29,13 @@ _BEGIN = (
 )
 _SWITCH = b"""
 INSERT INTO asof_pointers AS p (project, view, version, storage, number, instant_us, keys, written_at_us, meaning,
-  entry, updated_at_us, checked_at_us, newest_us, pending_us)
-VALUES (%s, %s, %s, %s, 1, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+  entry, updated_at_us, checked_at_us, newest_us, pending_us, due_us)
+VALUES (%s, %s, %s, %s, 1, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 ON CONFLICT (project, view, version) DO UPDATE SET storage = excluded.storage, number = p.number + 1,
   instant_us = excluded.instant_us, keys = excluded.keys, written_at_us = excluded.written_at_us,
   meaning = excluded.meaning, entry = excluded.entry, updated_at_us = excluded.updated_at_us,
-  checked_at_us = excluded.checked_at_us, newest_us = excluded.newest_us, pending_us = excluded.pending_us
+  checked_at_us = excluded.checked_at_us, newest_us = excluded.newest_us, pending_us = excluded.pending_us,
+  due_us = excluded.due_us
 WHERE p.instant_us <= excluded.instant_us
 RETURNING number
 """

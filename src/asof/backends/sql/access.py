@@ -9,6 +9,7 @@ import msgspec
 import sqlalchemy as sa
 
 from asof.backends.sql.tables import api_keys, audit
+from asof.backends.sql.transfer import refuse_moved
 from asof.interfaces.access import AuditRecord, Chained, KeyRecord, chain_hash
 from asof.plan.access import Grant
 
@@ -43,16 +44,19 @@ class SqlAccess:
 
         Raises:
             ConflictError: there is one of that id.
+            MovedError: the registry was moved.
         """
         row = {name: getattr(key, name) for name in api_keys.c.keys()}  # noqa: SIM118 - columns, not a dict
         row["grant"] = msgspec.json.encode(key.grant).decode()
         with self._database.transaction(writes=True) as connection:
+            refuse_moved(connection, self._database)
             connection.execute(sa.insert(api_keys), row)
 
     def revoke_key(self, id: str, at_us: int) -> bool:
         """Revoke a key; return whether there is one of that id. One that was revoked before keeps its time."""
         revoked = sa.func.coalesce(api_keys.c.revoked_us, at_us)
         with self._database.transaction(writes=True) as connection:
+            refuse_moved(connection, self._database)
             done = connection.execute(sa.update(api_keys).where(api_keys.c.id == id).values(revoked_us=revoked))
         return bool(done.rowcount == 1)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 import sqlalchemy as sa
 
-from asof.backends.sql.tables import SCHEMA_VERSION, api_keys, audit, metadata, runs, schema_version
+from asof.backends.sql.tables import SCHEMA_VERSION, api_keys, audit, metadata, moved, runs, schema_version
 from asof.errors import CorruptDataError
 
 if TYPE_CHECKING:
@@ -34,7 +34,12 @@ def _add_access(connection: sa.Connection) -> None:
     metadata.create_all(connection, tables=[api_keys, audit], checkfirst=True)
 
 
-STEPS: Mapping[int, Callable[[sa.Connection], None]] = {1: _index_runs, 2: _add_access}
+def _know_moves(connection: sa.Connection) -> None:
+    """Layout 3 could not say that a registry was moved."""
+    moved.create(connection, checkfirst=True)
+
+
+STEPS: Mapping[int, Callable[[sa.Connection], None]] = {1: _index_runs, 2: _add_access, 3: _know_moves}
 """By the layout that each starts from; it ends at the next one."""
 
 

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import sqlalchemy as sa
 
+from asof.backends.sql import transfer
 from asof.backends.sql.access import SqlAccess
 from asof.backends.sql.migrations import prepare
 from asof.backends.sql.ownership import check, claim
 from asof.backends.sql.tables import objects, revisions
 from asof.backends.sql.tables import runs as run_table
 from asof.errors import ConflictError
-from asof.interfaces.registry import Change, RegistrySnapshot, Revision, Run, StoredObject
+from asof.interfaces.registry import Change, RegistryContent, RegistrySnapshot, Revision, Run, StoredObject
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,6 +76,7 @@ class SqlRegistry:
         """
         number = expected + 1
         with self._database.transaction(writes=True) as connection:
+            transfer.refuse_moved(connection, self._database)
             if self._project is not None:
                 claim(connection, self._project, self._database.name)
             newest = self._revision(connection)
@@ -103,6 +105,7 @@ class SqlRegistry:
         if rows:
             # The files that a run publishes are not flushed either, and a flush would take longer than many a run.
             with self._database.transaction(writes=True, flushed=False) as connection:
+                transfer.refuse_moved(connection, self._database)
                 connection.execute(sa.insert(run_table), rows)
 
     def runs(self, source: str | None, limit: int) -> list[Run]:
@@ -117,6 +120,34 @@ class SqlRegistry:
     def access(self) -> SqlAccess:
         """Return the keys and the audit log, in the same database."""
         return SqlAccess(self._database)
+
+    def export(self) -> RegistryContent:
+        """Return everything, pruned numbers and the run ledger included, from one transaction."""
+        with self._database.transaction() as connection:
+            return RegistryContent(self._revision(connection), transfer.read_tables(connection))
+
+    def load(self, content: RegistryContent, *, replace: bool = False) -> None:
+        """Hold exactly this content from now on, in one transaction.
+
+        Raises:
+            ConflictError: revisions or runs are here that are not those the content begins with; nothing is written.
+        """
+        with self._database.transaction(writes=True) as connection:
+            if self._project is not None:
+                claim(connection, self._project, self._database.name)
+            if not replace:
+                transfer.refuse_other(connection, content, self._database)
+            transfer.write_tables(connection, content)
+
+    def mark(self) -> str | None:
+        """Return what `set_mark` noted last."""
+        with self._database.transaction() as connection:
+            return transfer.mark(connection)
+
+    def set_mark(self, mark: str | None) -> None:
+        """Note that the registry was moved, or is a copy, and refuse commits and runs until the mark is None again."""
+        with self._database.transaction(writes=True) as connection:
+            transfer.set_mark(connection, mark)
 
     def close(self) -> None:
         """Release files and connections."""

@@ -17,11 +17,13 @@ from sqlalchemy import (
     Text,
 )
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 metadata = MetaData()
 
 schema_version = Table("asof_schema", metadata, Column("version", Integer, primary_key=True, autoincrement=False))
+
+moved = Table("asof_moved", metadata, Column("mark", Text, nullable=False))
 
 revisions = Table(
     "asof_revisions",

@@ -57,6 +57,12 @@ def values(store: OnlineStore, view: ViewKey, keys: Sequence[bytes | None]) -> l
     return list(found.values)
 
 
+def scanned(store: OnlineStore, view: ViewKey) -> list[tuple[bytes, bytes]]:
+    """Return all pairs of a view, ordered by key."""
+    batches = [zip(keys.to_pylist(), new.to_pylist(), strict=True) for keys, new in store.scan(view)]
+    return sorted(pair for batch in batches for pair in batch)
+
+
 class OnlineStoreConformance:
     """Behaviour that services rely on."""
 
@@ -116,6 +122,49 @@ class OnlineStoreConformance:
         assert second == Generation(number=2, instant_us=200, keys=2, written_at_us=205, meaning="meaning")
         assert store.generations("shop") == {VIEW: second}
         assert store.read([(VIEW, [])])[0].generation == second
+
+    def test_a_scan_yields_every_pair_once(self, store: OnlineStore) -> None:
+        """Of the current generation, as updates left it; long keys, zero bytes and empty values included."""
+        assert list(store.scan(VIEW)) == []
+        pairs = {b"%05d" % (n * 7919 % 2_100): b"%d" % n for n in range(2_100)} | {b"k" * 400: b"", b"\0\0": b"\0"}
+        fill(store, VIEW, {b"old": b"1"})
+        fill(store, OTHER, {b"other": b"1"})
+        begin(store, VIEW, pairs)
+        assert scanned(store, VIEW) == sorted(pairs.items())
+        store.update([change(VIEW, {b"00000": None, b"00001": b"new", b"more": b"2"}, generation=2)])
+        del pairs[b"00000"]
+        pairs |= {b"00001": b"new", b"more": b"2"}
+        assert scanned(store, VIEW) == sorted(pairs.items())
+        fill(store, VIEW, {}, instant_us=200)
+        assert scanned(store, VIEW) == []
+
+    def test_a_scan_that_is_overtaken_by_a_generation_says_so(self, store: OnlineStore) -> None:
+        """It would else mix two of them, or end early."""
+        pairs = {b"%05d" % n: b"v" * 100 for n in range(2_100)}
+        fill(store, VIEW, pairs)
+        running = store.scan(VIEW)
+        next(running)
+        fill(store, VIEW, pairs, instant_us=200)
+        with pytest.raises(ConflictError, match="spend@1 changed"):
+            list(running)
+        running = store.scan(VIEW)
+        next(running)
+        store.drop(VIEW)
+        with pytest.raises(ConflictError, match="spend@1 changed"):
+            list(running)
+
+    def test_a_scan_beside_updates_yields_each_key_as_it_was_or_is(self, store: OnlineStore) -> None:
+        """Keys that no update touches come once, whatever happens to the others."""
+        pairs = {b"%05d" % n: b"0" for n in range(2_100)}
+        begin(store, VIEW, pairs)
+        found: list[tuple[bytes, bytes]] = []
+        for entry, (keys, new) in enumerate(store.scan(VIEW)):
+            found += zip(keys.to_pylist(), new.to_pylist(), strict=True)
+            more: dict[bytes, bytes | None] = {b"x%05d" % (5 * entry + n): b"0" for n in range(5)}
+            store.update([change(VIEW, {b"00007": b"%d" % entry, b"02099": b"1", **more}, entry=entry)])
+        quiet = pairs.keys() - {b"00007", b"02099"}
+        assert sorted(key for key, _ in found if key in quiet) == sorted(quiet)
+        assert {value for key, value in found if key in quiet} == {b"0"}
 
     def test_a_new_generation_replaces_all_of_the_old_one(self, store: OnlineStore) -> None:
         """Keys that the new one lacks are gone."""
@@ -277,6 +326,17 @@ class OnlineStoreConformance:
         assert list(found.values) == [None, b"1", b"2", b"2", None]
         assert found.generation == Generation(1, 110, 3, 105, "meaning", Progress(1, 110, 110, 7))
         assert store.generations("shop") == {VIEW: found.generation}
+
+    def test_all_of_the_progress_is_kept(self, store: OnlineStore) -> None:
+        """By a commit and by an update."""
+        first = Progress(3, 104, 103, 99, 105, 200)
+        with store.write(VIEW) as writer:
+            writer.commit(100, 105, "meaning", first)
+        assert store.generations("shop")[VIEW].progress == first
+        nothing = pa.array([], pa.binary())
+        then = Progress(4, 114, 113, 109, 115, 210)
+        store.update([Update(VIEW, 1, 3, nothing, nothing, 110, then)])
+        assert store.generations("shop")[VIEW].progress == then
 
     def test_an_update_may_change_no_key(self, store: OnlineStore) -> None:
         """Then only the progress moves on, and the instant never goes back."""

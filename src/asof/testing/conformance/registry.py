@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asof.errors import ConflictError
+from asof.errors import ConflictError, MovedError
 from asof.interfaces.access import AuditRecord, KeyRecord, chain_hash
 from asof.interfaces.registry import Change, Registry, RegistrySnapshot, Run, StoredObject
 from asof.plan.access import Grant
@@ -281,3 +281,58 @@ class RegistryConformance:
         assert sorted(one.record.at_us for one in found) == list(range(20))
         hashes = ["", *(one.hash for one in found)]
         assert all(one.hash == chain_hash(hashes[i], i + 1, one.record) for i, one in enumerate(found))
+
+    def test_a_content_that_is_loaded_is_equal(self, registry: Registry, reopen: Callable[[], Registry]) -> None:
+        """Revisions, hidden and pruned versions and runs; numbers go on after them, and loading again is fine."""
+        commit(registry, 0, change("create", "a", body="A"), change("create", "b", body="B"))
+        commit(registry, 1, change("new_version", "a", 2, body="A2"), change("remove", "b"), change("prune", "a"))
+        registry.record_runs([ran("daily", 1), ran("daily", 2, "failed")])
+        content = registry.export()
+        assert content.revision == 2
+        other = reopen()
+        other.load(content)
+        assert other.export() == content
+        other.record_runs([ran("daily", 3)])
+        commit(other, 2, change("create", "c", body="C"))
+        assert [run.rows for run in other.runs("daily", 10)] == [3, 2, 1]
+        grown = other.export()
+        other.load(content, replace=True)
+        assert (other.export(), other.runs("daily", 1)) == (content, [ran("daily", 2, "failed")])
+        other.load(grown)
+        assert other.snapshot().last_versions["view", "a"] == 2
+        other.close()
+
+    def test_other_revisions_or_runs_are_not_replaced(self, registry: Registry) -> None:
+        """Unless that is asked for; a content may only go on from what is there."""
+        commit(registry, 0, change("create", "a", body="A"))
+        registry.record_runs([ran("daily", 1)])
+        before = registry.export()
+        commit(registry, 1, change("create", "b", body="B"))
+        grown = registry.export()
+        with pytest.raises(ConflictError, match="holds something else"):
+            registry.load(before)
+        assert registry.export() == grown
+        registry.load(before, replace=True)
+        registry.record_runs([ran("daily", 2)])
+        with pytest.raises(ConflictError, match="holds something else"):
+            registry.load(grown)
+
+    def test_a_marked_registry_takes_no_changes(self, registry: Registry, reopen: Callable[[], Registry]) -> None:
+        """In any process, until the mark is gone; it can be read all the same."""
+        commit(registry, 0, change("create", "a", body="A"))
+        assert registry.mark() is None
+        registry.set_mark("was moved to elsewhere")
+        other = reopen()
+        assert other.mark() == "was moved to elsewhere"
+        with pytest.raises(MovedError, match="was moved to elsewhere"):
+            commit(other, 1, change("create", "b", body="B"))
+        with pytest.raises(MovedError):
+            other.record_runs([ran("daily", 1)])
+        with pytest.raises(MovedError):
+            other.access().add_key(KeyRecord("00ff", "ci", "d" * 64, Grant(role="reader"), 5, "ada"))
+        other.access().append([AuditRecord(1, "ada", "read_online", "fraud")])
+        assert (other.revision(), other.runs(None, 1)) == (1, [])
+        other.load(other.export())
+        other.set_mark(None)
+        commit(registry, 1, change("create", "b", body="B"))
+        other.close()

@@ -14,6 +14,7 @@ import msgspec
 from asof.backends.redis.failures import reading, writing
 from asof.backends.redis.online import pointers, scripts
 from asof.backends.redis.online.lines import Lines
+from asof.backends.redis.online.scanning import scan
 from asof.backends.redis.online.writer import RedisWriter
 from asof.circuit import Circuit
 from asof.errors import AsofError, ConflictError, CorruptDataError, StoreError
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from asof.backends.redis.settings import Settings
-    from asof.interfaces.online import Generation, Update, ViewKey
+    from asof.interfaces.online import Generation, Pairs, Update, ViewKey
 
 _LEASE_MS = 15_000
 _WAIT_S = 60.0
@@ -223,6 +224,10 @@ class RedisStore:
             view: pointers.decode(found[name]).generation(int(found.get(name + b"\2", 0)))
             for name, view in views.items()
         }
+
+    def scan(self, view: ViewKey) -> Iterator[Pairs]:
+        """Yield all keys of the current generation with their values, unordered."""
+        return scan(self._lines, view, self._where)
 
     def drop(self, view: ViewKey) -> None:
         """Delete a view version's storage; unknown ones are ignored."""

@@ -11,6 +11,8 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
 from asof.errors import ConflictError, StoreError
 from asof.interfaces import Generation, Progress, ViewRead
 from asof_shelf.writer import ShelfWriter
@@ -130,6 +132,23 @@ class ShelfStore:
         with self.transaction() as file:
             rows = file.execute("SELECT view, version, generation FROM pointers WHERE project = ?", [project])
             return {ViewKey(project, view, version): decoded(text) for view, version, text in rows}
+
+    def scan(self, view: ViewKey) -> Iterator[tuple[pa.BinaryArray, pa.BinaryArray]]:
+        """Yield all keys of the current generation with their values, ordered by key."""
+        with self.transaction() as file:
+            first, _ = self.pointer(file, view)
+        last = b""
+        while True:
+            with self.transaction() as file:
+                place, _ = self.pointer(file, view)
+                if place != first:
+                    raise ConflictError(f"View {view.view}@{view.version} changed while it was read", fix="Try again.")
+                query = "SELECT key, value FROM items WHERE place = ? AND key > ? ORDER BY key LIMIT 1000"
+                rows = file.execute(query, [place, last]).fetchall()
+            if not rows:
+                return
+            last = rows[-1][0]
+            yield pa.array([row[0] for row in rows], pa.binary()), pa.array([row[1] for row in rows], pa.binary())
 
     def drop(self, view: ViewKey) -> None:
         """Delete a view version's storage; unknown ones are ignored."""
