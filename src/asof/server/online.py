@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 from asof.definitions.services import LATEST
 from asof.server.answers import JSON, arrow_bytes
 from asof.server.limits import Limits, MethodNotAllowedError, read_body, too_many_keys
-from asof.server.requests import ARROW, arrow_columns, consistency, decoded_keys, from_arrow, from_json, instant, wanted
+from asof.server.requests import (
+    ARROW,
+    arrow_columns,
+    consistency,
+    decoded_inputs,
+    decoded_keys,
+    from_arrow,
+    from_json,
+    instant,
+    wanted,
+)
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope
@@ -51,7 +61,7 @@ class OnlineRoute:
         if sends_arrow:
             keys, given = arrow_columns(plan, request.keys)
         else:
-            keys, given = decoded_keys(plan, request.keys), request.request
+            keys, given = decoded_keys(plan, request.keys), decoded_inputs(plan, request.request)
         count = max(map(len, request.keys.values()), default=1)
         if given:
             count = max(count, *map(len, given.values()))
@@ -65,4 +75,4 @@ class OnlineRoute:
         self._metrics.read(count)
         if wants_arrow:
             return arrow_bytes(answer, statuses=request.metadata), ARROW
-        return answer.to_json(metadata=request.metadata), JSON
+        return answer.to_json(metadata=request.metadata, types=request.types), JSON

@@ -75,6 +75,7 @@ class ReadPlan:
         lookups: Which views' keys are found in other views' blocks, or None.
         missing: What is done about missing values besides what views do, or None.
         columns: The answer's columns.
+        dtypes: Their types, as JSON that begins the rest of an answer.
     """
 
     service: ServiceSpec | None
@@ -88,6 +89,7 @@ class ReadPlan:
     lookups: LookupProgram | None = None
     missing: OnlineMissing | None = None
     columns: tuple[str, ...] = ()
+    dtypes: bytes = b""
 
     @property
     def consistency(self) -> Consistency:
@@ -181,18 +183,28 @@ class OnlineFeatures:
         """Return a pandas DataFrame, one row per key."""
         return self.to_arrow().to_pandas()
 
-    def to_json(self, *, metadata: bool = False) -> bytes:
-        """Return the HTTP answer; `metadata` adds statuses, event times, and the views' versions."""
-        head = b'%s"at":"%s",' % (self._plan.head, iso(self._at_us).encode())
-        if metadata:
-            views = {
-                name: {**version, "instant": iso(generation.instant_us)}
-                for (name, version), generation in zip(self.versions.items(), self._generations, strict=True)
-            }
-            head += b'"views":%s,' % msgspec.json.encode(views)
-            if self._plan.missing is not None:
-                return self._plan.missing.without_blocks(self._answer.to_json(head, metadata))
+    def to_json(self, *, metadata: bool = False, types: bool = False) -> bytes:
+        """Return the HTTP answer; `metadata` adds statuses, event times and versions, `types` the dtypes."""
+        head = self._head(metadata)
+        if types:
+            head += self._plan.dtypes
+        if metadata and self._plan.missing is not None:
+            return self._plan.missing.without_blocks(self._answer.to_json(head, metadata))
         return self._answer.to_json(head, metadata)
+
+    def head_json(self) -> bytes:
+        """Return the service, the instant and the views' versions, as a JSON object."""
+        return self._head(True)[:-1] + b"}"
+
+    def _head(self, versions: bool) -> bytes:
+        head = b'%s"at":"%s",' % (self._plan.head, iso(self._at_us).encode())
+        if not versions:
+            return head
+        views = {
+            name: {**version, "instant": iso(generation.instant_us)}
+            for (name, version), generation in zip(self.versions.items(), self._generations, strict=True)
+        }
+        return head + b'"views":%s,' % msgspec.json.encode(views)
 
 
 class OnlineReader:
@@ -389,6 +401,7 @@ class OnlineReader:
             lookups=compile_lookups(groups),
             missing=missing,
             columns=selection.columns(),
+            dtypes=b'"types":%s,' % msgspec.json.encode(selection.dtypes()),
         )
 
     def _view_key(self, view: ViewSpec) -> ViewKey:
