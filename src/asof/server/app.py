@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from asof.server.answers import JSON, error_body
+from asof.server.feast import PATHS as FEAST
+from asof.server.feast import FeastRoute
 from asof.server.limits import Limits
 from asof.server.metrics import Metrics
 from asof.server.online import PATH, OnlineRoute
@@ -53,6 +55,7 @@ class App:
         self._serving = Serving(project, self._metrics)
         self._online = OnlineRoute(self._serving, self._metrics, limits or Limits())
         self._push = PushRoute(pushed_to, self._metrics, limits or Limits())
+        self._feast = FeastRoute(self._serving, self._metrics, self._push, limits or Limits())
         self._rest = make_routes(self._serving, self._metrics)
         self._access_log = access_log
 
@@ -66,6 +69,8 @@ class App:
                 route, status = PATH, await self._answer_direct(self._online, scope, receive, send)
             elif scope["path"] == PUSH:
                 route, status = PUSH, await self._answer_direct(self._push, scope, receive, send)
+            elif scope["path"] in FEAST:
+                route, status = scope["path"], await self._answer_direct(self._feast, scope, receive, send)
             else:
                 route, status = await self._answer_rest(scope, receive, send)
             seconds = time.perf_counter() - started
@@ -73,7 +78,9 @@ class App:
             if self._access_log:
                 self._log(scope, status, seconds)
 
-    async def _answer_direct(self, route: OnlineRoute | PushRoute, scope: Scope, receive: Receive, send: Send) -> int:
+    async def _answer_direct(
+        self, route: OnlineRoute | PushRoute | FeastRoute, scope: Scope, receive: Receive, send: Send
+    ) -> int:
         headers: list[tuple[bytes, bytes]] = []
         try:
             body, media_type = await route.answer(scope, receive)

@@ -72,17 +72,46 @@ class PushRoute:
         """
         if scope["method"] != "POST":
             raise MethodNotAllowedError(f"{PATH} does not take {scope['method']}", fix="Use POST.")
-        store = self._store
-        if store is None:
-            raise PushNotAllowedError(
-                "This server takes no rows", why="It was started to read only", fix="Start it as `asof serve --push`."
-            )
+        store = self._allowed()
         async with self._slots:
             body = await read_body(scope, receive, self._limits.body_bytes, _FEWER)
             sends_arrow = any(n == b"content-type" and v.startswith(ARROW) for n, v in scope["headers"])
             work = self._push_arrow if sends_arrow else self._push_json
             loop = asyncio.get_running_loop()
             source, done = await loop.run_in_executor(self._threads, work, store, body, scope["query_string"])
+        return self._answered(source, done)
+
+    async def take(self, request: PushRequest) -> tuple[bytes, bytes]:
+        """Take rows in that another API brought; return the body and its media type.
+
+        Raises:
+            InputError: no row could be taken, or the server takes none.
+            AsofError: nothing was taken in.
+        """
+        store = self._allowed()
+        async with self._slots:
+            loop = asyncio.get_running_loop()
+            done = await loop.run_in_executor(
+                self._threads, lambda: store.ingestor(request.source).push_json(request.rows)
+            )
+        body = self._answered(request.source, done)
+        if done.refused and not done.taken and not done.repeated:
+            row = min(done.refused)
+            raise InputError(
+                f"None of the {len(done.refused)} rows could be taken in",
+                why=f"Row {row}: {done.refused[row]}",
+                fix=f"Correct them; `asof deadletter list {request.source}` shows all.",
+            )
+        return body
+
+    def _allowed(self) -> FeatureStore:
+        if self._store is None:
+            raise PushNotAllowedError(
+                "This server takes no rows", why="It was started to read only", fix="Start it as `asof serve --push`."
+            )
+        return self._store
+
+    def _answered(self, source: str, done: Ingested) -> tuple[bytes, bytes]:
         self._metrics.pushed(source, done.taken, done.repeated, len(done.refused))
         return msgspec.json.encode(_answer(source, done)), JSON
 
