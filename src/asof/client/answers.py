@@ -45,7 +45,7 @@ class _Body(msgspec.Struct):
 _decode = msgspec.json.Decoder(_Body).decode
 
 
-class OnlineFeatures:
+class RemoteFeatures:
     """The features of some keys at one instant, in the keys' order: what the library's read of the same gives.
 
     Attributes:
@@ -219,9 +219,9 @@ class _Described(msgspec.Struct):
     versions: tuple[int, ...]
 
 
-def json_answer(body: bytes, *, request_id: str) -> OnlineFeatures:
+def json_answer(body: bytes, *, request_id: str) -> RemoteFeatures:
     """Read the answer to a read of online features."""
-    return OnlineFeatures(_decode(body), request_id)
+    return RemoteFeatures(_decode(body), request_id)
 
 
 def pushed_answer(body: bytes) -> Pushed:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Mapping, Sequence
 
-    from asof.client.answers import OnlineFeatures, Pushed, Service
+    from asof.client.answers import RemoteFeatures, Pushed, Service
     from asof.client.arrow import ArrowFeatures
     from asof.client.requests import Call, Columns
     from asof.clock import Instant
@@ -141,7 +141,7 @@ class AsyncClient:
         arrow: bool = False,
         timeout_s: float | None = None,
         request_id: str | None = None,
-    ) -> OnlineFeatures | ArrowFeatures:
+    ) -> RemoteFeatures | ArrowFeatures:
         """Return the features of entities; see `Client.get_online_features`."""
         call = online_call(
             self._settings,
@@ -154,7 +154,7 @@ class AsyncClient:
             arrow=arrow,
             request_id=request_id,
         )
-        found: OnlineFeatures | ArrowFeatures = await self._do(call, timeout_s)
+        found: RemoteFeatures | ArrowFeatures = await self._do(call, timeout_s)
         return found
 
     async def push(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Mapping, Sequence
 
-    from asof.client.answers import OnlineFeatures, Pushed, Service
+    from asof.client.answers import RemoteFeatures, Pushed, Service
     from asof.client.arrow import ArrowFeatures
     from asof.client.requests import Call, Columns
     from asof.clock import Instant
@@ -85,7 +85,7 @@ class Client:
         arrow: bool = False,
         timeout_s: float | None = None,
         request_id: str | None = None,
-    ) -> OnlineFeatures | ArrowFeatures:
+    ) -> RemoteFeatures | ArrowFeatures:
         """Return the features of entities, as `FeatureStore.get_online_features` does.
 
         Args:
@@ -115,7 +115,7 @@ class Client:
             arrow=arrow,
             request_id=request_id,
         )
-        found: OnlineFeatures | ArrowFeatures = self._do(call, timeout_s)
+        found: RemoteFeatures | ArrowFeatures = self._do(call, timeout_s)
         return found
 
     def push(self, source: str, rows: Any, *, timeout_s: float | None = None, request_id: str | None = None) -> Pushed:
