@@ -5,14 +5,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from asof.client.answers import RemoteFeatures, Pushed, Service, ServiceFeature
+from asof.client.answers import Pushed, RemoteFeatures, Service, ServiceFeature
 from asof.client.arrow import ArrowFeatures
 from asof.client.blocking import Client
 
 if TYPE_CHECKING:
     from asof.client.asynchronous import AsyncClient
 
-__all__ = ["ArrowFeatures", "AsyncClient", "Client", "RemoteFeatures", "Pushed", "Service", "ServiceFeature"]
+__all__ = ["ArrowFeatures", "AsyncClient", "Client", "Pushed", "RemoteFeatures", "Service", "ServiceFeature"]
 
 
 def __getattr__(name: str) -> object:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Mapping, Sequence
 
-    from asof.client.answers import RemoteFeatures, Pushed, Service
+    from asof.client.answers import Pushed, RemoteFeatures, Service
     from asof.client.arrow import ArrowFeatures
     from asof.client.requests import Call, Columns
     from asof.clock import Instant
