@@ -109,6 +109,14 @@ def test_statuses_and_times_are_feast_s(client: httpx.Client) -> None:
     assert answer["results"][0]["statuses"] == ["PRESENT", "PRESENT"]
 
 
+def test_short_names_leave_out_the_view_and_its_role_only(client: httpx.Client) -> None:
+    """What a service says about missing values keeps its name."""
+    answer = ask(client, feature_service="filled", entities={"customer_id": [99]}).json()
+    names = ["customer_id", "count_lifetime", "count_lifetime__missing", "country", "country__missing"]
+    assert answer["metadata"]["feature_names"] == names
+    assert [column["values"] for column in answer["results"][3:]] == [["??"], [True]]
+
+
 def test_entities_bring_request_inputs_and_keys_of_other_features(client: httpx.Client) -> None:
     entities = {"customer_id": [17], "distance": [4.0], "day": ["2026-01-01"]}
     answer = ask(client, features=["pricing:per_mile"], entities=entities).json()

@@ -129,16 +129,19 @@ def _wanted(request: _Read) -> str | list[str]:
 def _shaped(answer: OnlineFeatures, request: _Read) -> dict[str, Any]:
     """Return an answer column by column, entities first, as Feast does."""
     ours = msgspec.json.decode(answer.to_json(metadata=True, types=True), type=_Answer)
-    names = ours.features if request.full_feature_names else [name.rpartition("__")[2] for name in ours.features]
-    names = [*request.entities, *names]
+    owners = [_view_of(name, ours.results[0].event_times) if ours.results else None for name in ours.features]
+    short = [
+        name.partition("__")[2] if view is None else name[len(view) + 2 :]
+        for name, view in zip(ours.features, owners, strict=True)
+    ]
+    names = [*request.entities, *(ours.features if request.full_feature_names else short)]
     if repeated := next((name for name in names if names.count(name) > 1), None):
         raise InputError(f"Two columns of the answer are called {repeated}", fix='Ask with "full_feature_names": true.')
     results = [
         _column(values, ["PRESENT"] * len(values), [_EPOCH] * len(values)) for values in request.entities.values()
     ]
-    for position, (name, dtype) in enumerate(zip(ours.features, ours.types, strict=True)):
+    for position, (view, dtype) in enumerate(zip(owners, ours.types, strict=True)):
         to_feast = _to_feast(dtype)
-        view = _view_of(name, ours.results[0].event_times) if ours.results else None
         results.append(
             _column(
                 [None if (value := row.values[position]) is None else to_feast(value) for row in ours.results],
@@ -154,9 +157,8 @@ def _column(values: Sequence[Any], statuses: Sequence[str], times: Sequence[str]
 
 
 def _view_of(column: str, views: Iterable[str]) -> str | None:
-    """Return which of the views a column is of; two versions of one view fill no answer together."""
-    found = [view for view in views if column.startswith(view.partition("@")[0] + "__")]
-    return max(found, key=len, default=None)
+    """Return which of the views a column is of, the longest name that it begins with, or None."""
+    return max((view for view in views if column.startswith(view + "__")), key=len, default=None)
 
 
 def _to_feast(dtype: str) -> Callable[[Any], Any]:
