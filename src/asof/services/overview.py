@@ -12,7 +12,7 @@ from asof.plan.phrases import stream_text
 from asof.plan.references import parse_object
 from asof.plan.registered import KINDS, VERSIONED
 from asof.plan.schedule import cadence
-from asof.plan.specs import AnySpec, OnDemandSpec, ServiceSpec, SourceSpec, ViewSpec
+from asof.plan.specs import AnySpec, OnDemandSpec, ServiceSpec, SourceSpec, ViewSpec, address_of
 from asof.services.dead_letters import list_letters
 from asof.services.materialize import choose_views
 from asof.services.standing import SourceStatus, ViewFreshness, source_status, view_freshness
@@ -234,7 +234,7 @@ def _about(spec: AnySpec) -> str:
             return f"batch over {inputs}, {cadence(spec.batch)}"
         if spec.stream is not None:
             return stream_text(spec.stream)
-        return f"{spec.format or spec.kind} {spec.path}"
+        return f"{spec.format or spec.kind} {address_of(spec)}"
     return ", ".join(f"{key.name} {key.dtype}" for key in spec.join_keys) or "no join keys"
 
 
