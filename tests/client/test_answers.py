@@ -104,6 +104,13 @@ def test_an_answer_is_the_library_s(store: FeatureStore, client: Client, data: s
             assert found.event_times == expected.event_times
 
 
+def test_every_value_of_every_type_is_the_library_s(store: FeatureStore, client: Client) -> None:
+    """Each row of the table once, all columns: floats of 32 bits, infinities, empty bytes, the first day."""
+    keys, at = {"customer_id": [1, 2, 3, 9]}, datetime(2036, 1, 1, tzinfo=UTC)
+    expected = store.get_online_features(["wide", "spend"], keys, at=at).to_dict()
+    assert repr(client.get_online_features(["wide", "spend"], keys, at=at).to_dict()) == repr(expected)
+
+
 def test_maps_have_the_keys_that_the_library_gives(store: FeatureStore, client: Client) -> None:
     """Dates, times, integers, bytes and bools are text in JSON and themselves in the answer."""
     at = datetime(2036, 1, 1, tzinfo=UTC)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import struct
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from functools import lru_cache
@@ -262,7 +263,7 @@ def reader(dtype: str) -> Callable[[Any], Any] | None:
     if dtype in INTEGERS or dtype in ("string", "bool"):
         return None
     if dtype in FLOATS:
-        return _float
+        return _float if dtype == "float64" else _float32
     if dtype in _SIMPLE:
         return _SIMPLE[dtype]
     if is_decimal(dtype):
@@ -285,6 +286,13 @@ def _float(value: Any) -> Any:
     return _INFINITY[value] if type(value) is str else value
 
 
+def _float32(value: Any) -> Any:
+    """Return the float that 32 bits hold: JSON has the shortest text for it, which 64 bits read as another one."""
+    found: float = _SINGLE.unpack(_SINGLE.pack(_float(value)))[0]
+    return found
+
+
+_SINGLE = struct.Struct("f")
 _SIMPLE: dict[str, Callable[[Any], Any]] = {
     "timestamp": datetime.fromisoformat,
     "date": date.fromisoformat,
