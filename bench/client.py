@@ -163,6 +163,7 @@ def run(quick: bool, report: Report) -> None:
             request=None,
             metadata=False,
             consistency=None,
+            partial=False,
             arrow=False,
             request_id=None,
         )

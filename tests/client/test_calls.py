@@ -197,6 +197,16 @@ def test_what_a_push_left_behind_is_told_as_errors(ask: Any, scripted: Scripted)
     assert (done.taken, done.readable, done.behind["v@1"].code) == (1, False, "value_out_of_range")
 
 
+def test_a_partial_answer_says_what_failed(ask: Any, scripted: Scripted) -> None:
+    body = json.loads(FEATURES.partition(b"\r\n\r\n")[2])
+    body["errors"] = {"spend": {"code": "store_failed", "what": "It failed", "why": "", "fix": ""}}
+    scripted.answers = type(scripted.answers)([answer(200, body)])
+    found = ask(scripted.url, lambda client: client.get_online_features("fraud", KEYS, partial=True))
+    assert isinstance(found.failures["spend"], StoreError)
+    assert json.loads(scripted.requests[0].partition(b"\r\n\r\n")[2])["partial"] is True
+    assert ask(scripted.url, read).to_dict() == {"a": [7]}
+
+
 def test_one_connection_carries_many_requests(ask: Any, scripted: Scripted) -> None:
     def three(client: Any) -> Any:
         if isinstance(client, Client):

@@ -30,8 +30,8 @@ class _Row(msgspec.Struct):
 
 class _View(msgspec.Struct):
     version: int
-    generation: int
-    instant: datetime
+    generation: int | None
+    instant: datetime | None
 
 
 class _Body(msgspec.Struct):
@@ -41,6 +41,7 @@ class _Body(msgspec.Struct):
     types: tuple[str, ...] = ()
     service: str | None = None
     views: dict[str, _View] | None = None
+    errors: dict[str, dict[str, str]] | None = None
 
 
 _decode = msgspec.json.Decoder(_Body).decode
@@ -67,6 +68,13 @@ class RemoteFeatures:
     def service(self) -> str | None:
         """The service that was read, with its version: fraud@2; None where features were listed."""
         return self._body.service
+
+    @property
+    def failures(self) -> dict[str, AsofError]:
+        """Of a partial answer, why views could not be read, by their name; {} for a whole one."""
+        from asof.client.responses import error_from
+
+        return {view: error_from(parts) for view, parts in (self._body.errors or {}).items()}
 
     @property
     def versions(self) -> dict[str, dict[str, Any]]:

@@ -13,6 +13,8 @@ from asof.errors import InputError, UnsupportedOperationError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from asof.errors import AsofError
+
 _STATUS = "__status"
 
 
@@ -59,10 +61,20 @@ class ArrowFeatures:
         return service
 
     @property
+    def failures(self) -> dict[str, AsofError]:
+        """Of a partial answer, why views could not be read, by their name; {} for a whole one."""
+        from asof.client.responses import error_from
+
+        return {view: error_from(parts) for view, parts in self._head.get("errors", {}).items()}
+
+    @property
     def versions(self) -> dict[str, dict[str, Any]]:
         """Per view, or `role__view`: version, generation, and the instant that the generation shows."""
-        views = self._head["views"].items()
-        return {name: {**view, "instant": datetime.fromisoformat(view["instant"])} for name, view in views}
+        views: dict[str, dict[str, Any]] = self._head["views"]
+        for view in views.values():
+            if isinstance(view["instant"], str):
+                view["instant"] = datetime.fromisoformat(view["instant"])
+        return views
 
     @property
     def statuses(self) -> dict[str, list[str]]:

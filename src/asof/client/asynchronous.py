@@ -137,6 +137,7 @@ class AsyncClient:
         at: Instant | None = None,
         request: Columns | None = None,
         consistency: Consistency | None = None,
+        partial: bool = False,
         metadata: bool = False,
         arrow: bool = False,
         timeout_s: float | None = None,
@@ -151,6 +152,7 @@ class AsyncClient:
             request=request,
             metadata=metadata,
             consistency=consistency,
+            partial=partial,
             arrow=arrow,
             request_id=request_id,
         )

@@ -81,6 +81,7 @@ class Client:
         at: Instant | None = None,
         request: Columns | None = None,
         consistency: Consistency | None = None,
+        partial: bool = False,
         metadata: bool = False,
         arrow: bool = False,
         timeout_s: float | None = None,
@@ -94,6 +95,7 @@ class Client:
             at: The instant of the read, not before the materialized one. Default: now.
             request: What on-demand views need besides, in the form of `keys`.
             consistency: "snapshot" or "latest". Default: the service's.
+            partial: Answer although views cannot be read: their features are None, and `failures` says why.
             metadata: Bring statuses, event times and versions, too.
             arrow: Bring an Arrow stream, for thousands of keys; pyarrow is loaded when it is looked at.
             timeout_s: For this call.
@@ -112,6 +114,7 @@ class Client:
             request=request,
             metadata=metadata,
             consistency=consistency,
+            partial=partial,
             arrow=arrow,
             request_id=request_id,
         )

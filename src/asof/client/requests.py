@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -55,6 +55,7 @@ def online_call(
     request: Columns | None,
     metadata: bool,
     consistency: str | None,
+    partial: bool,
     arrow: bool,
     request_id: str | None,
 ) -> Call:
@@ -68,6 +69,8 @@ def online_call(
         body["service"] = features
     else:
         body["features"] = [features] if isinstance(features, str) else list(features)
+    if partial:
+        body["partial"] = True
     if not arrow:
         body["types"] = True
     if at is not None:
@@ -79,7 +82,9 @@ def online_call(
     sent = request_id or os.urandom(16).hex()
     head = f"{_POST}Accept: {ARROW}\r\n" if arrow else _POST
     read = (
-        partial(ArrowFeatures, request_id=sent, metadata=metadata) if arrow else partial(json_answer, request_id=sent)
+        functools.partial(ArrowFeatures, request_id=sent, metadata=metadata)
+        if arrow
+        else functools.partial(json_answer, request_id=sent)
     )
     return Call(_message(settings, "POST", "/v1/online-features", head, _encoded(body), sent), sent, True, read)
 
