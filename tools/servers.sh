@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Fetches the servers that the tests run against: Redis, PostgreSQL, and Kafka's jars from Maven Central into
-# .servers/kafka; Docker Compose, which reads deploy/compose.yaml; and Prometheus, whose promtool reads alert rules.
+# Fetches the servers that the tests run against: Redis, PostgreSQL, Kafka's jars from Maven Central into
+# .servers/kafka; Docker Compose, which reads deploy/compose.yaml; Prometheus, whose promtool reads alert rules; and
+# Feast, whose client the tests use, into an environment of its own, .servers/feast.
 #
 # What is there already is left alone. What cannot be had is named; the tests that need it are then skipped, or fail
 # where CI is set.
@@ -58,5 +59,26 @@ if ! cmp -s tests/servers/pom.xml "$stamp" || ! compgen -G '.servers/kafka/kafka
             echo "asof: Kafka's jars could not be fetched from Maven Central; its tests will be skipped." >&2
             echo "  Check the network or ~/.m2/settings.xml, then run tools/servers.sh again." >&2
         fi
+    fi
+fi
+
+feast="feast==0.67.*"
+stamp=.servers/feast/.complete
+if [ "$(cat "$stamp" 2>/dev/null)" != "$feast" ]; then
+    echo "asof: installing Feast for the tests, apart from everything else"
+    rm -rf .servers/feast
+    mkdir -p .servers
+    if .venv/bin/python -m venv --without-pip .servers/feast >/dev/null && {
+        if command -v uv >/dev/null; then
+            uv pip install --quiet --python .servers/feast/bin/python "$feast"
+        else
+            .venv/bin/python -m pip --python .servers/feast/bin/python install --quiet --disable-pip-version-check "$feast"
+        fi
+    }; then
+        echo "$feast" >"$stamp"
+    else
+        rm -rf .servers/feast
+        echo "asof: Feast could not be installed; the tests that use its client will be skipped." >&2
+        echo "  Check the network, then run tools/servers.sh again." >&2
     fi
 fi

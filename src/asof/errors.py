@@ -165,6 +165,22 @@ class StoreError(AsofError, OSError):
     retryable = True
 
 
+class ServerError(AsofError, OSError):
+    """A server of features cannot be reached, hung up, or answered with what is no answer."""
+
+    code = "server_failed"
+    http_status = 502
+    exit_code = 20
+    retryable = True
+
+
+class ServerTimeoutError(ServerError, TimeoutError):
+    """A server of features did not answer within the time that the caller allowed."""
+
+    code = "server_timeout"
+    http_status = 504
+
+
 class StoreFullError(StoreError):
     """A disk or a store is full; what was stored before is still there."""
 

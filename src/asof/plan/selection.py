@@ -11,6 +11,7 @@ from asof.errors import InputError
 from asof.plan.missing import Notes, notes_of
 from asof.plan.on_demand import read_of
 from asof.plan.selected import SelectedFeature, has_indicator, output_columns
+from asof.plan.specs import column_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -73,6 +74,18 @@ class Selection:
     def columns(self) -> tuple[str, ...]:
         """Return the output columns' names, in order."""
         return output_columns(self.items) if self.on_demand is None else self.on_demand.outputs
+
+    def dtypes(self) -> tuple[str, ...]:
+        """Return the output columns' types, in order."""
+        found = {item.column: item.feature.dtype for item in self.items}
+        if self.on_demand is not None:
+            found |= {
+                column_name(view.name, feature.name): feature.dtype
+                for view in self.on_demand.views
+                for feature in view.features
+                if (view.key, feature.name) in self.on_demand.computed
+            }
+        return tuple(found.get(column, "bool") for column in self.columns())  # an indicator is no feature
 
     def missing(self) -> dict[str, MissingSpec]:
         """Return what is done where features have no value, by column."""

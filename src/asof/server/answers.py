@@ -19,10 +19,10 @@ _log = logging.getLogger("asof.server")
 
 
 def arrow_bytes(answer: OnlineFeatures, *, statuses: bool) -> bytes:
-    """Return an answer as an Arrow IPC stream, one row per key."""
+    """Return an answer as an Arrow IPC stream, one row per key; its schema says what was read, and when."""
     import pyarrow as pa
 
-    batch = answer.to_arrow(statuses=statuses)
+    batch = answer.to_arrow(statuses=statuses).replace_schema_metadata({b"asof": answer.head_json()})
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as stream:
         stream.write_batch(batch)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from asof import tracing
 from asof.server.access import challenge
 from asof.server.answers import JSON, error_body
+from asof.server.feast import PATHS as FEAST
+from asof.server.feast import FeastRoute
 from asof.server.limits import Limits
 from asof.server.metrics import Metrics
 from asof.server.observe import KEY as WATCH
@@ -67,6 +69,7 @@ class App:
         self._serving = Serving(project, self._metrics)
         self._online = OnlineRoute(self._serving, limits or Limits())
         self._push = PushRoute(pushed_to, self._metrics, limits or Limits())
+        self._feast = FeastRoute(self._serving, self._push, limits or Limits())
         self._rest = make_routes(self._serving, self._metrics)
         self._observer = Observer(
             self._metrics,
@@ -90,11 +93,15 @@ class App:
                 route, status = PATH, await self._answer_direct(self._online, scope, receive, send)
             elif scope["path"] == PUSH:
                 route, status = PUSH, await self._answer_direct(self._push, scope, receive, send)
+            elif scope["path"] in FEAST:
+                route, status = scope["path"], await self._answer_direct(self._feast, scope, receive, send)
             else:
                 route, status = await self._answer_rest(scope, receive, send)
             self._observer.done(watch, scope, route, status, started)
 
-    async def _answer_direct(self, route: OnlineRoute | PushRoute, scope: Scope, receive: Receive, send: Send) -> int:
+    async def _answer_direct(
+        self, route: OnlineRoute | PushRoute | FeastRoute, scope: Scope, receive: Receive, send: Send
+    ) -> int:
         headers: list[tuple[bytes, bytes]] = [(REQUEST_ID_HEADER, scope[WATCH].request_id.encode())]
         try:
             body, media_type = await route.answer(scope, receive)

@@ -12,7 +12,17 @@ from asof.server.access import note_read, reading
 from asof.server.answers import JSON, arrow_bytes
 from asof.server.limits import Limits, MethodNotAllowedError, read_body, too_many_keys
 from asof.server.observe import KEY, MODEL_LENGTH
-from asof.server.requests import ARROW, arrow_columns, consistency, decoded_keys, from_arrow, from_json, instant, wanted
+from asof.server.requests import (
+    ARROW,
+    arrow_columns,
+    consistency,
+    decoded_inputs,
+    decoded_keys,
+    from_arrow,
+    from_json,
+    instant,
+    wanted,
+)
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope
@@ -57,7 +67,7 @@ class OnlineRoute:
         if sends_arrow:
             keys, given = arrow_columns(plan, request.keys)
         else:
-            keys, given = decoded_keys(plan, request.keys), request.request
+            keys, given = decoded_keys(plan, request.keys), decoded_inputs(plan, request.request)
         count = max(map(len, request.keys.values()), default=1)
         if given:
             count = max(count, *map(len, given.values()))
@@ -79,6 +89,6 @@ class OnlineRoute:
         if wants_arrow:
             encoded, media_type = arrow_bytes(answer, statuses=request.metadata), ARROW
         else:
-            encoded, media_type = answer.to_json(metadata=request.metadata), JSON
+            encoded, media_type = answer.to_json(metadata=request.metadata, types=request.types), JSON
         watch.encoded = time.perf_counter()
         return encoded, media_type

@@ -200,6 +200,11 @@ def _schemas() -> dict[str, Any]:
                     "description": "Add statuses, event times and the versions read.",
                 },
                 "model": {"type": "string", "description": "Which model asks, for logs."},
+                "types": {
+                    "type": "boolean",
+                    "default": False,
+                    "description": 'Add the features\' types, as "float64" or "list<string>".',
+                },
                 "consistency": {
                     "enum": ["latest", "snapshot"],
                     "description": "snapshot: all views as of one instant at which each is exact, or a 503 that is "
@@ -219,6 +224,7 @@ def _schemas() -> dict[str, Any]:
                 "service": {**text, "description": "With its version."},
                 "at": {**text, "format": "date-time"},
                 "features": {"type": "array", "items": text},
+                "types": {"type": "array", "items": text, "description": "If asked for: of the features, in order."},
                 "results": {
                     "type": "array",
                     "items": {

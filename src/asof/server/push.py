@@ -74,11 +74,7 @@ class PushRoute:
         """
         if scope["method"] != "POST":
             raise MethodNotAllowedError(f"{PATH} does not take {scope['method']}", fix="Use POST.")
-        store = self._store
-        if store is None:
-            raise PushNotAllowedError(
-                "This server takes no rows", why="It was started to read only", fix="Start it as `asof serve --push`."
-            )
+        store = self._allowed()
         async with self._slots:
             body = await read_body(scope, receive, self._limits.body_bytes, _FEWER)
             sends_arrow = any(n == b"content-type" and v.startswith(ARROW) for n, v in scope["headers"])
@@ -87,6 +83,41 @@ class PushRoute:
             source, done = await loop.run_in_executor(
                 self._threads, copy_context().run, work, store, body, scope["query_string"], Pusher(scope)
             )
+        return self._answered(source, done)
+
+    async def take(self, request: PushRequest, scope: Scope) -> tuple[bytes, bytes]:
+        """Take rows in that another API brought; return the body and its media type.
+
+        Raises:
+            InputError: no row could be taken, or the server takes none.
+            AsofError: nothing was taken in.
+        """
+        store, who = self._allowed(), Pusher(scope)
+
+        def work() -> Ingested:
+            who.allow(request.source, store.catalog())
+            return store.ingestor(request.source).push_json(request.rows)
+
+        async with self._slots:
+            done = await asyncio.get_running_loop().run_in_executor(self._threads, copy_context().run, work)
+        body = self._answered(request.source, done)
+        if done.refused and not done.taken and not done.repeated:
+            row = min(done.refused)
+            raise InputError(
+                f"None of the {len(done.refused)} rows could be taken in",
+                why=f"Row {row}: {done.refused[row]}",
+                fix=f"Correct them; `asof deadletter list {request.source}` shows all.",
+            )
+        return body
+
+    def _allowed(self) -> FeatureStore:
+        if self._store is None:
+            raise PushNotAllowedError(
+                "This server takes no rows", why="It was started to read only", fix="Start it as `asof serve --push`."
+            )
+        return self._store
+
+    def _answered(self, source: str, done: Ingested) -> tuple[bytes, bytes]:
         self._metrics.pushed(source, done.taken, done.repeated, len(done.refused))
         return msgspec.json.encode(_answer(source, done)), JSON
 

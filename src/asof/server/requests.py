@@ -10,6 +10,7 @@ import msgspec
 
 from asof.clock import parse_instant
 from asof.definitions.services import check_consistency
+from asof.dtypes import FLOATS
 from asof.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from asof.services.online import ReadPlan
 
 ARROW = b"application/vnd.apache.arrow.stream"
+_INFINITIES = {"Infinity": float("inf"), "-Infinity": float("-inf")}
 _QUERY = ("service", "feature", "at", "metadata", "consistency", "partial", "model")
 
 
@@ -33,6 +35,7 @@ class OnlineRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         metadata: Whether to answer statuses, event times and versions as well.
         request: Per request input of on-demand views one value per entity.
         consistency: "latest" or "snapshot"; None is the service's.
+        types: Whether to answer the features' dtypes as well.
         partial: Whether to answer although views cannot be read.
         model: Which model asks, for logs.
     """
@@ -44,6 +47,7 @@ class OnlineRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     metadata: bool = False
     request: dict[str, list[Any]] | None = None
     consistency: str | None = None
+    types: bool = False
     partial: bool = False
     model: str | None = None
 
@@ -173,6 +177,18 @@ def arrow_columns(
         return columns, None
     keys = {name: column for name, column in columns.items() if name in plan.key_names or name not in plan.request}
     return keys, {name: column for name, column in columns.items() if name in plan.request}
+
+
+def decoded_inputs(plan: ReadPlan, given: Mapping[str, Sequence[Any]] | None) -> Mapping[str, Sequence[Any]] | None:
+    """Return JSON request inputs with the infinities that stand as text where an input is a float."""
+    if not given or not plan.request:
+        return given
+    return {
+        name: [_INFINITIES.get(value, value) if type(value) is str else value for value in column]
+        if name in plan.request and plan.request[name].dtype in FLOATS
+        else column
+        for name, column in given.items()
+    }
 
 
 def decoded_keys(plan: ReadPlan, keys: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:

@@ -82,6 +82,7 @@ class ReadPlan:
         missing: What is done about missing values besides what views do, or None.
         masks: Which columns are not shown, or None.
         columns: The answer's columns.
+        dtypes: Their types, as JSON that begins the rest of an answer.
     """
 
     service: ServiceSpec | None
@@ -97,6 +98,7 @@ class ReadPlan:
     missing: OnlineMissing | None = None
     masks: OnlineMasks | None = None
     columns: tuple[str, ...] = ()
+    dtypes: bytes = b""
 
     @property
     def consistency(self) -> Consistency:
@@ -213,22 +215,31 @@ class OnlineFeatures:
         """Return a pandas DataFrame, one row per key."""
         return self.to_arrow().to_pandas()
 
-    def to_json(self, *, metadata: bool = False) -> bytes:
-        """Return the HTTP answer; `metadata` adds statuses, event times, and the views' versions."""
+    def to_json(self, *, metadata: bool = False, types: bool = False) -> bytes:
+        """Return the HTTP answer; `metadata` adds statuses, event times and versions, `types` the dtypes."""
+        head = self._head(metadata)
+        if types:
+            head += self._plan.dtypes
+        answer = self._answer.to_json(head, metadata)
+        if metadata and self._plan.missing is not None:
+            answer = self._plan.missing.without_blocks(answer)
+        return self._plan.masks.json(answer) if metadata and self._plan.masks is not None else answer
+
+    def head_json(self) -> bytes:
+        """Return the service, the instant and the views' versions, as a JSON object."""
+        return self._head(True)[:-1] + b"}"
+
+    def _head(self, versions: bool) -> bytes:
         head = b'%s"at":"%s",' % (self._plan.head, iso(self._at_us).encode())
         if self.failures:
             head += b'"errors":%s,' % msgspec.json.encode({name: described(e) for name, e in self.failures.items()})
-        if metadata:
-            views = {
-                name: {**version, "instant": None if generation is None else iso(generation.instant_us)}
-                for (name, version), generation in zip(self.versions.items(), self._generations, strict=True)
-            }
-            head += b'"views":%s,' % msgspec.json.encode(views)
-            answer = self._answer.to_json(head, metadata)
-            if self._plan.missing is not None:
-                answer = self._plan.missing.without_blocks(answer)
-            return answer if self._plan.masks is None else self._plan.masks.json(answer)
-        return self._answer.to_json(head, metadata)
+        if not versions:
+            return head
+        views = {
+            name: {**version, "instant": None if generation is None else iso(generation.instant_us)}
+            for (name, version), generation in zip(self.versions.items(), self._generations, strict=True)
+        }
+        return head + b'"views":%s,' % msgspec.json.encode(views)
 
 
 class OnlineReader:
@@ -493,6 +504,7 @@ class OnlineReader:
             missing=missing,
             masks=masks,
             columns=selection.columns(),
+            dtypes=b'"types":%s,' % msgspec.json.encode(selection.dtypes()),
             parts=partial_answer(selection, blocks, names, picks, missing),
         )
 
