@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from asof.backends.formats import open_decoder
-from asof.backends.loading import open_online_store, open_registry
+from asof.backends.loading import open_offline, open_online_store, open_registry
 from asof.backends.local.deadletters import LocalDeadLetters
 from asof.backends.local.executor import LocalExecutor
 from asof.backends.local.expressions import LocalExpressions
-from asof.backends.local.folders import LocalFolders
 from asof.backends.local.inputs import LocalInputs
 from asof.backends.local.log import LocalLog
+from asof.backends.local.published import PublishedFolders
 from asof.backends.local.scanner import LocalScanner
 from asof.backends.local.tables import LocalTableWriter
 from asof.clock import Clock, SystemClock
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from asof.backends.local.transformer import LocalTransformer
-    from asof.interfaces import Decoder, OfflineLog, OnlineStore, Registry
+    from asof.interfaces import Decoder, OfflineLog, OfflinePlace, OnlineStore, Registry
     from asof.plan.specs import FunctionSpec, SourceSpec
     from asof.services.ingest import Ingestor
     from asof.services.writer import SourceWriter
@@ -67,6 +67,7 @@ class Wiring:
         self._lock = threading.RLock()
         self._registry: Registry | None = None
         self._online: OnlineStore | None = None
+        self._offline: OfflinePlace | None = None
         self._reader: OnlineReader | None = None
         self._catalog: Catalog | None = None
         self._checked_at_s = 0.0
@@ -102,7 +103,15 @@ class Wiring:
     @property
     def log(self) -> OfflineLog:
         """The logs of the project's stream sources."""
-        return LocalLog(self.config.root / self.config.offline / "log")
+        return LocalLog(self.offline.files("log"))
+
+    @property
+    def offline(self) -> OfflinePlace:
+        """Where the project keeps what it writes for training, opened on first use."""
+        with self._lock:
+            if self._offline is None:
+                self._offline = open_offline(self.config.offline, self.config.root)
+            return self._offline
 
     def catalog(self) -> Catalog:
         """Return the registry's content; an apply elsewhere is seen within half a second."""
@@ -161,11 +170,10 @@ class Wiring:
         only: Mapping[str, Sequence[str]] | None = None,
         entries: Mapping[str, int] | None = None,
     ) -> LocalScanner:
-        quarantine = self.config.root / self.config.offline / "quarantine"
         return LocalScanner(
             self.config.root,
             frames=frames,
-            quarantine=quarantine,
+            quarantine=self.offline.files("quarantine"),
             memory_limit_bytes=max(budget // _SCAN_SHARE, 64 * 2**20),
             threads=threads,
             load=self._functions(functions).load,
@@ -178,7 +186,7 @@ class Wiring:
         return LocalScanner(
             self.config.root,
             frames=frames,
-            quarantine=self.config.root / self.config.offline / "arrivals",
+            quarantine=self.offline.files("arrivals"),
             memory_limit_bytes=max(self.config.memory_budget_bytes // _SCAN_SHARE, 64 * 2**20),
             threads=os.cpu_count() or 1,
             load=self._functions().load,
@@ -190,8 +198,8 @@ class Wiring:
     def _state_dir(self, name: str) -> Path:
         return self.config.root / ".asof" / name
 
-    def _published(self) -> LocalFolders:
-        return LocalFolders(self.config.root / self.config.offline / "batch")
+    def _published(self) -> PublishedFolders:
+        return PublishedFolders(self.offline.files("batch"))
 
     def _training_sets(self) -> TrainingSets:
         def engines(
@@ -201,8 +209,8 @@ class Wiring:
             scanner = self._scanner({}, self.config.memory_budget_bytes, executor.threads, only=only, entries=entries)
             return scanner, executor
 
-        shelf = LocalFolders(self.config.root / self.config.offline / "training_sets")
-        inputs = LocalInputs(self.config.root, self.config.root / self.config.offline / "batch")
+        shelf = self.offline.shelf("training_sets")
+        inputs = LocalInputs(self.config.root, self.offline.files("batch"))
         return TrainingSets(shelf, inputs, LocalTableWriter(), engines, self._functions(), self._expressions)
 
     def _backfiller(self, transformer: LocalTransformer, functions: Mapping[FunctionSpec, Any]) -> Backfiller:
@@ -242,7 +250,7 @@ class Wiring:
         )
 
     def _letters(self) -> LocalDeadLetters:
-        return LocalDeadLetters(self.config.root / self.config.offline / "deadletter")
+        return LocalDeadLetters(self.offline.files("deadletter"))
 
     def _decoder(self, source: SourceSpec) -> Decoder:
         return open_decoder(stream_of(source).format, row_schema(source), registry=self.config.schema_registry)

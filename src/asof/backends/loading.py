@@ -5,12 +5,13 @@ from __future__ import annotations
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
+from asof.backends.local.disk import DiskPlace
 from asof.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from asof.interfaces import OnlineStore, Registry, StreamBackend
+    from asof.interfaces import OfflinePlace, OnlineStore, Registry, StreamBackend
 
 
 def open_registry(url: str, root: Path) -> Registry:
@@ -41,6 +42,18 @@ def open_stream(url: str, root: Path) -> StreamBackend:
     """
     stream: StreamBackend = _find("asof.streams", "stream", url)(url, root)
     return stream
+
+
+def open_offline(url: str, root: Path) -> OfflinePlace:
+    """Open where the project keeps what it writes for training: a directory, or `s3://bucket/prefix` and the like.
+
+    Raises:
+        ConfigError: no installed package serves that scheme, or the URL is wrong.
+    """
+    if "://" not in url:
+        return DiskPlace(root / url)
+    place: OfflinePlace = _find("asof.offline_places", "offline store", url)(url, root)
+    return place
 
 
 def _find(group: str, role: str, url: str) -> Any:
