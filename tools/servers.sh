@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Fetches the servers that the tests run against: Redis, PostgreSQL, and Kafka's jars from Maven Central into
-# .servers/kafka.
+# Fetches the servers that the tests run against: Redis, PostgreSQL, Kafka's jars from Maven Central into
+# .servers/kafka, and an S3-compatible server, which Go builds into .servers/bin in about a minute.
 #
 # What is there already is left alone. What cannot be had is named; the tests that need it are then skipped, or fail
 # where CI is set.
@@ -22,6 +22,7 @@ postgres || packages+=(postgresql)
 command -v redis-server >/dev/null || command -v valkey-server >/dev/null || packages+=(redis-server)
 command -v java >/dev/null && command -v keytool >/dev/null || packages+=(default-jre-headless)
 [ -f .servers/kafka/.complete ] || command -v mvn >/dev/null || packages+=(maven)
+[ -x .servers/bin/versitygw ] || command -v versitygw >/dev/null || command -v go >/dev/null || packages+=(golang-go)
 if [ ${#packages[@]} -gt 0 ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     echo "asof: installing ${packages[*]} for the tests"
     {
@@ -52,6 +53,20 @@ if ! cmp -s tests/servers/pom.xml "$stamp" || ! compgen -G '.servers/kafka/kafka
             rm -rf .servers/kafka
             echo "asof: Kafka's jars could not be fetched from Maven Central; its tests will be skipped." >&2
             echo "  Check the network or ~/.m2/settings.xml, then run tools/servers.sh again." >&2
+        fi
+    fi
+fi
+
+versitygw=github.com/versity/versitygw/cmd/versitygw@v1.8.0 # Apache-2.0
+if [ ! -x .servers/bin/versitygw ] && ! command -v versitygw >/dev/null; then
+    if ! command -v go >/dev/null; then
+        absent "Go (go)" "object storage" "golang-go" "go"
+    else
+        echo "asof: building an S3-compatible server for the tests"
+        mkdir -p .servers/bin
+        if ! GOBIN="$PWD/.servers/bin" go install "$versitygw"; then
+            echo "asof: versitygw could not be built; tests on object storage will be skipped." >&2
+            echo "  Check the network or GOPROXY, then run tools/servers.sh again." >&2
         fi
     fi
 fi

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,19 +20,19 @@ from asof.testing.conformance.log import OfflineLogConformance, add, contents
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from asof.interfaces import DeadLetterStore, OfflineLog, OfflinePlace
     from tests.servers.objects import ObjectServer
 
 
-def append(url: str, root: Path, writer: int) -> None:
+def append(url: str, writer: int) -> None:
     """Append rows one by one, and join entries beside."""
-    log = LocalLog(open_place(url, root / f"{writer}").files("log")).of("orders")
-    for number in range(30):
-        add(log, number * 3 + writer)
-        if writer < 2 and number % 5 == 0:
-            log.compact()
+    with tempfile.TemporaryDirectory() as root:
+        log = LocalLog(open_place(url, Path(root)).files("log")).of("orders")
+        for number in range(30):
+            add(log, number * 3 + writer)
+            if writer < 2 and number % 5 == 0:
+                log.compact()
 
 
 class TestObjectLog(OfflineLogConformance):
@@ -39,11 +41,11 @@ class TestObjectLog(OfflineLogConformance):
         url = object_server.url()
         return lambda: LocalLog(open_place(url, tmp_path).files("log"))
 
-    def test_processes_append_each_row_once(self, open_log: Callable[[], OfflineLog], tmp_path: Path) -> None:
+    def test_processes_append_each_row_once(self, open_log: Callable[[], OfflineLog]) -> None:
         """In processes that are started afresh: the client of object storage does not survive a fork."""
         place = open_log().of("orders")._files.place().rpartition("/log/")[0]  # type: ignore[attr-defined]
         context = multiprocessing.get_context("spawn")
-        processes = [context.Process(target=append, args=(place, tmp_path, writer)) for writer in range(3)]
+        processes = [context.Process(target=append, args=(place, writer)) for writer in range(3)]
         for process in processes:
             process.start()
         for process in processes:
