@@ -33,7 +33,7 @@ _KEYS_FIX = (
 
 @contextmanager
 def explained(place: str) -> Iterator[None]:
-    """Turn the client's errors into `ConfigError` and `StoreError`; others say that an object is there or not, and pass."""
+    """Turn the client's errors into `ConfigError` and `StoreError`; what says that an object is or is not there passes."""
     from obstore.exceptions import BaseError
 
     try:
