@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from asof.backends.formats import open_decoder
 from asof.backends.loading import open_offline, open_online_store, open_registry
 from asof.backends.local.deadletters import LocalDeadLetters
+from asof.backends.local.disk import DiskPlace
 from asof.backends.local.executor import LocalExecutor
 from asof.backends.local.expressions import LocalExpressions
 from asof.backends.local.inputs import LocalInputs
@@ -110,7 +111,7 @@ class Wiring:
         """Where the project keeps what it writes for training, opened on first use."""
         with self._lock:
             if self._offline is None:
-                self._offline = open_offline(self.config.offline, self.config.root)
+                self._offline = open_offline(self.config.offline, self.config.root, DiskPlace)
             return self._offline
 
     def catalog(self) -> Catalog:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
-from asof.backends.local.disk import DiskPlace
 from asof.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from asof.interfaces import OfflinePlace, OnlineStore, Registry, StreamBackend
@@ -44,14 +44,16 @@ def open_stream(url: str, root: Path) -> StreamBackend:
     return stream
 
 
-def open_offline(url: str, root: Path) -> OfflinePlace:
+def open_offline(url: str, root: Path, on_disk: Callable[[Path], OfflinePlace]) -> OfflinePlace:
     """Open where the project keeps what it writes for training: a directory, or `s3://bucket/prefix` and the like.
+
+    `on_disk` opens a directory; a relative one is below the project's `root`.
 
     Raises:
         ConfigError: no installed package serves that scheme, or the URL is wrong.
     """
     if "://" not in url:
-        return DiskPlace(root / url)
+        return on_disk(root / url)
     place: OfflinePlace = _find("asof.offline_places", "offline store", url)(url, root)
     return place
 

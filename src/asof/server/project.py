@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from asof.backends.loading import open_offline, open_online_store, open_registry
 from asof.backends.local.deadletters import LocalDeadLetters
+from asof.backends.local.disk import DiskPlace
 from asof.backends.local.expressions import LocalExpressions
 from asof.backends.local.log import LocalLog
 from asof.services.functions import FunctionLoader
@@ -48,7 +49,7 @@ class Project:
         registry = open_registry(config.registry, config.root)
         functions = FunctionLoader(config.root, config.definitions)
         online = open_online_store(config.online, config.root)
-        offline = open_offline(config.offline, config.root)
+        offline = open_offline(config.offline, config.root, DiskPlace)
         log = LocalLog(offline.files("log"))
         letters = LocalDeadLetters(offline.files("deadletter"))
         return cls(config.project, registry, online, clock, functions, LocalExpressions(), log, letters)

@@ -33,7 +33,7 @@ _KEYS_FIX = (
 
 @contextmanager
 def explained(place: str) -> Iterator[None]:
-    """Turn the client's errors into `ConfigError` and `StoreError`; what says that an object is or is not there passes."""
+    """Turn the client's errors into `ConfigError` and `StoreError`; whether an object is there passes."""
     from obstore.exceptions import BaseError
 
     try:
