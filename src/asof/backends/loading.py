@@ -6,6 +6,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from asof.errors import ConfigError, did_you_mean
+from asof.interfaces.registry import SharedRegistry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,13 +15,24 @@ if TYPE_CHECKING:
     from asof.interfaces import OfflinePlace, OnlineStore, Registry, StreamBackend
 
 
-def open_registry(url: str, root: Path) -> Registry:
+def open_registry(url: str, root: Path, project: str | None = None) -> Registry:
     """Open the registry at `url`; relative paths are below the project's `root`.
 
+    Args:
+        url: Names it.
+        root: The project's directory.
+        project: Whose registry it has to be, where several projects can reach it; None where that is no matter.
+
     Raises:
-        ConfigError: no installed package serves that scheme.
+        ConfigError: no installed package serves that scheme, or it is the registry of another project.
     """
     registry: Registry = _find("asof.registries", "registry", url)(url, root)
+    if project is not None and isinstance(registry, SharedRegistry):
+        try:
+            registry.belong_to(project)
+        except BaseException:
+            registry.close()
+            raise
     return registry
 
 

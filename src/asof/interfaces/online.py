@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from asof.circuit import Circuit
+
     Requests = Sequence[tuple["ViewKey", Sequence[bytes | None]]]
     Read = Callable[[Requests], list["ViewRead"]]
 
@@ -180,6 +182,16 @@ class OnlineStore(Protocol):
 
     def close(self) -> None:
         """Release files and connections."""
+        ...
+
+
+@runtime_checkable
+class RemoteStore(Protocol):
+    """What an online store has besides where its reads may fail because nobody answers."""
+
+    @property
+    def circuit(self) -> Circuit:
+        """What keeps reads from waiting, one after the other, for a store that does not answer."""
         ...
 
 

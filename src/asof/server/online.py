@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 from asof.definitions.services import LATEST
@@ -59,9 +60,10 @@ class OnlineRoute:
             raise too_many_keys(count, self._limits.keys)
         how = consistency(request) or plan.consistency
         if how == LATEST:
-            answer = reader.read(features, keys, instant(request), given, consistency=how)
+            answer = reader.read(features, keys, instant(request), given, consistency=how, partial=request.partial)
         else:  # which may wait
-            answer = await asyncio.to_thread(reader.read, features, keys, instant(request), given, consistency=how)
+            read = partial(reader.read, consistency=how, partial=request.partial)
+            answer = await asyncio.to_thread(read, features, keys, instant(request), given)
         self._metrics.read(count)
         if wants_arrow:
             return arrow_bytes(answer, statuses=request.metadata), ARROW

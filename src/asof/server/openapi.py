@@ -83,6 +83,7 @@ def _online() -> dict[str, Any]:
             _parameter("at", "query", {"type": "string", "format": "date-time"}, "With an Arrow body: the instant."),
             _parameter("metadata", "query", {"type": "boolean"}, "With an Arrow body: add statuses."),
             _parameter("consistency", "query", {"enum": ["latest", "snapshot"]}, "With an Arrow body: as in JSON."),
+            _parameter("partial", "query", {"type": "boolean"}, "With an Arrow body: as in JSON."),
         ],
         "requestBody": {
             "required": True,
@@ -200,6 +201,12 @@ def _schemas() -> dict[str, Any]:
                     "description": "snapshot: all views as of one instant at which each is exact, or a 503 that is "
                     "worth another try. Default: the service's.",
                 },
+                "partial": {
+                    "type": "boolean",
+                    "default": False,
+                    "description": "Answer although views cannot be read: what depends on them is null, with status "
+                    "error.",
+                },
             },
         },
         "OnlineAnswer": {
@@ -223,6 +230,7 @@ def _schemas() -> dict[str, Any]:
                     },
                 },
                 "views": {"type": "object", "description": "With metadata: version, generation and instant per view."},
+                "errors": {"type": "object", "description": "Of a partial answer: per view why it could not be read."},
             },
         },
         "PushRequest": {

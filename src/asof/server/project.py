@@ -46,7 +46,7 @@ class Project:
         Raises:
             ConfigError, StoreError, CorruptDataError: a store cannot be opened.
         """
-        registry = open_registry(config.registry, config.root)
+        registry = open_registry(config.registry, config.root, config.project)
         functions = FunctionLoader(config.root, config.definitions)
         online = open_online_store(config.online, config.root)
         offline = open_offline(config.offline, config.root, DiskPlace)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from asof.services.online import ReadPlan
 
 ARROW = b"application/vnd.apache.arrow.stream"
-_QUERY = ("service", "feature", "at", "metadata", "consistency")
+_QUERY = ("service", "feature", "at", "metadata", "consistency", "partial")
 
 
 class OnlineRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -33,6 +33,7 @@ class OnlineRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         metadata: Whether to answer statuses, event times and versions as well.
         request: Per request input of on-demand views one value per entity.
         consistency: "latest" or "snapshot"; None is the service's.
+        partial: Whether to answer although views cannot be read.
     """
 
     keys: dict[str, list[Any]]
@@ -42,6 +43,7 @@ class OnlineRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     metadata: bool = False
     request: dict[str, list[Any]] | None = None
     consistency: str | None = None
+    partial: bool = False
 
 
 _decode = msgspec.json.Decoder(OnlineRequest).decode
@@ -77,17 +79,22 @@ def from_arrow(body: bytes, query: bytes) -> OnlineRequest:
             raise InputError(
                 f"There is no parameter {name!r}", why=did_you_mean(name, _QUERY), fix=f"Use {', '.join(_QUERY)}."
             )
-    metadata = parameters.get("metadata", ["false"])[-1]
-    if metadata not in ("true", "false"):
-        raise InputError(f"metadata is {metadata!r}", fix="Write true or false.")
     return OnlineRequest(
         keys=_arrow_columns(body),
         service=parameters.get("service", [None])[-1],
         features=parameters.get("feature"),
         at=parameters.get("at", [None])[-1],
-        metadata=metadata == "true",
+        metadata=_flag(parameters, "metadata"),
         consistency=parameters.get("consistency", [None])[-1],
+        partial=_flag(parameters, "partial"),
     )
+
+
+def _flag(parameters: Mapping[str, Sequence[str]], name: str) -> bool:
+    text = parameters.get(name, ["false"])[-1]
+    if text not in ("true", "false"):
+        raise InputError(f"{name} is {text!r}", fix="Write true or false.")
+    return text == "true"
 
 
 def _arrow_columns(body: bytes) -> dict[str, list[Any]]:

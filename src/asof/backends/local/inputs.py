@@ -1,4 +1,4 @@
-"""Records what a source consists of: files and their hashes, the version of a Delta table, the end of a log."""
+"""Records what a source consists of: files and their hashes, the version of a table, the end of a log."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asof.backends.local import delta
+from asof.backends.local import delta, elsewhere, tables_elsewhere
 from asof.backends.local.disk import as_files
 from asof.backends.local.faults import translated
 from asof.backends.local.files import find_files
@@ -25,7 +25,7 @@ _BATCH = "batch:"
 
 
 class LocalInputs:
-    """Files on this machine, those of batch sources too, and Delta tables wherever they are."""
+    """Files on this machine, those of batch sources too, and tables wherever they are."""
 
     def __init__(self, root: Path, published: Path | Files) -> None:
         """Read relative paths from `root`, the files of batch sources from `published`, logs from beside it."""
@@ -33,8 +33,13 @@ class LocalInputs:
         self._published = as_files(published.absolute() if isinstance(published, Path) else published)
         self._logs = LocalLog(self._published.beside("log"))
 
-    def record(self, source: SourceSpec) -> SourceInput:
-        """Return what a source consists of now; every byte of its files is read for the hashes."""
+    def record(self, source: SourceSpec, *, until_us: int | None = None) -> SourceInput:
+        """Return what a source consists of now; every byte of its files is read for the hashes.
+
+        Args:
+            source: The source.
+            until_us: No row that happens or gets known later can matter. Of PostgreSQL, such rows are left out.
+        """
         if source.kind == "frame":
             raise UnsupportedOperationError(
                 f"Source {source.name!r} is a frame in memory, which no manifest can point to",
@@ -51,7 +56,9 @@ class LocalInputs:
                 table_id=found.table_id,
             )
         if source.kind == "stream":
-            return self._stream(source)
+            return self._stream(source, until_us)
+        if source.kind in elsewhere.KINDS:
+            return tables_elsewhere.record(self._root, source, until_us)
         with translated(source.name):
             if source.kind == "batch":
                 files = tuple(self._item(at, item) for at, item in interval_items(self._published, source))
@@ -69,6 +76,8 @@ class LocalInputs:
         if recorded.kind == "stream":
             found = [text for one in recorded.history for text in self.problems(one, quick=quick)]
             return found if quick else [*found, *self._log_problems(recorded)]
+        if recorded.kind in elsewhere.KINDS:
+            return tables_elsewhere.problems(self._root, recorded, quick=quick)
         if recorded.kind == "delta":
             return [] if quick else self._delta_problems(recorded)
         if recorded.path.startswith(_BATCH):
@@ -78,7 +87,7 @@ class LocalInputs:
             files = (self._file_problem(file, quick=quick) for file in recorded.files)
         return [f"source {recorded.name}: {problem}" for problem in files if problem]
 
-    def _stream(self, source: SourceSpec) -> SourceInput:
+    def _stream(self, source: SourceSpec, until_us: int | None) -> SourceInput:
         past = stream_of(source).history
         log = self._logs.of(source.name)
         entry = log.head().sequence
@@ -90,7 +99,7 @@ class LocalInputs:
             entry=entry,
             rows=rows,
             rows_hash=rows_hash,
-            history=() if past is None else (self.record(past),),
+            history=() if past is None else (self.record(past, until_us=until_us),),
         )
 
     def _log_problems(self, recorded: SourceInput) -> list[str]:

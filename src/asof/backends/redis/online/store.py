@@ -15,6 +15,7 @@ from asof.backends.redis.failures import reading, writing
 from asof.backends.redis.online import pointers, scripts
 from asof.backends.redis.online.lines import Lines
 from asof.backends.redis.online.writer import RedisWriter
+from asof.circuit import Circuit
 from asof.errors import AsofError, ConflictError, CorruptDataError, StoreError
 from asof.interfaces.online import ViewRead
 
@@ -42,8 +43,10 @@ class RedisStore:
         self._client = settings.connect(connect_s=_CONNECT_S, reply_s=_REPLY_S)
         self._lines = Lines(self._client, settings.budget_s)
         self._where = settings.where
+        self.circuit = Circuit(f"The online store on {settings.where}", min(settings.budget_s, 1.0))
         self._changes = Lines(self._client, _REPLY_S, tries=1)
         self._release = self._client.register_script(scripts.RELEASE)
+        self._drop = self._client.register_script(scripts.DROP)
         self._renew = self._client.register_script(scripts.RENEW)
         self._decoded: dict[ViewKey, tuple[bytes, bytes, Generation]] = {}
 
@@ -64,7 +67,7 @@ class RedisStore:
         for view, keys in requests:
             arguments += (pointers.field(view), len(keys) + 1, pointers.MARK)
             arguments += keys if None not in keys else [pointers.MARK if key is None else key for key in keys]
-        with reading(self._where):
+        with self.circuit, reading(self._where):
             answers = self._lines.run(
                 scripts.READ, scripts.READ_SHA, 1, pointers.pointers_key(projects.pop()), *arguments
             )
@@ -225,10 +228,8 @@ class RedisStore:
         """Delete a view version's storage; unknown ones are ignored."""
         key, name = pointers.pointers_key(view.project), pointers.field(view)
         with writing(self._where):
-            values = self._client.hget(key, name + b"\1")
-            self._client.hdel(key, name, name + b"\1", name + b"\2")
-            if values is not None:
-                self._client.unlink(values)
+            while not self._drop(keys=[key], args=[name, self._client.hget(key, name + b"\1") or b""]):
+                continue  # another generation was switched in since
 
     def close(self) -> None:
         """Close the connections; more than once is fine."""
