@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.servers.fixtures import dynamodb_server, kafka_server, postgres_server, redis_server
+from tests.servers.fixtures import (
+    _object_server,
+    dynamodb_server,
+    kafka_server,
+    object_server,
+    postgres_server,
+    redis_server,
+)
 from tests.servers.processes import STARTED
 
 if TYPE_CHECKING:
     import pytest
 
-__all__ = ["dynamodb_server", "kafka_server", "postgres_server", "redis_server"]
+__all__ = ["_object_server", "dynamodb_server", "kafka_server", "object_server", "postgres_server", "redis_server"]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

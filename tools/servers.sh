@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Fetches the servers that the tests run against: Redis, PostgreSQL, Kafka's jars from Maven Central into
-# .servers/kafka; Docker Compose, which reads deploy/compose.yaml; Prometheus, whose promtool reads alert rules; and
-# Feast, whose client the tests use, into an environment of its own, .servers/feast.
+# .servers/kafka; an S3-compatible server, which Go 1.25 or newer builds into .servers/bin in about a minute; Docker
+# Compose, which reads deploy/compose.yaml; Prometheus, whose promtool reads alert rules; and Feast, whose client the
+# tests use, into an environment of its own, .servers/feast.
 #
 # What is there already is left alone. What cannot be had is named; the tests that need it are then skipped, or fail
 # where CI is set.
@@ -24,6 +25,7 @@ command -v redis-server >/dev/null || command -v valkey-server >/dev/null || pac
 command -v java >/dev/null && command -v keytool >/dev/null || packages+=(default-jre-headless)
 command -v promtool >/dev/null || packages+=(prometheus)
 [ -f .servers/kafka/.complete ] || command -v mvn >/dev/null || packages+=(maven)
+[ -x .servers/bin/versitygw ] || command -v versitygw >/dev/null || command -v go >/dev/null || packages+=(golang-go)
 command -v docker-compose >/dev/null || packages+=(docker-compose)
 if [ ${#packages[@]} -gt 0 ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     echo "asof: installing ${packages[*]} for the tests"
@@ -80,5 +82,19 @@ if [ "$(cat "$stamp" 2>/dev/null)" != "$feast" ]; then
         rm -rf .servers/feast
         echo "asof: Feast could not be installed; the tests that use its client will be skipped." >&2
         echo "  Check the network, then run tools/servers.sh again." >&2
+    fi
+fi
+
+versitygw=github.com/versity/versitygw/cmd/versitygw@v1.8.0 # Apache-2.0
+if [ ! -x .servers/bin/versitygw ] && ! command -v versitygw >/dev/null; then
+    if ! command -v go >/dev/null; then
+        absent "Go (go)" "object storage" "golang-go" "go"
+    else
+        echo "asof: building an S3-compatible server for the tests"
+        mkdir -p .servers/bin
+        if ! GOBIN="$PWD/.servers/bin" go install "$versitygw"; then
+            echo "asof: versitygw could not be built; tests on object storage will be skipped." >&2
+            echo "  Check the network or GOPROXY, then run tools/servers.sh again." >&2
+        fi
     fi
 fi

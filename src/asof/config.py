@@ -37,7 +37,7 @@ class Config:
         definitions: Files, directories or globs with definitions; empty means features.py or features/.
         registry: URL of the registry.
         online: URL of the online store.
-        offline: Directory of what the project writes for training.
+        offline: Directory, or URL of a bucket and prefix, of what the project writes for training.
         stream: URL of the broker that topics of stream sources are on; "" where there is none.
         schema_registry: URL of the registry of their messages' schemas; "" where there is none.
         executor: Where history is computed: local.

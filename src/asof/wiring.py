@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from asof.backends.formats import open_decoder
-from asof.backends.loading import open_online_store, open_registry
+from asof.backends.loading import open_offline, open_online_store, open_registry
 from asof.backends.local.deadletters import LocalDeadLetters
+from asof.backends.local.disk import DiskPlace
 from asof.backends.local.executor import LocalExecutor
 from asof.backends.local.expressions import LocalExpressions
-from asof.backends.local.folders import LocalFolders
 from asof.backends.local.inputs import LocalInputs
 from asof.backends.local.log import LocalLog
+from asof.backends.local.published import PublishedFolders
 from asof.backends.local.scanner import LocalScanner
 from asof.backends.local.tables import LocalTableWriter
 from asof.backends.local.trees import LocalTree
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from asof.backends.local.transformer import LocalTransformer
-    from asof.interfaces import Decoder, OfflineLog, OnlineStore, Registry
+    from asof.interfaces import Decoder, OfflineLog, OfflinePlace, OnlineStore, Registry
     from asof.plan.specs import FunctionSpec, SourceSpec
     from asof.services.ingest import Ingestor
     from asof.services.writer import SourceWriter
@@ -75,6 +76,7 @@ class Wiring:
         self._lock = threading.RLock()
         self._registry: Registry | None = None
         self._online: OnlineStore | None = None
+        self._offline: OfflinePlace | None = None
         self._reader: OnlineReader | None = None
         self._catalog: Catalog | None = None
         self._checked_at_s = 0.0
@@ -133,7 +135,15 @@ class Wiring:
     @property
     def log(self) -> OfflineLog:
         """The logs of the project's stream sources."""
-        return LocalLog(self.config.root / self.config.offline / "log")
+        return LocalLog(self.offline.files("log"))
+
+    @property
+    def offline(self) -> OfflinePlace:
+        """Where the project keeps what it writes for training, opened on first use."""
+        with self._lock:
+            if self._offline is None:
+                self._offline = open_offline(self.config.offline, self.config.root, DiskPlace)
+            return self._offline
 
     @property
     def _written_log(self) -> OfflineLog:
@@ -189,7 +199,7 @@ class Wiring:
             for resource in (self._registry, self._online):
                 if resource is not None:
                     resource.close()
-            self._registry = self._online = self._reader = self._catalog = None
+            self._registry = self._online = self._offline = self._reader = self._catalog = None
             self._writers.clear()
             self.config = load_config(self.config.root, os.environ)
 
@@ -223,11 +233,10 @@ class Wiring:
         only: Mapping[str, Sequence[str]] | None = None,
         entries: Mapping[str, int] | None = None,
     ) -> LocalScanner:
-        quarantine = self.config.root / self.config.offline / "quarantine"
         return LocalScanner(
             self.config.root,
             frames=frames,
-            quarantine=quarantine,
+            quarantine=self.offline.files("quarantine"),
             memory_limit_bytes=max(budget // _SCAN_SHARE, 64 * 2**20),
             threads=threads,
             load=self._functions(functions).load,
@@ -240,7 +249,7 @@ class Wiring:
         return LocalScanner(
             self.config.root,
             frames=frames,
-            quarantine=self.config.root / self.config.offline / "arrivals",
+            quarantine=self.offline.files("arrivals"),
             memory_limit_bytes=max(self.config.memory_budget_bytes // _SCAN_SHARE, 64 * 2**20),
             threads=os.cpu_count() or 1,
             load=self._functions().load,
@@ -261,8 +270,8 @@ class Wiring:
     def _state_dir(self, name: str) -> Path:
         return self.config.root / ".asof" / name
 
-    def _published(self) -> LocalFolders:
-        return LocalFolders(self.config.root / self.config.offline / "batch")
+    def _published(self) -> PublishedFolders:
+        return PublishedFolders(self.offline.files("batch"))
 
     def _training_sets(self) -> TrainingSets:
         def engines(
@@ -272,12 +281,12 @@ class Wiring:
             scanner = self._scanner({}, self.config.memory_budget_bytes, executor.threads, only=only, entries=entries)
             return scanner, executor
 
-        shelf = LocalFolders(self.config.root / self.config.offline / "training_sets")
-        inputs = LocalInputs(self.config.root, self.config.root / self.config.offline / "batch")
+        shelf = self.offline.shelf("training_sets")
+        inputs = LocalInputs(self.config.root, self.offline.files("batch"))
         return TrainingSets(shelf, inputs, LocalTableWriter(), engines, self._functions(), self._expressions)
 
     def _serving_log(self) -> ServingLog:
-        return ServingLog(LocalFolders(self.config.root / self.config.offline / FOLDER))
+        return ServingLog(self.offline.shelf(FOLDER))
 
     def _backfiller(self, transformer: LocalTransformer, functions: Mapping[FunctionSpec, Any]) -> Backfiller:
         self._refuse_moved_files()
@@ -317,7 +326,7 @@ class Wiring:
         )
 
     def _letters(self) -> LocalDeadLetters:
-        return LocalDeadLetters(self.config.root / self.config.offline / "deadletter")
+        return LocalDeadLetters(self.offline.files("deadletter"))
 
     def _decoder(self, source: SourceSpec) -> Decoder:
         return open_decoder(stream_of(source).format, row_schema(source), registry=self.config.schema_registry)

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 _WRITER = """
 import os, signal, sys
 from pathlib import Path
-from asof.backends.local import log as module
+from asof.backends.local import disk, log as module
 from tests.unit.test_log_compaction import fill
 
 module.JOIN_FILES, module._GRACE_S = 4, float(sys.argv[4])
@@ -34,8 +34,10 @@ def killing(work):
         return work(*arguments, **named)
     return done
 
-if place in ("_sync", "conform"):
-    setattr(module, place, killing(getattr(module, place)))
+if place == "_sync":
+    disk._sync = killing(disk._sync)
+elif place == "conform":
+    module.conform = killing(module.conform)
 elif place == "link":
     os.link = killing(os.link)
 elif place in ("replace", "unlink"):

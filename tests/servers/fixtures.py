@@ -8,6 +8,7 @@ import pytest
 
 from tests.servers.dynamodb import dynamodb_process
 from tests.servers.kafka import kafka_broker
+from tests.servers.objects import object_process
 from tests.servers.postgres import PASSWORD, USER, postgres_process
 from tests.servers.redis import redis_process
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from tests.servers.dynamodb import DynamoServer
     from tests.servers.kafka import KafkaServer
+    from tests.servers.objects import ObjectServer
     from tests.servers.postgres import PostgresServer
     from tests.servers.redis import RedisServer
 
@@ -41,6 +43,20 @@ def dynamodb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dynamo
         for name, value in server.environment.items():
             patch.setenv(name, value)
         yield server
+
+
+@pytest.fixture(scope="session")
+def _object_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectServer]:
+    with object_process(tmp_path_factory.mktemp("objects")) as server:
+        yield server
+
+
+@pytest.fixture
+def object_server(_object_server: ObjectServer, monkeypatch: pytest.MonkeyPatch) -> ObjectServer:
+    """Run one server that speaks S3's protocol, its login in the environment; tests keep apart by prefixes."""
+    for name, value in _object_server.environment.items():
+        monkeypatch.setenv(name, value)
+    return _object_server
 
 
 @pytest.fixture(scope="session")

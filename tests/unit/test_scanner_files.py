@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from asof.backends.local.disk import DiskFiles
 from asof.backends.local.relation import Engine, opened
 from asof.backends.local.scanner import LocalScanner
 from asof.errors import AsofError, SchemaError, SourceError
@@ -168,7 +169,8 @@ def test_a_connection_reads_the_files_of_its_source_and_no_others(tmp_path: Path
     """The engine itself refuses other files, whatever a query says."""
     write(tmp_path / "a.parquet", k=[1], ts=us(1))
     write(tmp_path / "secret.parquet", k=[1], ts=us(1))
-    with opened(Engine(tmp_path, 2**28, 1, tmp_path / "batch", tmp_path / "log"), file("a.parquet"), {}) as relation:
+    engine = Engine(tmp_path, 2**28, 1, DiskFiles(tmp_path / "batch"), DiskFiles(tmp_path / "log"))
+    with opened(engine, file("a.parquet"), {}) as relation:
         assert relation.con.execute("SELECT count(*) FROM src").fetchall() == [(1,)]
         with pytest.raises(duckdb.PermissionException):
             relation.con.execute(f"SELECT * FROM read_parquet('{tmp_path}/secret.parquet')")

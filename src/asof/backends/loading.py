@@ -9,9 +9,10 @@ from asof.errors import ConfigError, did_you_mean
 from asof.interfaces.registry import SharedRegistry
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
-    from asof.interfaces import OnlineStore, Registry, StreamBackend
+    from asof.interfaces import OfflinePlace, OnlineStore, Registry, StreamBackend
 
 
 def open_registry(url: str, root: Path, project: str | None = None) -> Registry:
@@ -53,6 +54,20 @@ def open_stream(url: str, root: Path) -> StreamBackend:
     """
     stream: StreamBackend = _find("asof.streams", "stream", url)(url, root)
     return stream
+
+
+def open_offline(url: str, root: Path, on_disk: Callable[[Path], OfflinePlace]) -> OfflinePlace:
+    """Open where the project keeps what it writes for training: a directory, or `s3://bucket/prefix` and the like.
+
+    `on_disk` opens a directory; a relative one is below the project's `root`.
+
+    Raises:
+        ConfigError: no installed package serves that scheme, or the URL is wrong.
+    """
+    if "://" not in url:
+        return on_disk(root / url)
+    place: OfflinePlace = _find("asof.offline_places", "offline store", url)(url, root)
+    return place
 
 
 def _find(group: str, role: str, url: str) -> Any:

@@ -3,7 +3,8 @@
 from asof.interfaces.deadletters import DeadLetter, DeadLetterStore, Replaying, SourceDeadLetters
 from asof.interfaces.executor import Executor, Partitions
 from asof.interfaces.expressions import ExpressionEngine
-from asof.interfaces.folders import FolderShelf
+from asof.interfaces.files import FileItem, Files, OfflinePlace
+from asof.interfaces.folders import FolderList, FolderShelf
 from asof.interfaces.inputs import FileInput, InputRecorder, SourceInput
 from asof.interfaces.log import LogHead, OfflineLog, SourceLog
 from asof.interfaces.online import (
@@ -34,7 +35,10 @@ __all__ = [
     "Executor",
     "ExpressionEngine",
     "FileInput",
+    "FileItem",
     "FileTree",
+    "Files",
+    "FolderList",
     "FolderShelf",
     "Generation",
     "GenerationWriter",
@@ -42,6 +46,7 @@ __all__ = [
     "LogHead",
     "Messages",
     "OfflineLog",
+    "OfflinePlace",
     "OnlineStore",
     "Partitions",
     "Positions",

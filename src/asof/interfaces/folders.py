@@ -5,8 +5,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
+
+
+class FolderList(Protocol):
+    """Folders of files that others write one by one. Errors: `StoreError`."""
+
+    def names(self) -> list[str]:
+        """Return the names of the folders, sorted."""
+        ...
+
+    def sizes(self, name: str) -> list[int]:
+        """Return how long the files of a folder are, in bytes."""
+        ...
+
+    def remove(self, name: str) -> None:
+        """Delete a folder: to every reader it is there whole, or gone."""
+        ...
 
 
 class FolderShelf(Protocol):
@@ -17,7 +34,19 @@ class FolderShelf(Protocol):
         ...
 
     def path(self, name: str) -> Path:
-        """Return where a folder is or would be."""
+        """Return where on this machine a folder is, with all of its files, or would be."""
+        ...
+
+    def file(self, name: str, file: str) -> Path:
+        """Return where on this machine one file of a folder is, or would be."""
+        ...
+
+    def replace(self, name: str, files: Sequence[Path]) -> None:
+        """Put files from a `working` folder in the places of those of their names, each in one step, in this order.
+
+        Raises:
+            ConflictError: the folder was changed or removed meanwhile.
+        """
         ...
 
     def adding(self, name: str) -> AbstractContextManager[Path]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from asof.backends.loading import open_online_store, open_registry
+from asof.backends.loading import open_offline, open_online_store, open_registry
 from asof.backends.local.deadletters import LocalDeadLetters
+from asof.backends.local.disk import DiskPlace
 from asof.backends.local.expressions import LocalExpressions
 from asof.backends.local.log import LocalLog
 from asof.services.functions import FunctionLoader
@@ -48,8 +49,9 @@ class Project:
         registry = open_registry(config.registry, config.root, config.project)
         functions = FunctionLoader(config.root, config.definitions)
         online = open_online_store(config.online, config.root)
-        log = LocalLog(config.root / config.offline / "log")
-        letters = LocalDeadLetters(config.root / config.offline / "deadletter")
+        offline = open_offline(config.offline, config.root, DiskPlace)
+        log = LocalLog(offline.files("log"))
+        letters = LocalDeadLetters(offline.files("deadletter"))
         return cls(config.project, registry, online, clock, functions, LocalExpressions(), log, letters)
 
     def close(self) -> None:

@@ -18,8 +18,8 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from asof import logs, tracing
-from asof.backends.loading import open_registry
-from asof.backends.local.folders import LocalFolders
+from asof.backends.loading import open_offline, open_registry
+from asof.backends.local.disk import DiskPlace
 from asof.backends.oidc import open_verifier
 from asof.clock import SystemClock
 from asof.errors import AsofError, ConfigError, InputError
@@ -221,9 +221,7 @@ def _serving_log(settings: Settings) -> Callable[[Metrics], ServingQueue] | None
     rates = Rates.parse(settings.serving_log)
     if rates is None:
         return None
-
-    folder = settings.config.root / settings.config.offline / FOLDER
-    log = ServingLog(LocalFolders(folder))
+    log = ServingLog(open_offline(settings.config.offline, settings.config.root, DiskPlace).shelf(FOLDER))
     return lambda metrics: ServingQueue(log, rates, metrics, SystemClock())
 
 

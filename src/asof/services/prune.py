@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from asof.clock import Clock
     from asof.interfaces import OnlineStore, Registry
-    from asof.interfaces.folders import FolderShelf
+    from asof.interfaces.folders import FolderList
     from asof.interfaces.online import ViewKey
     from asof.interfaces.registry import Kind
     from asof.services.catalog import Catalog, Entry
@@ -61,7 +61,7 @@ class PrunePlan:
 def plan_prune(
     catalog: Catalog,
     online: OnlineStore,
-    published: FolderShelf,
+    published: FolderList,
     training_sets: TrainingSets,
     *,
     project: str,
@@ -122,7 +122,7 @@ def plan_prune(
 def prune(
     registry: Registry,
     online: OnlineStore,
-    published: FolderShelf,
+    published: FolderList,
     plan: PrunePlan,
     *,
     clock: Clock,

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from asof.errors import AsofError
-    from asof.interfaces.folders import FolderShelf
+    from asof.interfaces.folders import FolderList
     from asof.plan.specs import SourceSpec
     from asof.services.training_sets import TrainingSets
 
@@ -37,7 +37,7 @@ class PublishedRows:
 
 
 def unused_rows(
-    published: FolderShelf, used: Iterable[SourceSpec], training_sets: TrainingSets
+    published: FolderList, used: Iterable[SourceSpec], training_sets: TrainingSets
 ) -> tuple[list[PublishedRows], list[PublishedRows]]:
     """Return what can go, and what nothing in the registry reads and has to stay, each by folder.
 
@@ -76,6 +76,6 @@ def _folder(source: SourceSpec) -> str:
     return place_of(source).removeprefix(_PREFIX)
 
 
-def _rows(published: FolderShelf, name: str, why: str) -> PublishedRows:
-    sizes = [path.stat().st_size for path in published.path(name).glob("[0-9]*.parquet")]
+def _rows(published: FolderList, name: str, why: str) -> PublishedRows:
+    sizes = published.sizes(name)
     return PublishedRows(name, len(sizes), sum(sizes), why)

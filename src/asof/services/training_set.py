@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from asof.frameworks.columns import Array
-    from asof.interfaces import TableWriter
+    from asof.interfaces import FolderShelf, TableWriter
     from asof.services.forms import Progress
     from asof.services.manifest import Manifest
 
@@ -37,22 +37,21 @@ class TrainingSet:
 
     Attributes:
         name: Its name.
-        path: The folder that holds it.
         manifest: What it was made from, and the statistics of its columns.
     """
 
-    def __init__(self, name: str, path: Path, writer: TableWriter) -> None:
-        """Open the training set in the folder `path`.
+    def __init__(self, name: str, shelf: FolderShelf, writer: TableWriter) -> None:
+        """Open the training set that is on a shelf.
 
         Raises:
             CorruptDataError: its manifest cannot be read.
             NotFoundError: it was deleted meanwhile.
         """
         try:
-            found = (path / MANIFEST).read_bytes()
+            found = shelf.file(name, MANIFEST).read_bytes()
         except FileNotFoundError as error:
             raise NotFoundError(
-                f"There is no training set {name!r}", why=f"{path} holds no {MANIFEST}", fix="Create it again."
+                f"There is no training set {name!r}", why=f"It holds no {MANIFEST}", fix="Create it again."
             ) from error
         except OSError as error:
             raise CorruptDataError(
@@ -61,9 +60,21 @@ class TrainingSet:
                 fix="Make it readable, or bring it back from a backup.",
             ) from error
         self.name = name
-        self.path = path
         self.manifest: Manifest = decode(found, name)
+        self._shelf = shelf
+        self._files: dict[str, Path] = {}
         self._writer = writer
+
+    @property
+    def path(self) -> Path:
+        """The folder that holds it; of one on object storage a copy of all of it on this machine."""
+        return self._shelf.path(self.name)
+
+    def file(self, name: str) -> Path:
+        """Return where on this machine one of its files is."""
+        if name not in self._files:
+            self._files[name] = self._shelf.file(self.name, name)
+        return self._files[name]
 
     def __repr__(self) -> str:
         return f"TrainingSet({self.name!r}, {self.manifest.service}, {self.manifest.rows} rows)"
@@ -209,7 +220,7 @@ class TrainingRows(Rows):
     @contextmanager
     def _opened(self) -> Iterator[pq.ParquetFile]:
         try:
-            with pq.ParquetFile(self._whole.path / DATA) as file:
+            with pq.ParquetFile(self._whole.file(DATA)) as file:
                 yield file
         except (pa.ArrowException, OSError) as error:
             raise CorruptDataError(

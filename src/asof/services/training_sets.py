@@ -173,7 +173,7 @@ class TrainingSets:
         Raises:
             NotFoundError: there is none of that name.
         """
-        return TrainingSet(name, self._folder(name), self._writer)
+        return TrainingSet(self._known(name), self._shelf, self._writer)
 
     def all(self, damaged: Callable[[str, AsofError], None]) -> list[TrainingSet]:
         """Return all of them, by name; `damaged` is told the names and errors of those that cannot be opened."""
@@ -182,7 +182,7 @@ class TrainingSets:
             try:
                 found.append(self.get(name))
             except (CorruptDataError, NotFoundError) as error:
-                if self._shelf.path(name).exists():  # or it was deleted meanwhile
+                if name in self._shelf.names():  # or it was deleted meanwhile
                     damaged(name, error)
         return found
 
@@ -192,10 +192,10 @@ class TrainingSets:
         Raises:
             NotFoundError: there is none of that name.
         """
-        self._folder(name)
+        self._known(name)
         self._shelf.remove(name)
 
-    def _folder(self, name: str) -> Path:
+    def _known(self, name: str) -> str:
         names = self._shelf.names()
         if name not in names:
             raise NotFoundError(
@@ -203,7 +203,7 @@ class TrainingSets:
                 why=did_you_mean(name, names),
                 fix="`asof training-set list` shows what there is.",
             )
-        return self._shelf.path(name)
+        return name
 
     def create(self, name: str, recipe: Recipe) -> TrainingSet:
         """Make a training set.
@@ -264,13 +264,14 @@ class TrainingSets:
                     fix="Rebuild it with the version that made it. The data as it was made can still be read.",
                 )
             sha256, size_bytes = _file_hash(folder / DATA)
-            (folder / DATA).replace(found.path / DATA)
+            replaced = [folder / DATA]
             if sha256 != recorded.data_sha256:  # another Arrow lays the same rows out in other bytes
                 changed = msgspec.structs.replace(
                     recorded, data_sha256=sha256, data_bytes=size_bytes, arrow_version=pa.__version__
                 )
                 (folder / MANIFEST).write_bytes(records.encode(changed))
-                (folder / MANIFEST).replace(found.path / MANIFEST)
+                replaced.append(folder / MANIFEST)
+            self._shelf.replace(name, replaced)
         return self.get(name)
 
     def _recipe(self, found: TrainingSet, catalog: Catalog) -> Recipe:
@@ -421,7 +422,7 @@ def _open_spine(path: Path) -> pa.Table:
 
 def _read_spine(found: TrainingSet) -> pa.Table:
     try:
-        table = _open_spine(found.path / SPINE)
+        table = _open_spine(found.file(SPINE))
         if table_hash(table) == found.manifest.spine_hash:
             return table
         why = "Its values are not those that the manifest's hash stands for"
@@ -430,7 +431,7 @@ def _read_spine(found: TrainingSet) -> pa.Table:
     raise CorruptDataError(
         f"Training set {found.name!r} cannot be rebuilt: its spine is damaged",
         why=why,
-        fix=f"Bring back {found.path / SPINE} from a backup, or create the training set again from your own spine.",
+        fix=f"Bring back its {SPINE} from a backup, or create the training set again from your own spine.",
     )
 
 

@@ -1,8 +1,7 @@
-"""Dead letters in a directory: per source a folder, per log entry that has some a Parquet file, replaced as a whole."""
+"""Dead letters in files: per source a folder, per log entry that has some a Parquet file, replaced as a whole."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,14 +9,15 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from asof.backends.local.tables import disk_error
-from asof.backends.local.temporary import replacing
+from asof.backends.local.disk import as_files
 from asof.errors import CorruptDataError
 from asof.interfaces.deadletters import DeadLetter, Replaying
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Collection, Sequence
     from pathlib import Path
+
+    from asof.interfaces.files import Files
 
 _SUFFIX = ".parquet"
 _REPLAYING = "replaying.json"
@@ -37,55 +37,56 @@ _SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class LocalDeadLetters:
-    """A `DeadLetterStore` below a directory."""
+    """A `DeadLetterStore` below a folder."""
 
-    directory: Path
+    place: Path | Files
 
     def of(self, source: str) -> LocalSourceDeadLetters:
         """Return those of a source."""
-        return LocalSourceDeadLetters(self.directory / source)
+        return LocalSourceDeadLetters(as_files(self.place).below(source))
 
 
 @dataclass(frozen=True)
 class LocalSourceDeadLetters:
     """The `SourceDeadLetters` in a folder, which the first letter makes."""
 
-    directory: Path
+    files: Files
 
     def keep(self, entry: int, letters: Sequence[DeadLetter]) -> None:
         """Replace the file of an entry, or delete it where there are no letters."""
-        target = self._file(entry)
-        try:
-            if not letters:
-                target.unlink(missing_ok=True)
-                return
-            table = pa.table(
-                {
-                    "id": [one.id for one in letters],
-                    "partition": [one.partition for one in letters],
-                    "position": pa.array([one.position for one in letters], pa.int64()),
-                    "sent_at": pa.array([one.sent_at_us for one in letters], pa.int64()).cast(_INSTANT),
-                    "received_at": pa.array([one.received_at_us for one in letters], pa.int64()).cast(_INSTANT),
-                    "reason": [one.reason for one in letters],
-                    "value": pa.array([one.value for one in letters], pa.large_binary()),
-                },
-                schema=_SCHEMA,
-            )
-            self._write(target, lambda path: pq.write_table(table, path, compression="zstd"))
-        except OSError as error:
-            raise disk_error(target, error) from error
+        if not letters:
+            self.files.delete([_name(entry)])
+            return
+        table = pa.table(
+            {
+                "id": [one.id for one in letters],
+                "partition": [one.partition for one in letters],
+                "position": pa.array([one.position for one in letters], pa.int64()),
+                "sent_at": pa.array([one.sent_at_us for one in letters], pa.int64()).cast(_INSTANT),
+                "received_at": pa.array([one.received_at_us for one in letters], pa.int64()).cast(_INSTANT),
+                "reason": [one.reason for one in letters],
+                "value": pa.array([one.value for one in letters], pa.large_binary()),
+            },
+            schema=_SCHEMA,
+        )
+        self.files.tidy()
+        self.files.replace(_name(entry), lambda path: pq.write_table(table, path, compression="zstd"))
 
     def entries(self, until: int) -> Sequence[int]:
         """Return which log entries up to one have letters, newest first."""
-        found = (int(path.stem) for path in self.directory.glob(f"[0-9]*{_SUFFIX}"))
+        names = (item.name for item in self.files.items())
+        found = (int(name.removesuffix(_SUFFIX)) for name in names if name[0].isdigit() and name.endswith(_SUFFIX))
         return sorted((entry for entry in found if entry <= until), reverse=True)
 
     def read(self, entry: int, *, values: bool = True) -> Sequence[DeadLetter]:
         """Return the letters of an entry in order; none if they were forgotten meanwhile."""
         names = _SCHEMA.names if values else [name for name in _SCHEMA.names if name != "value"]
-        path = self._file(entry)
+        path = self.files.place(_name(entry))
+        found = self.files.find(_name(entry))
+        if found is None:
+            return []
         try:
-            table = pq.read_table(path, columns=names)
+            table = pq.read_table(self.files.fetch(found), columns=names)
         except FileNotFoundError:
             return []
         except (pa.ArrowException, OSError) as error:
@@ -118,42 +119,31 @@ class LocalSourceDeadLetters:
 
     def replaying(self) -> Replaying | None:
         """Return the replay that was begun and not ended."""
-        path = self.directory / _REPLAYING
+        item = self.files.find(_REPLAYING)
+        if item is None:
+            return None
         try:
-            return msgspec.json.decode(path.read_bytes(), type=Replaying)
+            found = self.files.fetch(item).read_bytes()
         except FileNotFoundError:
             return None
+        try:
+            return msgspec.json.decode(found, type=Replaying)
         except msgspec.MsgspecError as error:
             raise CorruptDataError(
-                f"File {path} does not say what is replayed", why=str(error), fix="Restore it from a backup."
+                f"File {self.files.place(_REPLAYING)} does not say what is replayed",
+                why=str(error),
+                fix="Restore it from a backup.",
             ) from error
 
     def begin_replay(self, replaying: Replaying) -> None:
         """Note durably that letters are about to be taken in."""
-        target = self.directory / _REPLAYING
-        try:
-            self._write(target, lambda path: path.write_bytes(msgspec.json.encode(replaying)))
-        except OSError as error:
-            raise disk_error(target, error) from error
+        note = msgspec.json.encode(replaying)
+        self.files.replace(_REPLAYING, lambda path: path.write_bytes(note))
 
     def end_replay(self) -> None:
         """Forget what `begin_replay` noted."""
-        (self.directory / _REPLAYING).unlink(missing_ok=True)
-
-    def _write(self, target: Path, write: Callable[[Path], object]) -> None:
-        self.directory.mkdir(parents=True, exist_ok=True)
-        with replacing(target) as temporary:
-            write(temporary)
-            _sync(temporary)
-        _sync(self.directory)
-
-    def _file(self, entry: int) -> Path:
-        return self.directory / f"{entry:012d}{_SUFFIX}"
+        self.files.delete([_REPLAYING])
 
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _name(entry: int) -> str:
+    return f"{entry:012d}{_SUFFIX}"

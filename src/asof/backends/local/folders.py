@@ -15,7 +15,7 @@ from asof.backends.local.temporary import alive
 from asof.errors import AsofError, ConflictError, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 _TAKEN = (errno.EEXIST, errno.ENOTEMPTY)
@@ -37,6 +37,18 @@ class LocalFolders:
     def path(self, name: str) -> Path:
         """Return where a folder is or would be."""
         return self._directory / name
+
+    def file(self, name: str, file: str) -> Path:
+        """Return where a file of a folder is, or would be."""
+        return self._directory / name / file
+
+    def replace(self, name: str, files: Sequence[Path]) -> None:
+        """Put files in the places of those of their names, each in one step."""
+        for file in files:
+            try:
+                file.replace(self.file(name, file.name))
+            except OSError as error:
+                raise disk_error(self.file(name, file.name), error) from error
 
     @contextmanager
     def adding(self, name: str) -> Iterator[Path]:

@@ -7,27 +7,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asof.backends.local import delta, elsewhere, tables_elsewhere
+from asof.backends.local.disk import as_files
 from asof.backends.local.faults import translated
 from asof.backends.local.files import find_files
 from asof.backends.local.log import LocalLog, arrivals_hash
-from asof.backends.local.published import published_files
+from asof.backends.local.published import interval_items
 from asof.errors import CorruptDataError, SourceError, StoreError, UnsupportedOperationError
 from asof.interfaces.inputs import FileInput, SourceInput
 from asof.plan.specs import place_of
 from asof.plan.streams import stream_of
 
 if TYPE_CHECKING:
+    from asof.interfaces.files import FileItem, Files
     from asof.plan.specs import SourceSpec
+
+_BATCH = "batch:"
 
 
 class LocalInputs:
     """Files on this machine, those of batch sources too, and tables wherever they are."""
 
-    def __init__(self, root: Path, published: Path) -> None:
+    def __init__(self, root: Path, published: Path | Files) -> None:
         """Read relative paths from `root`, the files of batch sources from `published`, logs from beside it."""
         self._root = root.absolute()
-        self._logs = LocalLog(published.absolute().with_name("log"))
-        self._published = published.absolute()
+        self._published = as_files(published.absolute() if isinstance(published, Path) else published)
+        self._logs = LocalLog(self._published.beside("log"))
 
     def record(self, source: SourceSpec, *, until_us: int | None = None) -> SourceInput:
         """Return what a source consists of now; every byte of its files is read for the hashes.
@@ -56,9 +60,10 @@ class LocalInputs:
         if source.kind in elsewhere.KINDS:
             return tables_elsewhere.record(self._root, source, until_us)
         with translated(source.name):
-            batch = source.kind == "batch"
-            found_files = published_files(self._published, source) if batch else find_files(self._root, source)
-            files = tuple(self._file(Path(path)) for path in found_files.paths)
+            if source.kind == "batch":
+                files = tuple(self._item(at, item) for at, item in interval_items(self._published, source))
+            else:
+                files = tuple(self._file(Path(path)) for path in find_files(self._root, source).paths)
         return SourceInput(name=source.name, kind="file", path=place_of(source), files=files)
 
     def problems(self, recorded: SourceInput, *, quick: bool = False) -> list[str]:
@@ -75,7 +80,11 @@ class LocalInputs:
             return tables_elsewhere.problems(self._root, recorded, quick=quick)
         if recorded.kind == "delta":
             return [] if quick else self._delta_problems(recorded)
-        files = (self._file_problem(file, quick=quick) for file in recorded.files)
+        if recorded.path.startswith(_BATCH):
+            place = self._published.below(recorded.path.removeprefix(_BATCH))
+            files = (_item_problem(place, file, quick=quick) for file in recorded.files)
+        else:
+            files = (self._file_problem(file, quick=quick) for file in recorded.files)
         return [f"source {recorded.name}: {problem}" for problem in files if problem]
 
     def _stream(self, source: SourceSpec, until_us: int | None) -> SourceInput:
@@ -117,11 +126,21 @@ class LocalInputs:
             sha256=_sha256(path),
         )
 
+    def _item(self, place: Files, item: FileItem) -> FileInput:
+        path = Path(place.place(item.name))
+        below = path.is_relative_to(self._root)
+        return FileInput(
+            path=str(path.relative_to(self._root)) if below else place.place(item.name),
+            size_bytes=item.size_bytes,
+            modified_ns=item.modified_ns,
+            sha256=_sha256(place.fetch(item)),
+        )
+
     def _file_problem(self, file: FileInput, *, quick: bool) -> str:
         path = self._root / file.path
-        if not path.exists():  # of a batch source; the offline store was moved since
-            path = self._published.joinpath(*path.parts[-2:])
         try:
+            if not path.exists():  # of a batch source; the offline store was moved since
+                path = self._moved(path)
             status = path.stat()
             if status.st_size != file.size_bytes:
                 return f"file {file.path} changed: it has {status.st_size} bytes instead of {file.size_bytes}"
@@ -132,6 +151,11 @@ class LocalInputs:
         except OSError as error:
             return f"file {file.path} cannot be read: {error.strerror}"
         return ""
+
+    def _moved(self, path: Path) -> Path:
+        place = self._published.below(path.parent.name)
+        item = place.find(path.name)
+        return path if item is None else place.fetch(item)
 
     def _delta_problems(self, recorded: SourceInput) -> list[str]:
         place = f"source {recorded.name}: Delta table {recorded.path}"
@@ -144,6 +168,22 @@ class LocalInputs:
         if found.missing:
             return [f"{place}, version {recorded.table_version} was vacuumed: file {found.missing[0]} is gone"]
         return []
+
+
+def _item_problem(place: Files, file: FileInput, *, quick: bool) -> str:
+    try:
+        item = place.find(file.path.rpartition("/")[2])
+        if item is None:
+            return f"file {file.path} is gone"
+        if item.size_bytes != file.size_bytes:
+            return f"file {file.path} changed: it has {item.size_bytes} bytes instead of {file.size_bytes}"
+        if item.modified_ns != file.modified_ns if quick else _sha256(place.fetch(item)) != file.sha256:
+            return f"file {file.path} changed"
+    except FileNotFoundError:
+        return f"file {file.path} is gone"
+    except (OSError, StoreError) as error:
+        return f"file {file.path} cannot be read: {error}"
+    return ""
 
 
 def _sha256(path: Path) -> str:

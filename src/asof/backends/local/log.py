@@ -1,11 +1,10 @@
-"""The offline log in a directory: a Parquet file per append, joined into larger ones later, never changed."""
+"""The offline log in files: a Parquet file per append, joined into larger ones later, never changed."""
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import os
 import time
+import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,8 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from asof.backends.local.tables import disk_error
-from asof.backends.local.temporary import replacing
+from asof.backends.local.disk import as_files
 from asof.definitions.streams import ARRIVED_AT
 from asof.errors import ConflictError, CorruptDataError, StoreError
 from asof.interfaces.log import ENTRY, PARTITION, POSITION, LogHead
@@ -24,6 +22,8 @@ from asof.interfaces.log import ENTRY, PARTITION, POSITION, LogHead
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
+
+    from asof.interfaces.files import FileItem, Files
 
 _SUFFIX = ".parquet"
 _META = b"asof.log"
@@ -41,15 +41,36 @@ class _Meta(msgspec.Struct, frozen=True):
     last_us: int
     rows: int
     began: dict[str, tuple[int, int]] = {}
+    writer: str = ""
 
 
 @dataclass(frozen=True)
 class Segment:
     """A file of a log, with the entries that it holds."""
 
-    path: Path
+    files: Files
+    item: FileItem
     first: int
     last: int
+
+    @property
+    def name(self) -> str:
+        """The name of the file."""
+        return self.item.name
+
+    @property
+    def place(self) -> str:
+        """The path or URL of the file."""
+        return self.files.place(self.name)
+
+    @property
+    def path(self) -> Path:
+        """A path that has its bytes.
+
+        Raises:
+            FileNotFoundError: it was deleted meanwhile.
+        """
+        return self.files.fetch(self.item)
 
     @property
     def level(self) -> int:
@@ -61,45 +82,47 @@ class Segment:
 
 
 class LocalLog:
-    """An `OfflineLog` below a directory, a folder per source."""
+    """An `OfflineLog` below a folder, a folder per source."""
 
-    def __init__(self, directory: Path) -> None:
-        """Keep logs below `directory`."""
-        self._directory = directory
+    def __init__(self, place: Path | Files) -> None:
+        """Keep logs below `place`."""
+        self._files = as_files(place)
 
     def of(self, source: str) -> LocalSourceLog:
         """Return the log of a source; one that nothing was appended to is empty."""
-        return LocalSourceLog(folder(self._directory, source), source)
+        return LocalSourceLog(folder(self._files, source), source)
 
 
 class LocalSourceLog:
     """A `SourceLog` in a folder. Safe with several processes: of two appends after one end, one is refused."""
 
-    def __init__(self, directory: Path, source: str) -> None:
-        """Keep the log in `directory`, which the first append makes."""
-        self._directory = directory
+    def __init__(self, files: Files, source: str) -> None:
+        """Keep the log in a folder, which the first append makes."""
+        self._files = files
         self._source = source
         self._head = LogHead()
-        self._path: Path | None = None
-        self._seen: int | None = None
+        self._name: str | None = None
+        self._seen: str | None = None
 
     def head(self) -> LogHead:
         """Return where the log ends now."""
-        if self._path is not None and self._path.exists():  # then only what follows has to be looked for
+        if self._name is not None and self._files.find(self._name):  # then only what follows has to be looked for
             known = self._head.sequence
-            while (path := self._file(known + 1, known + 1)).exists():
+            newest = None
+            while found := self._files.find(_name(known + 1, known + 1)):
                 known += 1
-                self._path = path
+                newest = found
             if self._removed() == self._seen:  # else what follows may be in larger files only
-                if known > self._head.sequence:
-                    self._head = self._read_head(Segment(self._path, known, known))
+                if newest is not None:
+                    self._head = self._read_head(Segment(self._files, newest, known, known))
+                    self._name = newest.name
                 return self._head
         self._seen = self._removed()
-        found = segments(self._directory)
-        if not found:
-            self._head, self._path = LogHead(), None
+        held = segments(self._files)
+        if not held:
+            self._head, self._name = LogHead(), None
             return self._head
-        self._head, self._path = self._read_head(found[-1]), found[-1].path
+        self._head, self._name = self._read_head(held[-1]), held[-1].name
         return self._head
 
     def append(self, after: LogHead, rows: pa.Table, positions: Mapping[str, int], at_us: int) -> LogHead:
@@ -107,25 +130,25 @@ class LocalSourceLog:
         number = after.sequence + 1
         began = {**_first(rows, positions, number), **after.began}
         head = LogHead(number, {**after.positions, **positions}, at_us, after.rows + rows.num_rows, began)
-        meta = _Meta(dict(head.positions), head.last_us, head.rows, began)
+        meta = _Meta(dict(head.positions), head.last_us, head.rows, began, uuid.uuid4().hex)
         rows = rows.append_column(ENTRY, pa.repeat(pa.scalar(number, pa.int64()), rows.num_rows))
         table = rows.replace_schema_metadata({_META: msgspec.json.encode(meta)})
-        target = self._file(number, number)
+        name = _name(number, number)
+        if number % JOIN_FILES == 1:
+            self._files.tidy()
         try:
-            self._directory.mkdir(parents=True, exist_ok=True)
-            with replacing(target, leftovers=number % JOIN_FILES == 1) as temporary:
-                pq.write_table(table, temporary, compression="lz4", use_dictionary=False, write_page_checksum=True)
-                _sync(temporary)
-                os.link(temporary, target)  # which, unlike a rename, fails where somebody was faster
-            _sync(self._directory)
-            if self._removed() != self._seen and all(one.path != target for one in segments(self._directory)):
-                target.unlink()  # the entry of this number was joined with others long ago
-                raise self._lost(number)
+            self._files.create(
+                name,
+                lambda path: pq.write_table(
+                    table, path, compression="lz4", use_dictionary=False, write_page_checksum=True
+                ),
+            )
         except FileExistsError as error:
             raise self._lost(number) from error
-        except OSError as error:
-            raise disk_error(target, error) from error
-        self._head, self._path = head, target
+        if self._removed() != self._seen and all(one.name != name for one in segments(self._files)):
+            self._files.delete([name])  # the entry of this number was joined with others long ago
+            raise self._lost(number)
+        self._head, self._name = head, name
         return head
 
     def segments(self, until: int = 0) -> list[Segment]:
@@ -134,7 +157,7 @@ class LocalSourceLog:
         Raises:
             CorruptDataError: one of them is missing, or they end before the entry `until`.
         """
-        found = segments(self._directory)
+        found = segments(self._files)
         end = found[-1].last if found else 0
         if end < until:
             raise CorruptDataError(
@@ -157,7 +180,7 @@ class LocalSourceLog:
                 yield held[-1].last, self._tables(held, after, until)
                 held, size = [], 0
             held.append(segment)
-            size += self._size(segment)
+            size += segment.item.size_bytes
             columns = own
         if held:
             yield min(held[-1].last, until), self._tables(held, after, until)
@@ -168,23 +191,25 @@ class LocalSourceLog:
         A row is written anew once per level, so a few times in all. A file that was joined stays for an hour, for those
         who are reading it.
         """
-        if not self._directory.is_dir():
-            return 0
-        with _alone(self._directory / _JOINING) as mine:
-            if not mine:  # two who join would make files that overlap
+        with self._files.alone(_JOINING) as mine:
+            if not mine:
                 return 0
             gone = self._remove_joined()
-            while run := self._next_run():
-                self._join(run)
+            while (run := self._next_run()) and self._join(run):
+                pass
         return gone
 
     def _next_run(self) -> list[Segment]:
-        """Return the first files in a row that are to be joined, none where there are too few."""
+        """Return the first files in a row that are to be joined, none where there are too few.
+
+        What is in the log decides alone, and later entries change no answer: two who join at once, which `alone` may
+        not prevent, make the same file, or one whose rows the other's has too; never two that overlap in part.
+        """
         run: list[Segment] = []
         size = 0
         columns: pa.Schema | None = None
-        for segment in segments(self._directory):
-            bytes_ = self._size(segment)
+        for segment in segments(self._files):
+            bytes_ = segment.item.size_bytes
             if len(run) == JOIN_FILES or (len(run) > 1 and size + bytes_ > _JOIN_BYTES):
                 return run
             own = self._schema(segment)
@@ -198,42 +223,42 @@ class LocalSourceLog:
             columns = own
         return run if len(run) == JOIN_FILES else []
 
-    def _join(self, run: list[Segment]) -> None:
-        target = self._file(run[0].first, run[-1].last)
-        schema = pq.read_schema(run[-1].path)  # with the metadata: where the log ended
+    def _join(self, run: list[Segment]) -> bool:
+        """Write one file of a run, and return whether nobody else did so meanwhile."""
+        with self._told(run[-1]):
+            schema = pq.read_schema(run[-1].path)  # with the metadata: where the log ended
         schema = schema.with_metadata({_META: schema.metadata[_META]})
+
+        def write(path: Path) -> None:
+            with pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True) as writer:
+                for segment in run:
+                    writer.write_table(conform(self._table(segment), schema))
+
         try:
-            with replacing(target) as temporary:
-                with pq.ParquetWriter(temporary, schema, compression="zstd", write_page_checksum=True) as writer:
-                    for segment in run:
-                        writer.write_table(conform(self._table(segment), schema))
-                _sync(temporary)
-            _sync(self._directory)
-        except OSError as error:
-            raise disk_error(target, error) from error
+            self._files.create(_name(run[0].first, run[-1].last), write)
+        except FileExistsError:
+            return False
+        return True
 
     def _remove_joined(self) -> int:
         """Delete files whose rows are in a larger one, once nobody can be reading them any more."""
-        kept = {segment.path for segment in segments(self._directory)}
+        kept = segments(self._files)
+        names = {segment.name for segment in kept}
         joined = []
-        for path in sorted(self._directory.glob(f"[0-9]*{_SUFFIX}")):  # oldest first, see `head`
-            cover = next((k for k in kept if path not in kept and _covers(k, path)), None)
-            if cover is not None and time.time() - cover.stat().st_mtime > _GRACE_S:
-                joined.append(path)
+        for found in _found(self._files):  # oldest first, see `head`
+            cover = next((one for one in kept if found.name not in names and _covers(one, found)), None)
+            if cover is not None and time.time() - cover.item.modified_ns / 1e9 > _GRACE_S:
+                joined.append(found.name)
         if joined:
-            marker = self._directory / _REMOVED
-            marker.touch()
-            os.utime(marker, ns=(time.time_ns(), time.time_ns()))
-        for path in joined:
-            path.unlink(missing_ok=True)
+            mark = uuid.uuid4().bytes
+            self._files.replace(_REMOVED, lambda path: path.write_bytes(mark))
+        self._files.delete(joined)
         return len(joined)
 
-    def _removed(self) -> int | None:
-        """Return when joined files were last removed, which is noted before it is done; None for never."""
-        try:
-            return (self._directory / _REMOVED).stat().st_mtime_ns
-        except FileNotFoundError:
-            return None
+    def _removed(self) -> str | None:
+        """Return which removal of joined files was the last, which is noted before it is done; None for never."""
+        found = self._files.find(_REMOVED)
+        return None if found is None else found.tag
 
     def _tables(self, held: list[Segment], after: int, until: int) -> pa.Table:
         wanted = (pc.field(ENTRY) > after) & (pc.field(ENTRY) <= until)
@@ -247,10 +272,6 @@ class LocalSourceLog:
         with self._told(segment):
             return pq.read_schema(segment.path).remove_metadata()
 
-    def _size(self, segment: Segment) -> int:
-        with self._told(segment):
-            return segment.path.stat().st_size
-
     @contextmanager
     def _told(self, segment: Segment) -> Iterator[None]:
         try:
@@ -262,7 +283,7 @@ class LocalSourceLog:
 
     def _gone(self, segment: Segment) -> StoreError:
         return StoreError(
-            f"File {segment.path} of the log of {self._source!r} is gone",
+            f"File {segment.place} of the log of {self._source!r} is gone",
             why="It was joined into a larger one meanwhile, or somebody deleted it",
             fix="Try again.",
         )
@@ -276,9 +297,6 @@ class LocalSourceLog:
             raise _damaged(segment, error) from error
         return LogHead(segment.last, meta.positions, meta.last_us, meta.rows, meta.began)
 
-    def _file(self, first: int, last: int) -> Path:
-        return self._directory / f"{first:012d}-{last:012d}{_SUFFIX}"
-
     def _lost(self, number: int) -> ConflictError:
         return ConflictError(
             f"Entry {number} of the log of {self._source!r} was written by somebody else",
@@ -287,21 +305,19 @@ class LocalSourceLog:
         )
 
 
-def folder(directory: Path, source: str) -> Path:
+def folder(logs: Files, source: str) -> Files:
     """Return where the log of a source is."""
-    return directory / source
+    return logs.below(source)
 
 
-def segments(directory: Path) -> list[Segment]:
+def segments(files: Files) -> list[Segment]:
     """Return the files that hold a log, in order, each entry in one of them.
 
     Raises:
         CorruptDataError: a file is missing between two.
     """
     for tried in range(_LISTINGS):
-        found = sorted(
-            (_segment(path) for path in directory.glob(f"[0-9]*{_SUFFIX}")), key=lambda s: (s.first, -s.last)
-        )
+        found = sorted(_found(files), key=lambda s: (s.first, -s.last))
         kept: list[Segment] = []
         lacking = 0
         for segment in found:
@@ -316,7 +332,7 @@ def segments(directory: Path) -> list[Segment]:
             break
         if tried + 1 == _LISTINGS:  # a list made while files are added may have a later one and lack an earlier one
             raise CorruptDataError(
-                f"The log in {directory} lacks its entries {lacking} to {segment.first - 1}",
+                f"The log in {files.place()} lacks its entries {lacking} to {segment.first - 1}",
                 why="A file of it was deleted",
                 fix="Restore it from a backup.",
             )
@@ -334,7 +350,7 @@ def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 def _damaged(segment: Segment, error: Exception) -> CorruptDataError:
     return CorruptDataError(
-        f"File {segment.path} of a log is damaged, or is not one",
+        f"File {segment.place} of a log is damaged, or is not one",
         why=str(error).strip(),
         fix="Restore it from a backup; rows after it cannot be read without it.",
     )
@@ -370,37 +386,18 @@ def _first(rows: pa.Table, positions: Mapping[str, int], number: int) -> dict[st
     return {partition: (position, number) for partition, position in found.items()}
 
 
-def _segment(path: Path) -> Segment:
-    first, _, last = path.name.removesuffix(_SUFFIX).partition("-")
-    return Segment(path, int(first), int(last))
+def _found(files: Files) -> list[Segment]:
+    found = []
+    for item in files.items():
+        first, dash, last = item.name.removesuffix(_SUFFIX).partition("-")
+        if item.name.endswith(_SUFFIX) and dash and first.isdigit() and last.isdigit():
+            found.append(Segment(files, item, int(first), int(last)))
+    return found
 
 
-def _covers(one: Path, other: Path) -> bool:
-    large, small = _segment(one), _segment(other)
+def _name(first: int, last: int) -> str:
+    return f"{first:012d}-{last:012d}{_SUFFIX}"
+
+
+def _covers(large: Segment, small: Segment) -> bool:
     return large.first <= small.first and small.last <= large.last
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[bool]:
-    """Say whether nobody else, in any process, is in this block now."""
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    try:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        try:
-            yield True
-        finally:
-            fcntl.flock(file, fcntl.LOCK_UN)
-    finally:
-        os.close(file)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -40,7 +40,7 @@ def runs(source: str, segments: Iterable[Segment]) -> list[Run]:
     """
     schemas = []
     for segment in segments:
-        with translated(source, str(segment.path)):
+        with translated(source, segment.place):
             schemas.append((segment, pq.read_schema(segment.path).remove_metadata()))
     return [
         Run(tuple(segment for segment, _ in group), schema)
@@ -107,7 +107,7 @@ def _common(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
 def _incompatible(source: str, name: str, part: Run, have: pa.DataType, declared: pa.DataType) -> SchemaError:
     return SchemaError(
         f"Column {name!r} of stream source {source!r} is {dtypes.from_arrow(declared)}, and "
-        f"{dtypes.from_arrow(have) or have} in {part.segments[0].path.name} of its log",
+        f"{dtypes.from_arrow(have) or have} in {part.segments[0].name} of its log",
         why="No type holds both without loss, and what has arrived stays as it is",
         fix="Give the values of another type a column of their own: a new name in schema=.",
     )

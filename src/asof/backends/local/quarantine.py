@@ -12,13 +12,13 @@ import pyarrow.parquet as pq
 from asof.backends.local.columns import Time, literal, pick, quoted, time_sql
 from asof.backends.local.faults import lossy, translated
 from asof.backends.local.predicates import condition
-from asof.backends.local.temporary import replacing
 from asof.clock import FIRST_US, LAST_US
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from asof.backends.local.relation import Relation
+    from asof.interfaces.files import Files
     from asof.interfaces.scanner import Rejected, ScanRequest
 
 REASON = "__reason"
@@ -104,7 +104,7 @@ def _proven(relation: Relation, required: list[str], times: set[str], request: S
     return True
 
 
-def set_apart(relation: Relation, request: ScanRequest, rule: Rules, folder: Path, rejected: Rejected) -> str:
+def set_apart(relation: Relation, request: ScanRequest, rule: Rules, folder: Files, rejected: Rejected) -> str:
     """Count the unusable rows and write them to their quarantine file, or delete that file if there are none.
 
     The file holds the source's own columns and `__reason`; it is replaced in one step.
@@ -123,14 +123,14 @@ def set_apart(relation: Relation, request: ScanRequest, rule: Rules, folder: Pat
         SchemaError: a time has more than microseconds.
         StoreFullError: the disk is full.
     """
-    target = folder / _file_name(request)
+    name = _file_name(request)
     if rule.proven:
-        target.unlink(missing_ok=True)
+        folder.delete([name])
         return "true"
     usable = f"NOT ({rule.keyless})"
     keyless = f"({rule.keyless})" + (f" AND {condition(request.where)}" if request.where is not None else "")
     if not _any(relation, request, rule, keyless):
-        target.unlink(missing_ok=True)
+        folder.delete([name])
         return usable
     listed = _listed(rule)
     reason = f"CASE {listed} WHEN {keyless} THEN 'join key is null' END"
@@ -141,13 +141,17 @@ def set_apart(relation: Relation, request: ScanRequest, rule: Rules, folder: Pat
     rows = relation.con.sql(
         f"SELECT {shown}, {reason} AS {quoted(REASON)} FROM src WHERE {quoted(REASON)} IS NOT NULL"
     ).to_arrow_reader(100_000)
-    with translated(request.source.name, str(target)):
-        folder.mkdir(parents=True, exist_ok=True)
-        with replacing(target) as temporary, pq.ParquetWriter(temporary, rows.schema) as writer:
+
+    def write(path: Path) -> None:
+        with pq.ParquetWriter(path, rows.schema) as writer:
             for batch in rows:
                 writer.write_batch(batch)
                 _count(batch.column(REASON), rejected.counts)
-    rejected.path = str(target)
+
+    with translated(request.source.name, folder.place(name)):
+        folder.tidy()
+        folder.replace(name, write)
+    rejected.path = folder.place(name)
     return f"{usable} AND (CASE {listed} END) IS NULL"
 
 

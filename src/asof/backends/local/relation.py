@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from asof.backends.local.elsewhere import Wanted
     from asof.backends.local.parquet import Footers
+    from asof.interfaces.files import Files as Folder
     from asof.interfaces.log import LogHead
     from asof.plan.specs import SourceSpec
 
@@ -66,8 +67,8 @@ class Engine:
     root: Path
     memory_limit_bytes: int
     threads: int
-    published: Path
-    logs: Path
+    published: Folder
+    logs: Folder
     only: Mapping[str, Collection[str]] = field(default_factory=dict)
     entries: Mapping[str, int] = field(default_factory=dict)
 

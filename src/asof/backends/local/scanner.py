@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -12,6 +13,7 @@ from asof.backends.local import delta, elsewhere, predicates, published, quarant
 from asof.backends.local.columns import bound_sql, pick, quoted, value_sql
 from asof.backends.local.dedupe import ORDER, fold
 from asof.backends.local.derived import add_columns, derive_schema
+from asof.backends.local.disk import as_files
 from asof.backends.local.expressions import check_expression
 from asof.backends.local.faults import translated
 from asof.backends.local.frames import to_table
@@ -25,9 +27,9 @@ from asof.plan.streams import stream_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from asof.backends.local.derived import Load
+    from asof.interfaces.files import Files
     from asof.interfaces.scanner import ColumnRequest, ScanRequest
     from asof.plan.specs import BatchSpec, Column, DerivedSpec, FunctionSpec, SourceSpec
 
@@ -48,7 +50,7 @@ class LocalScanner:
         self,
         root: Path,
         frames: Mapping[str, Any],
-        quarantine: Path,
+        quarantine: Path | Files,
         memory_limit_bytes: int,
         threads: int,
         *,
@@ -64,13 +66,13 @@ class LocalScanner:
         """
         self._load = load or _no_functions
         self._frames = frames
-        self._quarantine = quarantine
+        self._quarantine = as_files(quarantine.absolute() if isinstance(quarantine, Path) else quarantine)
         self._engine = Engine(
             root.absolute(),
             memory_limit_bytes,
             threads,
-            quarantine.absolute().with_name("batch"),
-            quarantine.absolute().with_name("log"),
+            self._quarantine.beside("batch"),
+            self._quarantine.beside("log"),
             {place: {str(root.absolute() / file) for file in files} for place, files in (only or {}).items()},
             entries or {},
         )
@@ -149,7 +151,7 @@ class LocalScanner:
                 return elsewhere.size_bytes(self._engine.root, source)
             if source.kind == "stream":
                 past = stream_of(source).history
-                logged = sum(one.path.stat().st_size for one in segments(folder(self._engine.logs, source.name)))
+                logged = sum(one.item.size_bytes for one in segments(folder(self._engine.logs, source.name)))
                 return logged + (self.size_bytes(past) if past is not None else 0)
             if source.kind == "batch" and not published.starts(self._engine.published, source):
                 return 0

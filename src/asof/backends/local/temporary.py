@@ -21,15 +21,19 @@ def replacing(target: Path, *, leftovers: bool = True) -> Iterator[Path]:
     What writers of the same target on this machine left behind when they died is deleted first, unless `leftovers` is
     false: who writes many files of one directory removes them once.
     """
-    writer = f"{platform.node()}-{os.getpid()}"
     if leftovers:
         remove_leftovers(target.parent, target.name)
-    temporary = target.with_name(f".{target.name}.{writer}.{uuid.uuid4().hex}.tmp")
+    temporary = temporary_name(target)
     try:
         yield temporary
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def temporary_name(target: Path) -> Path:
+    """Return a name beside `target` to write to, which tells the writer."""
+    return target.with_name(f".{target.name}.{platform.node()}-{os.getpid()}.{uuid.uuid4().hex}.tmp")
 
 
 def remove_leftovers(directory: Path, name: str = "") -> None:

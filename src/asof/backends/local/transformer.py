@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import shutil
 import threading
 import uuid
@@ -21,9 +20,8 @@ from asof.backends.local.faults import translated
 from asof.backends.local.frames import to_table
 from asof.backends.local.queries import bounds, input_schema
 from asof.backends.local.relation import LOCKS, SETTINGS
-from asof.backends.local.temporary import remove_leftovers, replacing
 from asof.clock import from_us, iso
-from asof.errors import AsofError, DefinitionError, SchemaError, StoreError, StoreFullError
+from asof.errors import AsofError, DefinitionError, SchemaError, StoreError
 from asof.interfaces.scanner import AVAILABLE_AT, EVENT_TIME, RETRACTED_AT, ColumnRequest, ScanRequest
 from asof.plan.batch import batch_of, seen
 
@@ -72,7 +70,7 @@ class LocalTransformer:
             "temp_directory": str(scratch),
         }
         scratch.parent.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(published.folder(self._engine.published, source))
+        published.folder(self._engine.published, source).tidy()
         try:
             with duckdb.connect(":memory:", config=config) as con:
                 with translated(source.name):
@@ -166,30 +164,19 @@ class LocalInputs:
             self._show(con, interval)
             found = self._query(con, interval) if self._batch.sql is not None else self._call(con, interval)
             table = self._fitted(found, interval)
-        target = published.interval_file(self._engine.published, self._source, interval.start_us)
-        self._write(table, target, record)
+        name = published.interval_name(interval.start_us)
+
+        def write(path: Path) -> None:
+            pq.write_table(table, path, use_dictionary=self._texts)
+            record(int(table.num_rows))
+
+        published.folder(self._engine.published, self._source).replace(name, write)
 
     def cancel(self) -> None:
         """Interrupt the queries that run in other threads."""
         with self._lock:
             for con in self._running:
                 con.interrupt()
-
-    def _write(self, table: pa.Table, target: Path, record: Callable[[int], None]) -> None:
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(target, leftovers=False) as temporary:
-                pq.write_table(table, temporary, use_dictionary=self._texts)
-                record(int(table.num_rows))
-        except AsofError:
-            raise
-        except OSError as error:
-            kind = StoreFullError if error.errno in (errno.ENOSPC, errno.EDQUOT) else StoreError
-            raise kind(
-                f"The rows of batch source {self._source.name!r} cannot be written to {target}",
-                why=str(error),
-                fix="Free some space, or make the directory writable, then run the same backfill again.",
-            ) from error
 
     @contextmanager
     def _cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:

@@ -1,0 +1,1 @@
+"""Projects whose offline side is on object storage."""
