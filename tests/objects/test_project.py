@@ -22,9 +22,11 @@ from asof.backends.local.log import LocalLog
 from asof.backends.objects import open_place
 from asof.clock import FixedClock, from_us, to_us
 from asof.errors import NotFoundError
+from asof.testing import oracle
 from tests.unit.stream_project import CUSTOMER, NOW, START, apply, open_store, payments, read, row, train
 
 if TYPE_CHECKING:
+    from asof.definitions import Source
     from tests.servers.objects import ObjectServer
 
 
@@ -81,6 +83,11 @@ SPINE = st.lists(st.tuples(st.sampled_from([1, 2]), st.integers(0, 7)), min_size
 ROWS = st.lists(st.tuples(st.sampled_from([1, 2]), st.integers(0, 6), st.integers(-2, 3)), min_size=1, max_size=6)
 
 
+def sums(source: Source) -> EventView:
+    windows = [timedelta(microseconds=4)]
+    return EventView("sums", entity=Entity("entity", join_key="k"), source=source, features=[Sum("v", windows=windows)])
+
+
 @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=ROWS, spine=SPINE)
 def test_training_rows_and_reads_are_the_oracles(
@@ -88,9 +95,7 @@ def test_training_rows_and_reads_are_the_oracles(
 ) -> None:
     """Rows are pushed one by one; each is known from its arrival on."""
     origin = to_us(START)
-    entity = Entity("entity", join_key="k")
-    source = payments({"k": "int64", "ts": "timestamp", "v": "int64"})
-    view = EventView("sums", entity=entity, source=source, features=[Sum("v", windows=[timedelta(microseconds=4)])])
+    view = sums(payments({"k": "int64", "ts": "timestamp", "v": "int64"}))
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setenv("ASOF_OFFLINE", object_server.url())
         Path(folder, "asof.toml").write_text('project = "shop"\ndefinitions = []\n', encoding="utf-8")
@@ -100,22 +105,14 @@ def test_training_rows_and_reads_are_the_oracles(
             logged = []
             for k, ts, v in rows:
                 found = store.push("payments", [{"k": k, "ts": from_us(origin + ts), "v": v}])
-                logged.append({"k": k, "ts": from_us(origin + ts), "v": v, "known": found.at_us})
+                logged.append({"k": k, "ts": from_us(origin + ts), "v": v, "known": from_us(found.at_us)})
             asked = [(k, origin + 7 + t) for k, t in spine]
             table = {"k": [k for k, _ in asked], "event_timestamp": [from_us(t) for _, t in asked]}
             with store.get_historical_features([view], table) as trained:
                 answers = trained.to_arrow().column(2).to_pylist()
-            assert answers == [expected(logged, k, t, origin) for k, t in asked]
-
-
-def expected(rows: list[dict[str, object]], k: int, t: int, origin: int) -> object:
-    """Return the sum that was known at an instant, by a loop over the rows."""
-    values = [
-        one["v"]
-        for one in rows
-        if one["k"] == k and t - 4 < to_us(one["ts"]) <= t and one["known"] <= t  # type: ignore[arg-type,operator]
-    ]
-    return sum(values) if values else None  # type: ignore[arg-type]
+            told = FileSource("payments", path="none", event_time="ts", available_at="known")
+            exact = oracle.history(sums(told), logged, [((k,), t) for k, t in asked])
+            assert answers == [one.values["v_sum_4us"] for one in exact]
 
 
 _WRITER = """
