@@ -135,7 +135,11 @@ class GenerationWriter(Protocol):
 
 
 class OnlineStore(Protocol):
-    """Holds generations of view versions. Errors: `StoreError`, `StoreFullError`, `CorruptDataError`."""
+    """Holds generations of view versions. Errors: `StoreError`, `StoreFullError`, `CorruptDataError`.
+
+    A store whose reads never wait for a network says so by an attribute `in_process`, which is true. One whose reads do
+    gives up where `interfaces.deadline` says that nobody waits any more.
+    """
 
     def write(self, view: ViewKey) -> GenerationWriter:
         """Begin a generation; leftovers of writers that died are removed."""
@@ -190,3 +194,8 @@ class SnapshotStore(Protocol):
     def in_snapshot(self, work: Callable[[Read], _T]) -> _T:
         """Return what `work` returns of a `read` whose calls all see one instant; it may be called more than once."""
         ...
+
+
+def is_in_process(store: OnlineStore) -> bool:
+    """Return whether a store's reads never wait for a network, so that they may run where nothing else goes on."""
+    return bool(getattr(store, "in_process", False))

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
-from asof.definitions.services import LATEST
 from asof.server.answers import JSON, arrow_bytes
+from asof.server.budgets import client_of
+from asof.server.deadlines import Deadline
 from asof.server.limits import Limits, MethodNotAllowedError, read_body, too_many_keys
+from asof.server.reads import Asked
 from asof.server.requests import ARROW, arrow_columns, consistency, decoded_keys, from_arrow, from_json, instant, wanted
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope
 
+    from asof.server.budgets import Budgets
+    from asof.server.gate import Gate
     from asof.server.metrics import Metrics
+    from asof.server.reads import Reads
     from asof.server.serving import Serving
 
 PATH = "/v1/online-features"
@@ -23,11 +27,16 @@ _FEWER = "Ask for fewer keys per request, or raise --max-body."
 class OnlineRoute:
     """Answers requests for online features."""
 
-    def __init__(self, serving: Serving, metrics: Metrics, limits: Limits) -> None:
-        """Answer from `serving`, within `limits`."""
+    def __init__(
+        self, serving: Serving, metrics: Metrics, limits: Limits, reads: Reads, budgets: Budgets, gate: Gate
+    ) -> None:
+        """Answer from `serving` by `reads`, within limits and budgets, and when the gate lets a request in."""
         self._serving = serving
         self._metrics = metrics
         self._limits = limits
+        self._reads = reads
+        self._budgets = budgets
+        self._gate = gate
 
     async def answer(self, scope: Scope, receive: Receive) -> tuple[bytes, bytes]:
         """Return the body and its media type.
@@ -37,6 +46,7 @@ class OnlineRoute:
         """
         if scope["method"] != "POST":
             raise MethodNotAllowedError(f"{PATH} does not take {scope['method']}", fix="Use POST.")
+        deadline = Deadline(self._limits.timeout_s)
         sends_arrow = wants_arrow = False
         for name, value in scope["headers"]:
             if name == b"content-type":
@@ -44,7 +54,17 @@ class OnlineRoute:
             elif name == b"accept":
                 wants_arrow = ARROW in value
         body = await read_body(scope, receive, self._limits.body_bytes, _FEWER)
+        await self._gate.enter(scope, deadline)
+        try:
+            return await self._read(scope, body, deadline, sends_arrow=sends_arrow, wants_arrow=wants_arrow)
+        finally:
+            self._gate.leave()
+
+    async def _read(
+        self, scope: Scope, body: bytes, deadline: Deadline, *, sends_arrow: bool, wants_arrow: bool
+    ) -> tuple[bytes, bytes]:
         request = from_arrow(body, scope["query_string"]) if sends_arrow else from_json(body)
+        deadline.shorten(request.timeout_ms)
         features = wanted(request)
         reader = self._serving.current_reader()
         plan = reader.plan(features)
@@ -57,12 +77,13 @@ class OnlineRoute:
             count = max(count, *map(len, given.values()))
         if count > self._limits.keys:
             raise too_many_keys(count, self._limits.keys)
+        self._budgets.keys(client_of(scope), count)
         how = consistency(request) or plan.consistency
-        if how == LATEST:
-            answer = reader.read(features, keys, instant(request), given, consistency=how)
-        else:  # which may wait
-            answer = await asyncio.to_thread(reader.read, features, keys, instant(request), given, consistency=how)
+        answer = await self._reads.read(reader, plan, Asked(features, keys, instant(request), given, how), deadline)
         self._metrics.read(count)
         if wants_arrow:
-            return arrow_bytes(answer, statuses=request.metadata), ARROW
-        return answer.to_json(metadata=request.metadata), JSON
+            found, media_type = arrow_bytes(answer, statuses=request.metadata), ARROW
+        else:
+            found, media_type = answer.to_json(metadata=request.metadata), JSON
+        deadline.check()
+        return found, media_type

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from asof.services.online import ReadPlan
 
 ARROW = b"application/vnd.apache.arrow.stream"
-_QUERY = ("service", "feature", "at", "metadata", "consistency")
+_QUERY = ("service", "feature", "at", "metadata", "consistency", "timeout_ms")
 
 
 class OnlineRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -33,6 +33,7 @@ class OnlineRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         metadata: Whether to answer statuses, event times and versions as well.
         request: Per request input of on-demand views one value per entity.
         consistency: "latest" or "snapshot"; None is the service's.
+        timeout_ms: In how many milliseconds the answer is wanted; None is the server's limit.
     """
 
     keys: dict[str, list[Any]]
@@ -42,6 +43,7 @@ class OnlineRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     metadata: bool = False
     request: dict[str, list[Any]] | None = None
     consistency: str | None = None
+    timeout_ms: int | None = None
 
 
 _decode = msgspec.json.Decoder(OnlineRequest).decode
@@ -87,7 +89,16 @@ def from_arrow(body: bytes, query: bytes) -> OnlineRequest:
         at=parameters.get("at", [None])[-1],
         metadata=metadata == "true",
         consistency=parameters.get("consistency", [None])[-1],
+        timeout_ms=_milliseconds(parameters.get("timeout_ms", [None])[-1]),
     )
+
+
+def _milliseconds(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not text.isascii() or not text.isdigit() or len(text) > 9:
+        raise InputError(f"timeout_ms is {text!r}", fix="Write a whole number of milliseconds.")
+    return int(text)
 
 
 def _arrow_columns(body: bytes) -> dict[str, list[Any]]:

@@ -20,6 +20,7 @@ from asof.errors import ConfigError, InputError
 from asof.server.limits import Limits
 from asof.server.metrics import DIRECTORY
 from asof.server.project import Project
+from asof.server.protocol import Protocol
 
 if TYPE_CHECKING:
     from asof.config import Config
@@ -87,7 +88,7 @@ def serve(settings: Settings, bound: socket.socket) -> None:
         factory=True,
         workers=settings.workers,
         loop="uvloop",
-        http="httptools",
+        http=Protocol,
         ws="none",
         lifespan="on",
         log_config=None,
@@ -96,6 +97,7 @@ def serve(settings: Settings, bound: socket.socket) -> None:
         server_header=False,
         date_header=False,
         timeout_graceful_shutdown=_GRACE_S,
+        timeout_keep_alive=settings.limits.keep_alive_s,
     )
     _log_to_stderr()
     if settings.workers == 1:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from asof import _native
-from asof.clock import EPOCH, FIRST_US, from_us, iso, parse_instant, to_us
+from asof.clock import FIRST_US, from_us, iso
 from asof.definitions.services import LATEST, check_consistency
-from asof.errors import InputError, NotMaterializedError, did_you_mean
+from asof.errors import InputError, NotMaterializedError
 from asof.interfaces.online import Generation, ViewKey, ViewRead
 from asof.kernel.programs import compile_events, compile_states, value_error
 from asof.services.consistency import no_snapshot_yet, until_exact
-from asof.services.everything import kernel_values
 from asof.services.freshness import exact_instant, is_stale, lacking, snapshot_instant
 from asof.services.missing import refuse_status_names
+from asof.services.online_keys import as_columns, encode_keys, in_words, normalise
 from asof.services.online_lookups import compile_lookups, settled
 from asof.services.online_missing import OnlineMissing
 from asof.services.online_on_demand import OnlineProgram
@@ -26,22 +25,23 @@ from asof.services.request import from_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
 
     import pyarrow as pa
 
     from asof.clock import Clock
     from asof.definitions.services import Consistency
     from asof.interfaces import ExpressionEngine, OnlineStore
-    from asof.interfaces.online import Read, ViewRead
+    from asof.interfaces.online import Read, Requests, ViewRead
     from asof.plan.selection import ViewGroup
     from asof.plan.specs import RequestSpec, ServiceSpec, ViewSpec
     from asof.services.catalog import Catalog
     from asof.services.functions import FunctionLoader
+    from asof.services.online_keys import Keys
     from asof.services.online_lookups import LookupProgram
     from asof.services.request import Request
 
-    Keys = Mapping[str, Any] | Sequence[Mapping[str, Any]]
-
+    Given = tuple[int, dict[str, pa.Array | None]]
 
 _MAX_PLANS = 1024
 
@@ -195,6 +195,20 @@ class OnlineFeatures:
         return self._answer.to_json(head, metadata)
 
 
+@dataclass(frozen=True)
+class PreparedRead:
+    """A read that waits for what the store holds.
+
+    Attributes:
+        requests: What to ask the store for, in one read.
+        finish: Makes the answer of what it returned; raises as `OnlineReader.read` does. Where that was not asked just
+            now but is remembered from an earlier instant, which is then given, it is the answer as of that instant.
+    """
+
+    requests: Requests
+    finish: Callable[[list[ViewRead], int | None], OnlineFeatures]
+
+
 class OnlineReader:
     """Reads features of one project from one online store, as of one revision of its registry."""
 
@@ -266,12 +280,7 @@ class OnlineReader:
             MissingValueError: a feature has no value although the service says that it must have one.
         """
         plan = self.plan(features)
-        encoded = _encode(plan, keys)
-        given = None
-        if plan.on_demand is not None:
-            given = plan.on_demand.given(request, len(encoded[0]) if encoded else None)
-        elif request:
-            from_request(request, {}, None)
+        encoded, given = self._inputs(plan, keys, request)
         exact = check_consistency(consistency or plan.consistency) != LATEST
 
         def fetch() -> _Fetched:
@@ -279,12 +288,47 @@ class OnlineReader:
                 self._store, lambda: self._fetching(plan, encoded, keys, at_us, exact), steps=plan.lookups is not None
             )
 
-        fetched = until_exact(fetch) if exact else fetch()
+        return self._answer(plan, keys, given, until_exact(fetch) if exact else fetch())
+
+    def prepare(
+        self, features: str | Sequence[str], keys: Keys, at_us: int | None = None, request: Request | None = None
+    ) -> PreparedRead:
+        """Return a read of the latest values that somebody else asks the store for, as together with other reads.
+
+        The arguments and the errors are those of `read`. One question to the store has to be enough: not where keys
+        are looked up.
+        """
+        plan = self.plan(features)
+        encoded, given = self._inputs(plan, keys, request)
+        fetch = self._fetching(plan, encoded, keys, at_us, exact=False)
+
+        def finish(reads: list[ViewRead], remembered_us: int | None) -> OnlineFeatures:
+            fetching = fetch
+            if remembered_us is not None:
+                fetching = self._fetching(plan, encoded, keys, None, exact=False, remembered_us=remembered_us)
+            fetched = fetching(lambda _: reads)
+            assert fetched is not None  # noqa: S101 - only reads with lookups find nothing
+            return self._answer(plan, keys, given, fetched)
+
+        return PreparedRead(_requests(plan, encoded), finish)
+
+    @staticmethod
+    def _inputs(plan: ReadPlan, keys: Keys, request: Request | None) -> tuple[list[list[bytes | None]], Given | None]:
+        encoded = encode_keys(plan, keys)
+        given = None
+        if plan.on_demand is not None:
+            given = plan.on_demand.given(request, len(encoded[0]) if encoded else None)
+        elif request:
+            from_request(request, {}, None)
+        return encoded, given
+
+    @staticmethod
+    def _answer(plan: ReadPlan, keys: Keys, given: Given | None, fetched: _Fetched) -> OnlineFeatures:
         instant, generations, blocks = fetched.instant_us, fetched.generations, fetched.blocks
         if plan.on_demand is not None and given is not None:
             blocks += plan.on_demand.blocks(blocks, given, instant)
         if plan.missing is not None:
-            blocks += plan.missing.blocks(fetched.values, blocks, instant, lambda row: _in_words(plan, keys, row))
+            blocks += plan.missing.blocks(fetched.values, blocks, instant, lambda row: in_words(plan, keys, row))
         behind = lacking([view.view for view in plan.views], generations) if len(generations) > 1 else ()
         for position, (view, generation) in enumerate(zip(plan.views, generations, strict=True)):
             if position in behind or is_stale(view.view, generation, max(fetched.now_us, instant), instant):
@@ -293,7 +337,14 @@ class OnlineReader:
         return OnlineFeatures(plan.shape.answer(blocks), plan, generations, instant)
 
     def _fetching(
-        self, plan: ReadPlan, encoded: Sequence[Sequence[bytes | None]], keys: Keys, at_us: int | None, exact: bool
+        self,
+        plan: ReadPlan,
+        encoded: Sequence[Sequence[bytes | None]],
+        keys: Keys,
+        at_us: int | None,
+        exact: bool,
+        *,
+        remembered_us: int | None = None,
     ) -> Callable[[Read], _Fetched | None]:
         """Return what fetches all that is stored; it gives None where lookups came upon changes."""
         clock_us = self._clock.now_us()  # before the snapshot: see exact_instant
@@ -304,10 +355,11 @@ class OnlineReader:
         seen = self._seen.of(stored)
 
         def fetch(read: Read) -> _Fetched | None:
-            reads = read([(v.key, () if v.entity is None else encoded[v.entity]) for v in plan.views])
+            reads = read(_requests(plan, encoded))
             generations, values = _generations(plan, reads), [found.values for found in reads]
-            self._seen.check(stored, seen, generations)
-            instant = self._instant(plan, generations, at_us, now_us)
+            if remembered_us is None:
+                self._seen.check(stored, seen, generations)
+            instant = self._instant(plan, generations, at_us, now_us if remembered_us is None else remembered_us)
             if exact:
                 found_us = snapshot_instant(generations, clock_us, _newest(generations), at_us)
                 if found_us is None:
@@ -315,14 +367,14 @@ class OnlineReader:
                 instant = found_us
             blocks = [_block(view, found, instant) for view, found in zip(plan.views, values, strict=True)]
             if plan.lookups is not None:
-                columns = keys if isinstance(keys, dict) else _columns(keys)
+                columns = keys if isinstance(keys, dict) else as_columns(keys)
 
                 def decoded(position: int, found: Sequence[bytes | None]) -> Any:
                     values[position] = found
                     return _block(plan.views[position], found, instant)
 
                 def given(column: str, dtype: str) -> list[Any]:
-                    return _normalise(dtype, columns[column])
+                    return normalise(dtype, columns[column])
 
                 if not plan.lookups.follow(read, stored, generations, blocks, given, decoded):
                     return None
@@ -395,6 +447,10 @@ class OnlineReader:
         return ViewKey(self._project, view.name, view.version)
 
 
+def _requests(plan: ReadPlan, encoded: Sequence[Sequence[bytes | None]]) -> Requests:
+    return [(view.key, () if view.entity is None else encoded[view.entity]) for view in plan.views]
+
+
 def _generations(plan: ReadPlan, reads: Sequence[ViewRead]) -> list[Generation]:
     generations: list[Generation] = []
     for view, found in zip(plan.views, reads, strict=True):
@@ -423,100 +479,6 @@ def _reader(group: ViewGroup) -> Any:
     read = {feature.name for feature in group.features}
     chosen = [position for position, feature in enumerate(view.features) if feature.name in read]
     return program.plan.reader(program.defaults, chosen).read
-
-
-def _encode(plan: ReadPlan, keys: Keys) -> list[list[bytes | None]]:
-    columns = keys if isinstance(keys, dict) else _columns(keys)
-    if not columns:
-        if plan.key_names:
-            _refuse_names(plan, columns)
-        if not plan.entities:
-            return []
-        lengths = {1 if hasattr(keys, "items") else len(keys)}
-    else:
-        lengths = {-1 if isinstance(values, str) else len(values) for values in columns.values()}
-    if len(lengths) != 1 or -1 in lengths:
-        raise InputError(
-            "Keys are not columns of one length",
-            fix='Give per join key a list with one value per entity, as {"customer_id": [17, 42]}.',
-        )
-    if columns.keys() != plan.key_names:
-        _refuse_names(plan, columns)
-    (rows,) = lengths
-    encoded: list[list[bytes | None]] = []
-    for names, types in plan.entities:
-        try:
-            values = [_normalise(dtype, columns[name]) for name, dtype in zip(names, types, strict=True)]
-            encoded.append(_native.encode_keys_py(*kernel_values(types, values, rows)))
-        except (TypeError, ValueError, OverflowError) as error:
-            raise InputError(
-                f"A value of {' or '.join(names)} is not a key",
-                why=str(error),
-                fix=f"Give {', '.join(f'{name} as {dtype}' for name, dtype in zip(names, types, strict=True))}.",
-            ) from error
-    return encoded
-
-
-def _in_words(plan: ReadPlan, keys: Keys, row: int) -> str:
-    """Return the keys of a row for people."""
-    columns = _columns(keys)
-    return ", ".join(f"{name}={columns[name][row]!r}" for name in columns if name in plan.key_names) or f"row {row}"
-
-
-def _normalise(dtype: str, values: Any) -> list[Any]:
-    """Return a list of Python values, times as the integers that keys hold; the kernel checks the rest."""
-    if not isinstance(values, list):
-        convert = getattr(values, "to_pylist", None) or getattr(values, "tolist", None)
-        values = list(convert() if convert else values)
-    if dtype == "timestamp":
-        return [None if v is None else _timestamp_us(v) for v in values]
-    if dtype == "date":
-        return [None if v is None else _date_days(v) for v in values]
-    listed: list[Any] = values
-    return listed
-
-
-def _timestamp_us(value: Any) -> int:
-    if isinstance(value, str):
-        return parse_instant(value)
-    if isinstance(value, datetime):
-        return to_us(value)
-    raise TypeError(f"expected a datetime or ISO 8601 text, got {value!r}")
-
-
-def _date_days(value: Any) -> int:
-    if isinstance(value, str):
-        value = date.fromisoformat(value)
-    if isinstance(value, date) and not isinstance(value, datetime):
-        return (value - EPOCH.date()).days
-    raise TypeError(f"expected a date or ISO 8601 text, got {value!r}")
-
-
-def _columns(keys: Any) -> dict[str, list[Any]]:
-    if hasattr(keys, "items"):
-        return {name: list(values) for name, values in keys.items()}
-    rows = list(keys) if hasattr(keys, "__iter__") else []
-    if not rows or not all(hasattr(row, "items") for row in rows):
-        raise InputError(
-            f"Keys are a {type(keys).__name__}",
-            fix='Give {"customer_id": [17, 42]}, or a list of rows: [{"customer_id": 17}].',
-        )
-    return {name: [row.get(name) for row in rows] for name in rows[0]}
-
-
-def _refuse_names(plan: ReadPlan, columns: Mapping[str, Any]) -> None:
-    wanted = sorted(plan.key_names)
-    if missing := [name for name in wanted if name not in columns]:
-        raise InputError(
-            f"The join key {missing[0]!r} is missing",
-            fix=f"These features need {', '.join(wanted)}.",
-        )
-    unknown = next(name for name in columns if name not in plan.key_names)
-    raise InputError(
-        f"{unknown!r} is not a join key of these features",
-        why=did_you_mean(unknown, wanted),
-        fix=f"They take {', '.join(wanted) or 'no keys'}.",
-    )
 
 
 def _not_materialized(view: ViewSpec) -> NotMaterializedError:

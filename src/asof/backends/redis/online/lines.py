@@ -13,6 +13,7 @@ import hiredis
 from redis import exceptions
 
 from asof.backends.redis.settings import new_connection
+from asof.interfaces.deadline import not_after
 
 if TYPE_CHECKING:
     import socket
@@ -56,7 +57,7 @@ class Lines:
         now_s = time.monotonic()
         if now_s < self._shut_until_s:
             raise exceptions.TimeoutError("The server did not answer in time, several times until a moment ago")
-        until_s = now_s + self._budget_s
+        until_s = not_after(now_s + self._budget_s)
         message = hiredis.pack_command(command)
         for tried in range(1, self._tries + 1):
             line: Line | None = getattr(self._own, "line", None)

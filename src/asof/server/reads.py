@@ -1,0 +1,83 @@
+"""How the server reads: an embedded store where it stands, a remote one on threads, many requests at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from asof.definitions.services import LATEST
+from asof.interfaces.deadline import waiting_until
+from asof.interfaces.online import is_in_process
+from asof.server.batching import BatchedReads
+from asof.server.cache import Cache
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from asof.clock import Clock
+    from asof.definitions.services import Consistency
+    from asof.interfaces import OnlineStore
+    from asof.server.deadlines import Deadline
+    from asof.server.limits import CacheLimits
+    from asof.services.online import OnlineFeatures, OnlineReader, ReadPlan
+
+_THREADS = 8
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a request asks for, as the arguments of a read."""
+
+    features: str | list[str]
+    keys: Mapping[str, Sequence[Any]]
+    at_us: int | None
+    request: Mapping[str, Sequence[Any]] | None
+    consistency: Consistency
+
+
+class Reads:
+    """Reads of one worker."""
+
+    def __init__(self, store: OnlineStore, clock: Clock, cache: CacheLimits | None = None) -> None:
+        """Read one store; values of a remote one are remembered where a cache is asked for."""
+        self._in_process = is_in_process(store)
+        self._batches = BatchedReads(store.read, clock.now_us)
+        self._cache = None if cache is None or self._in_process else Cache(cache, clock.now_us)
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="asof-reads")
+
+    async def read(self, reader: OnlineReader, plan: ReadPlan, asked: Asked, deadline: Deadline) -> OnlineFeatures:
+        """Return the features that a request asks for.
+
+        Raises:
+            DeadlineError: they were not there in time.
+            AsofError: as `OnlineReader.read` raises it.
+        """
+        deadline.check()
+        if asked.consistency != LATEST or (plan.lookups is not None and not self._in_process):
+            return await self._read_alone(reader, asked, deadline)  # which may wait, or ask several times
+        if self._in_process:
+            return reader.read(asked.features, asked.keys, asked.at_us, asked.request, consistency=LATEST)
+        prepared = reader.prepare(asked.features, asked.keys, asked.at_us, asked.request)
+        cache = self._cache if asked.at_us is None else None
+        if cache is not None and (known := cache.find(prepared.requests)) is not None:
+            return prepared.finish(*known)
+        reads, at_us = await deadline.wait(self._batches.ask(prepared.requests, deadline.until_s))
+        if cache is not None:
+            cache.keep(prepared.requests, reads, at_us)
+        return prepared.finish(reads, None)
+
+    async def _read_alone(self, reader: OnlineReader, asked: Asked, deadline: Deadline) -> OnlineFeatures:
+        def work() -> OnlineFeatures:
+            with waiting_until(deadline.until_s):
+                return reader.read(
+                    asked.features, asked.keys, asked.at_us, asked.request, consistency=asked.consistency
+                )
+
+        return await deadline.wait(asyncio.wrap_future(self._threads.submit(work)))
+
+    def close(self) -> None:
+        """Wait for what is being read."""
+        self._batches.close()
+        self._threads.shutdown()
