@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import time
 from typing import TYPE_CHECKING
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from asof.store import FeatureStore
 
 POLL_S = 0.3
+_GARBAGE = 20_000
 _NEVER_REFUSED = frozenset({"/health", "/ready", "/metrics"})
 _log = logging.getLogger("asof.server")
 _access = logging.getLogger("asof.access")
@@ -96,7 +98,8 @@ class App:
     async def _answer_direct(self, route: OnlineRoute | PushRoute, scope: Scope, receive: Receive, send: Send) -> int:
         headers: list[tuple[bytes, bytes]] = []
         try:
-            self._budgets.request(client_of(scope))
+            if self._budgets.limited:
+                self._budgets.request(client_of(scope))
             body, media_type = await route.answer(scope, receive)
             status = 200
         except Exception as error:  # noqa: BLE001 - the last resort of a request; error_body logs what is unexpected
@@ -139,8 +142,10 @@ class App:
         if scope["path"] in _NEVER_REFUSED:
             await self._rest(scope, receive, send)
             return
-        self._budgets.request(client_of(scope))
-        await self.gate.enter(scope, Deadline(self.limits.timeout_s))
+        if self._budgets.limited:
+            self._budgets.request(client_of(scope))
+        if (turn := self.gate.enter(scope)) is not None:
+            await self.gate.wait(turn, Deadline(self.limits.timeout_s))
         try:
             await self._rest(scope, receive, send)
         finally:
@@ -160,6 +165,9 @@ class App:
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
         await asyncio.to_thread(self._serving.refresh)
+        gc.collect()
+        gc.freeze()  # what is there now stays; looking through it over and over costs more than a request
+        gc.set_threshold(_GARBAGE)
         following = asyncio.create_task(self._follow())
         await send({"type": "lifespan.startup.complete"})
         await receive()
@@ -167,7 +175,7 @@ class App:
         with contextlib.suppress(asyncio.CancelledError):
             await following
         await asyncio.to_thread(self._push.close)
-        await asyncio.to_thread(self._reads.close)
+        await self._reads.close()
         self._serving.project.close()
         await send({"type": "lifespan.shutdown.complete"})
 

@@ -32,6 +32,9 @@ class Budgets:
 
     A request is let through while anything is left, and may then leave a debt: one for more keys than a second's worth
     is possible, and has to be waited for afterwards.
+
+    Attributes:
+        limited: Whether there is any limit.
     """
 
     def __init__(
@@ -40,7 +43,7 @@ class Budgets:
         """Give every client that many requests and keys per second, by a clock."""
         self._requests = math.inf if requests is None else requests
         self._keys = math.inf if keys is None else keys
-        self._limited = requests is not None or keys is not None
+        self.limited = requests is not None or keys is not None
         self._clock_s = clock_s
         self._clients: OrderedDict[str, _Bucket] = OrderedDict()
 
@@ -50,8 +53,6 @@ class Budgets:
         Raises:
             OverBudgetError: none is left, or keys are owed.
         """
-        if not self._limited:
-            return
         bucket = self._bucket(client)
         if bucket.requests < 1:
             raise _over(client, "requests", self._requests, 1 - bucket.requests)
@@ -61,8 +62,7 @@ class Budgets:
 
     def keys(self, client: str, count: int) -> None:
         """Take the keys of a request that was let through."""
-        if self._limited:
-            self._bucket(client).keys -= count
+        self._bucket(client).keys -= count
 
     def _bucket(self, client: str) -> _Bucket:
         now_s = self._clock_s()

@@ -44,16 +44,16 @@ class Gate:
 
     def forget(self, scope: Scope) -> None:
         """A request is over; if it has arrived and never entered, it waits no longer."""
-        self._arrived -= scope.get("state", {}).pop(_VERDICT, False)
+        if "state" in scope:
+            self._arrived -= scope["state"].pop(_VERDICT, False)
 
-    async def enter(self, scope: Scope, deadline: Deadline) -> None:
-        """Go in, maybe after a wait; `leave` has to follow.
+    def enter(self, scope: Scope) -> asyncio.Future[None] | None:
+        """Go in; where a future is returned, once `wait` has returned. `leave` has to follow.
 
         Raises:
             OverloadedError: too many wait already.
-            DeadlineError: the request's time ended meanwhile.
         """
-        let_in = scope.get("state", {}).pop(_VERDICT, None)
+        let_in = scope["state"].pop(_VERDICT, None) if "state" in scope else None
         if let_in is None:
             let_in = self._has_room()
         else:
@@ -66,9 +66,17 @@ class Gate:
             )
         if self.inside < self._at_once:
             self.inside += 1
-            return
+            return None
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
+        return turn
+
+    async def wait(self, turn: asyncio.Future[None], deadline: Deadline) -> None:
+        """Wait for one's turn.
+
+        Raises:
+            DeadlineError: the request's time ended meanwhile; do not `leave`.
+        """
         try:
             await deadline.wait(turn)
         except BaseException:

@@ -54,15 +54,24 @@ class OnlineRoute:
             elif name == b"accept":
                 wants_arrow = ARROW in value
         body = await read_body(scope, receive, self._limits.body_bytes, _FEWER)
-        await self._gate.enter(scope, deadline)
+        if (turn := self._gate.enter(scope)) is not None:
+            await self._gate.wait(turn, deadline)
         try:
-            return await self._read(scope, body, deadline, sends_arrow=sends_arrow, wants_arrow=wants_arrow)
+            asked, metadata = self._asked(scope, body, deadline, sends_arrow=sends_arrow)
+            answer = self._reads.at_once(asked, deadline)
+            if answer is None:
+                answer = await self._reads.read(asked, deadline)
+            if wants_arrow:
+                found, media_type = arrow_bytes(answer, statuses=metadata), ARROW
+            else:
+                found, media_type = answer.to_json(metadata=metadata), JSON
+            deadline.check()
         finally:
             self._gate.leave()
+        return found, media_type
 
-    async def _read(
-        self, scope: Scope, body: bytes, deadline: Deadline, *, sends_arrow: bool, wants_arrow: bool
-    ) -> tuple[bytes, bytes]:
+    def _asked(self, scope: Scope, body: bytes, deadline: Deadline, *, sends_arrow: bool) -> tuple[Asked, bool]:
+        """Return what is asked for, and whether with metadata."""
         request = from_arrow(body, scope["query_string"]) if sends_arrow else from_json(body)
         deadline.shorten(request.timeout_ms)
         features = wanted(request)
@@ -77,13 +86,8 @@ class OnlineRoute:
             count = max(count, *map(len, given.values()))
         if count > self._limits.keys:
             raise too_many_keys(count, self._limits.keys)
-        self._budgets.keys(client_of(scope), count)
-        how = consistency(request) or plan.consistency
-        answer = await self._reads.read(reader, plan, Asked(features, keys, instant(request), given, how), deadline)
+        if self._budgets.limited:
+            self._budgets.keys(client_of(scope), count)
         self._metrics.read(count)
-        if wants_arrow:
-            found, media_type = arrow_bytes(answer, statuses=request.metadata), ARROW
-        else:
-            found, media_type = answer.to_json(metadata=request.metadata), JSON
-        deadline.check()
-        return found, media_type
+        how = consistency(request) or plan.consistency
+        return Asked(reader, plan, features, keys, instant(request), given, how), request.metadata

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from asof.definitions.services import LATEST
 from asof.interfaces.deadline import waiting_until
@@ -26,10 +25,11 @@ if TYPE_CHECKING:
 _THREADS = 8
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What a request asks for, as the arguments of a read."""
+class Asked(NamedTuple):
+    """What a request asks for, of the revision that it came upon: the arguments of a read, and its plan."""
 
+    reader: OnlineReader
+    plan: ReadPlan
     features: str | list[str]
     keys: Mapping[str, Sequence[Any]]
     at_us: int | None
@@ -43,23 +43,32 @@ class Reads:
     def __init__(self, store: OnlineStore, clock: Clock, cache: CacheLimits | None = None) -> None:
         """Read one store; values of a remote one are remembered where a cache is asked for."""
         self._in_process = is_in_process(store)
-        self._batches = BatchedReads(store.read, clock.now_us)
+        self._batches = BatchedReads(store, clock.now_us)
         self._cache = None if cache is None or self._in_process else Cache(cache, clock.now_us)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="asof-reads")
 
-    async def read(self, reader: OnlineReader, plan: ReadPlan, asked: Asked, deadline: Deadline) -> OnlineFeatures:
+    def at_once(self, asked: Asked, deadline: Deadline) -> OnlineFeatures | None:
+        """Return the features that a request asks for, or None where that takes a wait: then `read` them.
+
+        Raises:
+            DeadlineError: there is no time left.
+            AsofError: as `OnlineReader.read` raises it.
+        """
+        deadline.check()
+        if not self._in_process or asked.consistency != LATEST:
+            return None
+        return asked.reader.read(asked.features, asked.keys, asked.at_us, asked.request, consistency=LATEST)
+
+    async def read(self, asked: Asked, deadline: Deadline) -> OnlineFeatures:
         """Return the features that a request asks for.
 
         Raises:
             DeadlineError: they were not there in time.
             AsofError: as `OnlineReader.read` raises it.
         """
-        deadline.check()
-        if asked.consistency != LATEST or (plan.lookups is not None and not self._in_process):
-            return await self._read_alone(reader, asked, deadline)  # which may wait, or ask several times
-        if self._in_process:
-            return reader.read(asked.features, asked.keys, asked.at_us, asked.request, consistency=LATEST)
-        prepared = reader.prepare(asked.features, asked.keys, asked.at_us, asked.request)
+        if asked.consistency != LATEST or asked.plan.lookups is not None:
+            return await self._read_alone(asked, deadline)  # which may wait, or ask several times
+        prepared = asked.reader.prepare(asked.features, asked.keys, asked.at_us, asked.request)
         cache = self._cache if asked.at_us is None else None
         if cache is not None and (known := cache.find(prepared.requests)) is not None:
             return prepared.finish(*known)
@@ -68,16 +77,16 @@ class Reads:
             cache.keep(prepared.requests, reads, at_us)
         return prepared.finish(reads, None)
 
-    async def _read_alone(self, reader: OnlineReader, asked: Asked, deadline: Deadline) -> OnlineFeatures:
+    async def _read_alone(self, asked: Asked, deadline: Deadline) -> OnlineFeatures:
         def work() -> OnlineFeatures:
             with waiting_until(deadline.until_s):
-                return reader.read(
+                return asked.reader.read(
                     asked.features, asked.keys, asked.at_us, asked.request, consistency=asked.consistency
                 )
 
         return await deadline.wait(asyncio.wrap_future(self._threads.submit(work)))
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Wait for what is being read."""
-        self._batches.close()
-        self._threads.shutdown()
+        await self._batches.close()
+        await asyncio.to_thread(self._threads.shutdown)

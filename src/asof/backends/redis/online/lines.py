@@ -108,7 +108,11 @@ class Lines:
 
 
 class Line:
-    """One connection, made by the client's library and then used without it, which takes half the time."""
+    """One connection, made by the client's library and then used without it, which takes half the time.
+
+    Attributes:
+        socket: It.
+    """
 
     def __init__(self, client: Redis, until_s: float) -> None:
         """Connect, within the time that is left until then on the monotonic clock."""
@@ -119,7 +123,7 @@ class Line:
         self._connection.socket_connect_timeout = left_s if connect_s is None else min(left_s, connect_s)
         self._connection.socket_timeout = left_s
         self._connection.connect()
-        self._socket: socket.socket = self._connection._sock
+        self.socket: socket.socket = self._connection._sock
         self._reader = hiredis.Reader()
 
     def ask(self, message: bytes, until_s: float) -> Any:
@@ -130,8 +134,8 @@ class Line:
     def send(self, message: bytes | memoryview, until_s: float) -> None:
         """Send commands, packed as they are on the wire."""
         try:
-            self._socket.settimeout(_left(until_s))
-            self._socket.sendall(message)
+            self.socket.settimeout(_left(until_s))
+            self.socket.sendall(message)
         except TimeoutError as error:
             raise exceptions.TimeoutError(_LATE) from error
         except OSError as error:
@@ -142,8 +146,8 @@ class Line:
         try:
             answer = self._reader.gets()
             while answer is False:
-                self._socket.settimeout(_left(until_s))
-                received = self._socket.recv(_ROOM)
+                self.socket.settimeout(_left(until_s))
+                received = self.socket.recv(_ROOM)
                 if not received:
                     raise exceptions.ConnectionError("The server closed the connection")
                 self._reader.feed(received)
