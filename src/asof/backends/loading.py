@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import entry_points
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from asof.errors import ConfigError, did_you_mean
@@ -13,23 +14,27 @@ if TYPE_CHECKING:
     from asof.interfaces import OnlineStore, Registry, StreamBackend
 
 
-def open_registry(url: str, root: Path) -> Registry:
+def open_registry(url: str, root: Path, *, read_only: bool = False) -> Registry:
     """Open the registry at `url`; relative paths are below the project's `root`.
+
+    With `read_only`, one that can is opened so that nothing is created, upgraded or written.
 
     Raises:
         ConfigError: no installed package serves that scheme.
     """
-    registry: Registry = _find("asof.registries", "registry", url)(url, root)
+    registry: Registry = _opened(_find("asof.registries", "registry", url), url, root, read_only)
     return registry
 
 
-def open_online_store(url: str, root: Path) -> OnlineStore:
+def open_online_store(url: str, root: Path, *, read_only: bool = False) -> OnlineStore:
     """Open the online store at `url`; relative paths are below the project's `root`.
+
+    With `read_only`, one that can is opened so that nothing is created or written.
 
     Raises:
         ConfigError: no installed package serves that scheme.
     """
-    store: OnlineStore = _find("asof.online_stores", "online store", url)(url, root)
+    store: OnlineStore = _opened(_find("asof.online_stores", "online store", url), url, root, read_only)
     return store
 
 
@@ -41,6 +46,12 @@ def open_stream(url: str, root: Path) -> StreamBackend:
     """
     stream: StreamBackend = _find("asof.streams", "stream", url)(url, root)
     return stream
+
+
+def _opened(opener: Any, url: str, root: Path, read_only: bool) -> Any:
+    if read_only and "read_only" in signature(opener).parameters:
+        return opener(url, root, read_only=True)
+    return opener(url, root)
 
 
 def _find(group: str, role: str, url: str) -> Any:

@@ -91,6 +91,11 @@ class App:
             if self._access_log:
                 self._log(scope, status, seconds)
 
+    def arrived(self, scope: Scope) -> None:
+        """Count a request that is here whole and waits to be looked at; pushes wait elsewhere."""
+        if scope["path"] != PUSH:
+            self.gate.arrive(scope)
+
     def refused(self, code: str) -> None:
         """Count a request that was refused before it came here."""
         self._metrics.refused(code)

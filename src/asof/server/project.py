@@ -9,6 +9,7 @@ from asof.backends.loading import open_online_store, open_registry
 from asof.backends.local.deadletters import LocalDeadLetters
 from asof.backends.local.expressions import LocalExpressions
 from asof.backends.local.log import LocalLog
+from asof.server.read_only import read_only_registry, read_only_store
 from asof.services.functions import FunctionLoader
 
 if TYPE_CHECKING:
@@ -39,15 +40,17 @@ class Project:
     letters: DeadLetterStore
 
     @classmethod
-    def open(cls, config: Config, clock: Clock) -> Project:
-        """Open the stores of a project.
+    def open(cls, config: Config, clock: Clock, *, read_only: bool = False) -> Project:
+        """Open the stores of a project; with `read_only` nothing is created or upgraded, and writing is refused.
 
         Raises:
             ConfigError, StoreError, CorruptDataError: a store cannot be opened.
         """
-        registry = open_registry(config.registry, config.root)
+        registry = open_registry(config.registry, config.root, read_only=read_only)
         functions = FunctionLoader(config.root, config.definitions)
-        online = open_online_store(config.online, config.root)
+        online = open_online_store(config.online, config.root, read_only=read_only)
+        if read_only:
+            registry, online = read_only_registry(registry), read_only_store(online)
         log = LocalLog(config.root / config.offline / "log")
         letters = LocalDeadLetters(config.root / config.offline / "deadletter")
         return cls(config.project, registry, online, clock, functions, LocalExpressions(), log, letters)

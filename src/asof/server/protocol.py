@@ -80,7 +80,7 @@ class Protocol(HttpToolsProtocol):
             return
         super().on_message_complete()
         if not self.cycle.response_complete and not self.pipeline:
-            self.app.gate.arrive(cast("Scope", self.cycle.scope))
+            self.app.arrived(cast("Scope", self.cycle.scope))
 
     def _not_slow(self) -> None:
         if self._slow is not None:

@@ -15,6 +15,8 @@ import pyarrow as pa
 from asof.clock import iso
 from asof.errors import InputError, did_you_mean, sentence
 from asof.server.answers import JSON
+from asof.server.deadlines import Deadline
+from asof.server.gate import Gate
 from asof.server.limits import Limits, MethodNotAllowedError, PushNotAllowedError, read_body
 from asof.server.requests import ARROW
 
@@ -59,7 +61,7 @@ class PushRoute:
         self._metrics = metrics
         self._limits = limits
         if store is not None:
-            self._slots = asyncio.Semaphore(_AT_ONCE)
+            self._gate = Gate(_AT_ONCE, limits.waiting)
             self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="asof-push")
             # A read waits this long at most for a push that computes in Python; the default is ten times as long.
             sys.setswitchinterval(_SWITCH_S)
@@ -77,12 +79,16 @@ class PushRoute:
             raise PushNotAllowedError(
                 "This server takes no rows", why="It was started to read only", fix="Start it as `asof serve --push`."
             )
-        async with self._slots:
+        if (turn := self._gate.enter({})) is not None:
+            await self._gate.wait(turn, Deadline(self._limits.timeout_s))
+        try:
             body = await read_body(scope, receive, self._limits.body_bytes, _FEWER)
             sends_arrow = any(n == b"content-type" and v.startswith(ARROW) for n, v in scope["headers"])
             work = self._push_arrow if sends_arrow else self._push_json
             loop = asyncio.get_running_loop()
             source, done = await loop.run_in_executor(self._threads, work, store, body, scope["query_string"])
+        finally:
+            self._gate.leave()
         self._metrics.pushed(source, done.taken, done.repeated, len(done.refused))
         return msgspec.json.encode(_answer(source, done)), JSON
 

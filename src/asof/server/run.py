@@ -42,6 +42,7 @@ class Settings:
         workers: Processes that share the port.
         access_log: Whether to write a JSON line per request to stdout.
         push: Whether rows may be pushed.
+        read_only: Whether stores are opened that cannot be written.
     """
 
     config: Config
@@ -51,6 +52,7 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     access_log: bool = False
     push: bool = False
+    read_only: bool = False
 
 
 def listen(settings: Settings) -> socket.socket:
@@ -118,7 +120,7 @@ def make_app(settings: Settings) -> App:
     _log_to_stderr()
     if settings.access_log:
         _log_access()
-    project = Project.open(settings.config, SystemClock())
+    project = Project.open(settings.config, SystemClock(), read_only=settings.read_only)
     return App(project, settings.limits, pushed_to=_pushed_to(settings), access_log=settings.access_log)
 
 

@@ -119,7 +119,10 @@ class OnlineFeatures:
         at: The instant of the read.
         versions: Per view, or `role__view`, with `@version` where several versions are read: its version, its
             generation, and the instant it was materialized at.
+        age_us: Where the values are remembered from an earlier read: how long ago that was; else None.
     """
+
+    age_us: int | None = None
 
     def __init__(self, answer: _native.Answer, plan: ReadPlan, generations: Sequence[Generation], at_us: int) -> None:
         """Wrap a native answer; made by `OnlineReader`."""
@@ -190,6 +193,8 @@ class OnlineFeatures:
                 for (name, version), generation in zip(self.versions.items(), self._generations, strict=True)
             }
             head += b'"views":%s,' % msgspec.json.encode(views)
+            if self.age_us is not None:
+                head += b'"cached":true,"age_ms":%d,' % (self.age_us // 1000)
             if self._plan.missing is not None:
                 return self._plan.missing.without_blocks(self._answer.to_json(head, metadata))
         return self._answer.to_json(head, metadata)
@@ -308,7 +313,10 @@ class OnlineReader:
                 fetching = self._fetching(plan, encoded, keys, None, exact=False, remembered_us=remembered_us)
             fetched = fetching(lambda _: reads)
             assert fetched is not None  # noqa: S101 - only reads with lookups find nothing
-            return self._answer(plan, keys, given, fetched)
+            answer = self._answer(plan, keys, given, fetched)
+            if remembered_us is not None:
+                answer.age_us = max(fetched.now_us - remembered_us, 0)
+            return answer
 
         return PreparedRead(_requests(plan, encoded), finish)
 
