@@ -12,6 +12,8 @@ import httpx
 import pyarrow as pa
 import pytest
 
+from asof.errors import StoreError
+from asof.interfaces.deadline import waiting_until
 from asof.store import FeatureStore
 from tests.server.conftest import start
 from tests.servers.proxy import proxied
@@ -211,3 +213,15 @@ def test_a_remembered_answer_is_exact_as_of_its_instant_and_says_so(redis_server
         assert [list(row) for row in zip(*columns, strict=True)] == [one["values"] for one in second["results"]]
     store.close()
     assert server.stop() == 0, "".join(server.log)
+
+
+def test_impatient_readers_do_not_shut_the_store_for_others(redis_server: RedisServer, tmp_path: Path) -> None:
+    """A store that does not answer in its own time, several times, is left alone; theirs is no measure."""
+    with proxied(redis_server.port) as proxy, make(tmp_path, f"redis://127.0.0.1:{proxy.port}/0?budget=20s") as store:
+        keys = {"customer_id": CUSTOMERS}
+        expected = store.get_online_features("rounds", keys).to_dict()
+        proxy.arm("hold", b"EVALSHA", times=5)
+        for _ in range(5):
+            with waiting_until(time.monotonic() + 0.05), pytest.raises(StoreError):
+                store.get_online_features("rounds", keys)
+        assert store.get_online_features("rounds", keys).to_dict() == expected

@@ -57,7 +57,8 @@ class Lines:
         now_s = time.monotonic()
         if now_s < self._shut_until_s:
             raise exceptions.TimeoutError("The server did not answer in time, several times until a moment ago")
-        until_s = not_after(now_s + self._budget_s)
+        own_s = now_s + self._budget_s
+        until_s = not_after(own_s)
         message = hiredis.pack_command(command)
         for tried in range(1, self._tries + 1):
             line: Line | None = getattr(self._own, "line", None)
@@ -73,7 +74,8 @@ class Lines:
                 self._hang_up(line)
                 pause_s = 0.0 if kept else _PAUSE_S * 2**tried * random.uniform(0.5, 1.0)  # noqa: S311 # no secret
                 if tried == self._tries or isinstance(error, _FIRM) or time.monotonic() + pause_s >= until_s:
-                    self._note(error)
+                    if until_s == own_s:  # else it may only be that somebody was impatient
+                        self._note(error)
                     raise
                 time.sleep(pause_s)  # none after a connection that was kept: most often it had just been closed
             else:
