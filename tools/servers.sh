@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Fetches the servers that the tests run against: Redis, PostgreSQL, and Kafka's jars from Maven Central into
-# .servers/kafka.
+# .servers/kafka; and Docker Compose, which reads deploy/compose.yaml.
 #
 # What is there already is left alone. What cannot be had is named; the tests that need it are then skipped, or fail
 # where CI is set.
@@ -22,6 +22,7 @@ postgres || packages+=(postgresql)
 command -v redis-server >/dev/null || command -v valkey-server >/dev/null || packages+=(redis-server)
 command -v java >/dev/null && command -v keytool >/dev/null || packages+=(default-jre-headless)
 [ -f .servers/kafka/.complete ] || command -v mvn >/dev/null || packages+=(maven)
+command -v docker-compose >/dev/null || packages+=(docker-compose)
 if [ ${#packages[@]} -gt 0 ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     echo "asof: installing ${packages[*]} for the tests"
     {
@@ -35,6 +36,8 @@ command -v redis-server >/dev/null || command -v valkey-server >/dev/null ||
 postgres || absent "postgres" "PostgreSQL" "postgresql" "postgresql"
 command -v java >/dev/null && command -v keytool >/dev/null ||
     absent "Java 17 (java and keytool)" "Kafka" "default-jre-headless" "openjdk"
+
+command -v docker-compose >/dev/null || absent "docker-compose" "deploy/compose.yaml" "docker-compose" "docker-compose"
 
 stamp=.servers/kafka/.complete
 if ! cmp -s tests/servers/pom.xml "$stamp" || ! compgen -G '.servers/kafka/kafka_*.jar' >/dev/null; then

@@ -24,10 +24,13 @@ _EVERY_S = 1.0
 @click.command("stream")
 @click.argument("sources", nargs=-1)
 @click.option("--until-caught-up", is_flag=True, help="Stop when all is taken in that was there at the start.")
-@click.option("--metrics-port", type=click.IntRange(0, 65535), help="Serve metrics for Prometheus there, on 127.0.0.1.")
+@click.option("--metrics-port", type=click.IntRange(0, 65535), help="Serve metrics for Prometheus there.")
+@click.option("--metrics-host", default="127.0.0.1", show_default=True, help="Address to serve metrics on.")
 @json_option
 @pass_session
-def command(session: Session, sources: tuple[str, ...], until_caught_up: bool, metrics_port: int | None) -> None:
+def command(
+    session: Session, sources: tuple[str, ...], until_caught_up: bool, metrics_port: int | None, metrics_host: str
+) -> None:
     """Read topics into the log and into every view over them, each message once.
 
     SOURCES are names of stream sources; by default all that have a topic. Views that were never materialized are
@@ -40,7 +43,7 @@ def command(session: Session, sources: tuple[str, ...], until_caught_up: bool, m
         asof stream --metrics-port 9464
     """
     stop = threading.Event()
-    with _on_signals(stop), _told(session, metrics_port) as tell:
+    with _on_signals(stop), _told(session, metrics_port, metrics_host) as tell:
         done = session.store.stream(list(sources) or None, until_caught_up=until_caught_up, stop=stop, progress=tell)
     for one in done:
         session.say(f"{one.source}: {_words(one)}")
@@ -48,16 +51,16 @@ def command(session: Session, sources: tuple[str, ...], until_caught_up: bool, m
 
 
 @contextmanager
-def _told(session: Session, metrics_port: int | None) -> Iterator[Callable[[StreamProgress], None]]:
+def _told(session: Session, metrics_port: int | None, host: str) -> Iterator[Callable[[StreamProgress], None]]:
     """Give what takes progress: people see it, and Prometheus where it was asked for."""
     shown = _Shown(session)
     if metrics_port is None:
         yield shown.show
         return
-    from asof.server.stream_metrics import HOST, serving_metrics  # loads what --help does not need
+    from asof.server.stream_metrics import serving_metrics  # loads what --help does not need
 
-    with serving_metrics(metrics_port) as (metrics, port):
-        click.echo(f"Metrics on http://{HOST}:{port}/metrics", err=True)
+    with serving_metrics(metrics_port, host) as (metrics, port):
+        click.echo(f"Metrics on http://{host}:{port}/metrics", err=True)
 
         def both(progress: StreamProgress) -> None:
             metrics.note(progress)

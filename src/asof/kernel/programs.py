@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from asof import _native, dtypes
-from asof.errors import FeatureValueError, SchemaError
+from asof.errors import CorruptDataError, FeatureValueError, SchemaError
 from asof.interfaces.scanner import ColumnRequest
 
 if TYPE_CHECKING:
@@ -99,6 +99,15 @@ def value_error(view: ViewSpec, error: OverflowError) -> FeatureValueError:
         f"A value of view {view.name!r} does not fit its type",
         why=str(error),
         fix="Make the column a float or a decimal, or shorten the window.",
+    )
+
+
+def stored_error(view: ViewSpec, error: ValueError) -> CorruptDataError:
+    """Return the user's error for a value from the online store that this version of the kernel cannot read."""
+    return CorruptDataError(
+        f"A value that the online store has of view {view.name!r} cannot be read",
+        why=str(error),
+        fix=f"Run `asof materialize {view.name}`, which computes all of its values again.",
     )
 
 

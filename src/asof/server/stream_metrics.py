@@ -80,11 +80,12 @@ class StreamMetrics:
 
 
 @contextmanager
-def serving_metrics(port: int) -> Iterator[tuple[StreamMetrics, int]]:
+def serving_metrics(port: int, host: str = HOST) -> Iterator[tuple[StreamMetrics, int]]:
     """Answer scrapes on a port of this machine within the block; give the metrics and the port.
 
     Args:
         port: 0 lets the system choose.
+        host: The address to listen on.
 
     Raises:
         ConfigError: the port is taken.
@@ -92,10 +93,12 @@ def serving_metrics(port: int) -> Iterator[tuple[StreamMetrics, int]]:
     metrics, registry = StreamMetrics(), CollectorRegistry()
     registry.register(metrics)
     try:
-        server, thread = start_http_server(port, HOST, registry)
+        server, thread = start_http_server(port, host, registry)
     except OSError as error:
         raise ConfigError(
-            f"Metrics cannot be served on port {port}", why=str(error), fix="Choose another --metrics-port."
+            f"Metrics cannot be served on {host}:{port}",
+            why=str(error),
+            fix="Choose another --metrics-port, and with --metrics-host an address of this machine.",
         ) from error
     try:
         yield metrics, server.server_port

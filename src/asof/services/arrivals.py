@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from asof import _native, dtypes
 from asof.definitions.streams import ARRIVED_AT
 from asof.interfaces.scanner import AVAILABLE_AT, DELETED, EVENT_TIME, RETRACTED_AT, ColumnRequest, ScanRequest
-from asof.kernel.programs import compile_events, compile_states, value_error
+from asof.kernel.programs import compile_events, compile_states, stored_error, value_error
 from asof.plan.specs import Column
 from asof.plan.streams import declared_types, handover_us
 from asof.services.everything import kernel_keys
@@ -133,13 +133,15 @@ class Arrivals:
         old = get(keys.to_pylist())
         lanes = one_batch(rows.select([c.name for c in self._columns]))
         times = column(rows, EVENT_TIME)
-        if self._events is not None:
-            try:
-                plan = self._events.plan
-                return Pairs(keys, plan.update_states(old, index.codes, times, lanes, instant_us, self._threads))
-            except OverflowError as error:
-                raise value_error(self._view, error) from error
-        return Pairs(keys, self._merged(rows, index, lanes, old, instant_us))
+        try:
+            if self._events is None:
+                return Pairs(keys, self._merged(rows, index, lanes, old, instant_us))
+            plan = self._events.plan
+            return Pairs(keys, plan.update_states(old, index.codes, times, lanes, instant_us, self._threads))
+        except OverflowError as error:
+            raise value_error(self._view, error) from error
+        except ValueError as error:
+            raise stored_error(self._view, error) from error
 
     def _merged(
         self, rows: pa.Table, index: _native.KeyIndex, lanes: pa.RecordBatch, old: Sequence[bytes | None], instant: int

@@ -12,7 +12,7 @@ from asof.clock import FIRST_US, from_us, iso
 from asof.definitions.services import LATEST, check_consistency
 from asof.errors import InputError, NotMaterializedError
 from asof.interfaces.online import Generation, ViewKey, ViewRead
-from asof.kernel.programs import compile_events, compile_states, value_error
+from asof.kernel.programs import compile_events, compile_states, stored_error, value_error
 from asof.services.consistency import no_snapshot_yet, until_exact
 from asof.services.freshness import exact_instant, is_stale, lacking, snapshot_instant
 from asof.services.missing import refuse_status_names
@@ -477,6 +477,8 @@ def _block(plan: _ViewPlan, values: Sequence[bytes | None], instant_us: int) -> 
         return plan.read(values, instant_us)
     except OverflowError as error:
         raise value_error(plan.view, error) from error
+    except ValueError as error:
+        raise stored_error(plan.view, error) from error
 
 
 def _reader(group: ViewGroup) -> Any:

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from asof import _native, dtypes
 from asof.definitions.missing import INDICATOR
-from asof.kernel.programs import compile_events, compile_states, value_error
+from asof.kernel.programs import compile_events, compile_states, stored_error, value_error
 from asof.plan.specs import column_name
 from asof.services.history import STATUS_NAMES
 from asof.services.missing import SHOWN, defaults_of, label, missing_value
@@ -104,6 +104,8 @@ class OnlineMissing:
                 every.append(read(values[position], instant_us))
             except OverflowError as error:
                 raise value_error(view, error) from error
+            except ValueError as error:
+                raise stored_error(view, error) from error
         if self._computed is not None:
             every.append(self._computed.block(every, instant_us))
         statuses: dict[int, pa.RecordBatch] = {}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 import lmdb
 
 from asof.backends.lmdb import layout
-from asof.backends.lmdb.failures import corrupt, translated
+from asof.backends.lmdb.failures import corrupt, other_format, translated
 from asof.backends.lmdb.gate import Gate
 from asof.errors import StoreError
 
@@ -92,11 +92,14 @@ class Environment:
             self.meta = env.open_db(layout.META, create=writable)
             if writable:
                 with env.begin(write=True) as txn:
-                    txn.put(layout.FORMAT_KEY, layout.FORMAT, db=self.meta, overwrite=False)
+                    written = txn.get(layout.FORMAT_KEY, db=self.meta)
+                    if written is None or written in layout.READABLE:
+                        # From here on an older version of this library refuses the file, which it would misread.
+                        txn.put(layout.FORMAT_KEY, layout.FORMAT, db=self.meta)
             with env.begin() as txn:
                 written = txn.get(layout.FORMAT_KEY, db=self.meta)
-            if written != layout.FORMAT:
-                raise corrupt(self.path, f"Its format is {written!r}, and this version reads {layout.FORMAT!r}")
+            if written not in layout.READABLE:
+                raise other_format(self.path, written)
         except BaseException:
             env.close()
             raise

@@ -101,3 +101,14 @@ def corrupt(path: Path, why: str) -> CorruptDataError:
         why=why,
         fix="Move the directory away and run `asof materialize`; everything in it can be computed again.",
     )
+
+
+def other_format(path: Path, found: bytes | None) -> CorruptDataError:
+    """Return the error for a file of a format that this version does not read."""
+    if found is None:
+        return corrupt(path, "It does not say which format it has")
+    return CorruptDataError(
+        f"The online store in {path} has format {found.decode(errors='replace')}, which this version does not read",
+        why="Another version of this library wrote it",
+        fix="Use that version, or move the directory away and run `asof materialize`, which computes all of it again.",
+    )

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lmdb import _Database as Database
 
 FORMAT = b"2"
+READABLE = (b"1", FORMAT)  # pointers of the first format have no progress
 META = b"meta"
 FORMAT_KEY = b"format"
 _LAST_NUMBER = b"last"

@@ -1,0 +1,1 @@
+"""What is shipped for running a project in containers."""

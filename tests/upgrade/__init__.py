@@ -1,0 +1,1 @@
+"""Projects that older versions wrote, opened by this one."""
