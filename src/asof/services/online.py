@@ -10,12 +10,13 @@ import msgspec
 from asof import _native
 from asof.clock import FIRST_US, from_us, iso
 from asof.definitions.services import LATEST, check_consistency
-from asof.errors import InputError, NotMaterializedError
+from asof.errors import NotMaterializedError
 from asof.interfaces.online import Generation, ViewKey, ViewRead
 from asof.kernel.programs import compile_events, compile_states, stored_error, value_error
 from asof.services.consistency import no_snapshot_yet, until_exact
 from asof.services.freshness import exact_instant, is_stale, lacking, snapshot_instant
 from asof.services.missing import refuse_status_names
+from asof.services.online_errors import not_materialized, not_names
 from asof.services.online_keys import as_columns, encode_keys, in_words, normalise
 from asof.services.online_lookups import compile_lookups, settled
 from asof.services.online_missing import OnlineMissing
@@ -248,7 +249,7 @@ class OnlineReader:
             name = features if isinstance(features, str) else tuple(features)
             plan = self._plans.get(name)
         except TypeError as error:
-            raise _not_names(features) from error
+            raise not_names(features) from error
         if plan is None:
             if len(self._plans) >= _MAX_PLANS:  # feature lists come from requests, so their number has no bound
                 self._plans.clear()
@@ -405,7 +406,7 @@ class OnlineReader:
 
     def _compile(self, features: str | Sequence[str]) -> ReadPlan:
         if objects := [feature for feature in features if not isinstance(feature, str)]:
-            raise _not_names(objects[0])
+            raise not_names(objects[0])
         selection = self._catalog.select(features)
         groups = selection.groups()
         called = [group.name for group in groups]
@@ -463,7 +464,7 @@ def _generations(plan: ReadPlan, reads: Sequence[ViewRead]) -> list[Generation]:
     generations: list[Generation] = []
     for view, found in zip(plan.views, reads, strict=True):
         if found.generation is None:
-            raise _not_materialized(view.view)
+            raise not_materialized(view.view)
         generations.append(found.generation)
     return generations
 
@@ -489,19 +490,3 @@ def _reader(group: ViewGroup) -> Any:
     read = {feature.name for feature in group.features}
     chosen = [position for position, feature in enumerate(view.features) if feature.name in read]
     return program.plan.reader(program.defaults, chosen).read
-
-
-def _not_materialized(view: ViewSpec) -> NotMaterializedError:
-    return NotMaterializedError(
-        f"View {view.key} is not in the online store",
-        why="It was never materialized",
-        fix=f"Run `asof materialize {view.name}`",
-    )
-
-
-def _not_names(features: object) -> InputError:
-    return InputError(
-        f"Online features are named by text, not by {type(features).__name__}",
-        why="The online store holds what is registered, under its name",
-        fix='Give a service, as "fraud", or a list of "view:feature" texts.',
-    )
