@@ -8,7 +8,7 @@ DEV := .venv/.dev .venv/.native
 MINUTES ?= 3
 
 .NOTPARALLEL:
-.PHONY: demo test test-fast test-native check bench soak docs clean help
+.PHONY: demo test test-fast test-native check bench soak load docs clean help
 
 help: ## What there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' Makefile
@@ -41,6 +41,9 @@ bench: $(DEV) ## The speed figures, each beside its peer
 
 soak: $(DEV) ## Streams under kill -9 for MINUTES (3): every read checked, every message counted
 	$(PY) -m tests.soak.run $(MINUTES)
+
+load: $(DEV) ## Everything at once for MINUTES (3) on each of STORES (all), while processes and servers are killed
+	$(PY) -m tests.load.run $(MINUTES) $(STORES)
 
 docs: $(DEV) ## The documentation, into docs/_build/html
 	.venv/bin/sphinx-build -q -W --keep-going -b html docs docs/_build/html

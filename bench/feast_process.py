@@ -34,7 +34,7 @@ def environment() -> Path | None:
         install = [str(programs / "python"), "-m", "pip", "install", "-q"]
     try:
         subprocess.run(make, check=True, capture_output=True)
-        subprocess.run([*install, f"feast[duckdb,redis]=={VERSION}.*"], check=True, capture_output=True)
+        subprocess.run([*install, f"feast[duckdb,postgres,redis]=={VERSION}.*"], check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError) as error:
         shutil.rmtree(root, ignore_errors=True)
         say(f"  Feast is not available: {error}")
@@ -96,12 +96,14 @@ class Feast:
         spine: Path | None = None,
         pushed: Path | None = None,
         redis: int = 0,
+        postgres: int = 0,
     ) -> None:
         self.directory = CACHE / "projects" / "feast"
         shutil.rmtree(self.directory, ignore_errors=True)
         options = [f"--spine={spine}"] if spine else []
         options += [f"--pushed={pushed}"] if pushed else []
         options += [f"--redis={redis}"] if redis else []
+        options += [f"--postgres={postgres}"] if postgres else []
         self._log = (CACHE / "feast.log").open("w")
         self._process = subprocess.Popen(
             [

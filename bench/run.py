@@ -18,7 +18,7 @@ from measure import Result, Target, say
 HERE = Path(__file__).resolve().parent
 BENCHMARKS = (
     *("startup", "state_join", "windows", "memory", "materialize", "online_library", "online_http"),
-    *("on_demand", "backfill", "streaming", "redis_store"),
+    *("on_demand", "backfill", "streaming", "redis_store", "postgres_store"),
 )
 PACKAGES = ("asof", "pyarrow", "duckdb", "polars", "lmdb", "uvicorn")
 HEADINGS = ("What", "Unit", "Ours", "Peer", "Theirs", "Times better", "Target", "Met")

@@ -1,6 +1,6 @@
 """Feast's side of the benchmarks: runs in Feast's own environment, does one command per line of standard input.
 
-Usage: feast_peer.py DIRECTORY VIEW=PARQUET... [--spine PARQUET] [--pushed PARQUET] [--redis PORT]
+Usage: feast_peer.py DIRECTORY VIEW=PARQUET... [--spine PARQUET] [--pushed PARQUET] [--redis PORT] [--postgres PORT]
 Commands: `history`, `materialize`, `read KEYS CALLS`, `push ROWS TIMES`. Every answer is a line of JSON with seconds,
 those of `push` of processor time.
 """
@@ -36,6 +36,9 @@ def make_store(options: argparse.Namespace, views: dict[str, str]) -> FeatureSto
     root = Path(options.directory)
     root.mkdir(parents=True, exist_ok=True)
     online = f"{{type: redis, connection_string: '127.0.0.1:{options.redis}'}}" if options.redis else "{type: sqlite}"
+    if options.postgres:  # whose server lets this machine's users in without a password
+        where = f"host: 127.0.0.1, port: {options.postgres}, sslmode: disable, database: feast, db_schema: public"
+        online = f"{{type: postgres, {where}, user: bench, password: none}}"
     (root / "feature_store.yaml").write_text(
         "project: bench\nregistry: registry.db\nprovider: local\nentity_key_serialization_version: 3\n"
         f"offline_store: {{type: duckdb}}\nonline_store: {online}\n"
@@ -115,6 +118,7 @@ def main() -> None:
     parser.add_argument("--spine")
     parser.add_argument("--pushed")
     parser.add_argument("--redis", type=int)
+    parser.add_argument("--postgres", type=int)
     options = parser.parse_args()
     answers = os.fdopen(os.dup(1), "w")  # Feast prints progress to standard output
     os.dup2(2, 1)

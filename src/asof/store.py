@@ -443,6 +443,7 @@ class FeatureStore(Streaming):
         at: Instant | None = None,
         request: Request | None = None,
         consistency: Consistency | None = None,
+        partial: bool = False,
     ) -> OnlineFeatures:
         """Return the features of entities as they are known now.
 
@@ -455,6 +456,8 @@ class FeatureStore(Streaming):
                 {"distance": [229.0, 1089.0]}, or one mapping per entity.
             consistency: "snapshot": all views as of one instant at which each is exact, even while rows of several
                 sources arrive. "latest": do not wait for that. Default: the service's; of features, "latest".
+            partial: Answer although views cannot be read: features that depend on them are None with status `error`,
+                whatever their defaults, and `failures` says why. A service that requires one of them still fails.
 
         Raises:
             NotFoundError: no such service, view or feature.
@@ -462,9 +465,10 @@ class FeatureStore(Streaming):
             NotMaterializedError: a view is not in the online store.
             SnapshotUnavailableError: for 0.2 s there was no instant at which all views are exact; try again.
             FeatureValueError: an integer sum beyond 64 bits, or a user's function fails.
+            StoreError: the online store fails, and the answer may not be partial.
         """
         at_us = None if at is None else as_us(at)
-        return self.reader().read(features, keys, at_us, request, consistency=consistency)
+        return self.reader().read(features, keys, at_us, request, consistency=consistency, partial=partial)
 
     def explain(
         self, feature: str, keys: Mapping[str, Any], at: Instant | None = None, *, rows: int = 10

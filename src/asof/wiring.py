@@ -88,7 +88,7 @@ class Wiring:
         """The project's registry, opened on first use."""
         with self._lock:
             if self._registry is None:
-                self._registry = open_registry(self.config.registry, self.config.root)
+                self._registry = open_registry(self.config.registry, self.config.root, self.config.project)
             return self._registry
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from typing import TYPE_CHECKING
 
 import deltalake
@@ -14,13 +15,15 @@ import pytest
 from asof.backends.local.scanner import LocalScanner
 from asof.plan.specs import SourceSpec
 from asof.testing.conformance.scanner import Place, ScannerConformance
+from tests.servers.tables import POSITION, name_catalog, name_connection, put_into_iceberg, put_into_postgres
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
     from typing import Any
 
     from asof.interfaces import Scanner
+    from tests.servers.postgres import PostgresServer
 
 
 def local(root: Path, frames: Mapping[str, Any] | None = None) -> LocalScanner:
@@ -81,5 +84,40 @@ class TestDelta(ScannerConformance):
         def put(table: pa.Table) -> tuple[Scanner, SourceSpec]:
             deltalake.write_deltalake(tmp_path / "table", table)
             return local(tmp_path), SourceSpec(name="events", kind="delta", path="table", event_time="ts")
+
+        return put
+
+
+class TestPostgres(ScannerConformance):
+    @pytest.fixture
+    def place(
+        self, tmp_path: Path, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+    ) -> Iterator[Place]:
+        schema = f"scanner_{uuid.uuid4().hex}"
+        connection = name_connection(postgres_server, monkeypatch)
+
+        def put(table: pa.Table) -> tuple[Scanner, SourceSpec]:
+            name = put_into_postgres(postgres_server, schema, table)
+            where: dict[str, Any] = {"table": name, "order_by": (POSITION,)}
+            if table.num_rows == 1:  # whose place says nothing: a query without it is read alike
+                where = {"query": f"SELECT {', '.join(table.column_names)} FROM {name}"}
+            return local(tmp_path), SourceSpec(
+                name="events", kind="postgres", connection=connection, event_time="ts", **where
+            )
+
+        yield put
+        postgres_server.forget(schema)
+
+
+class TestIceberg(ScannerConformance):
+    @pytest.fixture
+    def place(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+        catalog = name_catalog(tmp_path, monkeypatch)
+
+        def put(table: pa.Table) -> tuple[Scanner, SourceSpec]:
+            name = put_into_iceberg(table, parts=2)
+            return local(tmp_path), SourceSpec(
+                name="events", kind="iceberg", connection=catalog, table=name, event_time="ts"
+            )
 
         return put

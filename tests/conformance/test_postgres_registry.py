@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from asof.backends.loading import open_registry as load_registry
 from asof.backends.sql import open_registry
 from asof.errors import ConfigError, ConflictError, CorruptDataError, StoreError
 from asof.testing.conformance.registry import RegistryConformance, change, commit, ran
+from tests.servers.proxy import proxied
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -176,3 +178,46 @@ def test_a_server_that_is_not_there_is_a_store_error() -> None:
 def test_a_url_that_cannot_be_used_says_why(url: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         open_registry(url, ROOT)
+
+
+def test_a_schema_is_one_projects(url: str) -> None:
+    """The first that applies keeps it; another one is told so, whether it opens the registry then or has it open."""
+    first, second = load_registry(url, ROOT, "shop"), load_registry(url, ROOT, "bank")
+    commit(first, 0, change("create", "a", body="A"))
+    with pytest.raises(ConfigError, match=r"holds project 'shop', not 'bank'.*\?schema=bank"):
+        commit(second, 1, change("create", "b", body="B"))
+    with pytest.raises(ConfigError, match="holds project 'shop', not 'bank'"):
+        load_registry(url, ROOT, "bank")
+    commit(first, 1, change("create", "b", body="B"))
+    again = load_registry(url, ROOT, "shop")
+    assert (again.revision(), second.revision()) == (2, 2)
+    for registry in (first, second, again):
+        registry.close()
+
+
+def test_a_registry_that_was_shared_before_is_the_first_ones_that_applies(url: str) -> None:
+    """Older versions did not note whose it is."""
+    older = open_registry(url, ROOT)
+    commit(older, 0, change("create", "a", body="A"))
+    one, two = load_registry(url, ROOT, "shop"), load_registry(url, ROOT, "bank")
+    commit(two, 1, change("create", "b", body="B"))
+    with pytest.raises(ConfigError, match="holds project 'bank'"):
+        commit(one, 2, change("create", "c", body="C"))
+    for registry in (older, one, two):
+        registry.close()
+
+
+def test_a_server_that_says_nothing_is_given_up(
+    postgres_server: PostgresServer, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its connection stays open; the next call makes another one."""
+    with proxied(postgres_server.port) as proxy:
+        registry = open_registry(url.replace(str(postgres_server.port), str(proxy.port)), ROOT)
+        monkeypatch.setattr("asof.backends.sql.patience.PATIENCE_S", 0.5)
+        proxy.arm("hold", b"asof_revisions")
+        with pytest.raises(StoreError, match="did not answer") as caught:
+            registry.revision()
+        assert caught.value.retryable
+        monkeypatch.undo()
+        assert registry.revision() == 0
+        registry.close()

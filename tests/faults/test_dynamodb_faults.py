@@ -15,12 +15,14 @@ from asof.backends.dynamodb import open_store
 from asof.backends.dynamodb.layout import LARGEST, pointers_key
 from asof.errors import ConfigError, ConflictError, StoreError, UnsupportedOperationError
 from asof.testing.conformance.online import OTHER, VIEW, begin, change, fill, values
+from tests.servers.proxy import proxied
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from asof.backends.dynamodb.store import DynamoStore
     from tests.servers.dynamodb import DynamoServer
+    from tests.servers.proxy import Fault
 
 _numbers = itertools.count(1)
 pytestmark = pytest.mark.slow
@@ -264,3 +266,82 @@ def test_a_service_that_cannot_be_reached_is_a_store_error(monkeypatch: pytest.M
 def test_a_url_that_cannot_be_used_is_refused(url: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         open_store(url, Path("/"))
+
+
+def test_what_is_written_after_a_writer_gave_up_is_deleted_an_hour_later(
+    store: DynamoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request that nobody waits for any more may come through, after the values were deleted."""
+    late: list[Any] = []
+    real = store._connection._write
+
+    def lost(requests: Any) -> None:
+        late.append(requests)
+        raise StoreError("No answer", fix="Try again.")
+
+    writer = store.write(VIEW)
+    monkeypatch.setattr(store._connection, "_write", lost)
+    with pytest.raises(StoreError, match="No answer"), writer:
+        writer.put(pa.array([b"a"], pa.binary()), pa.array([b"x"], pa.binary()))
+    monkeypatch.setattr(store._connection, "_write", real)
+    real(late[0])
+    key = late[0][0]["PutRequest"]["Item"]
+    assert store._connection.get((key["k"]["B"], key["s"]["B"])) is not None
+    monkeypatch.setattr(generations_module, "_DEAD_AFTER_S", -1)
+    with store.write(VIEW):
+        pass
+    assert store._connection.get((key["k"]["B"], key["s"]["B"])) is None
+    assert not store._reader.pointers("shop").records
+
+
+@pytest.mark.parametrize("fault", ["refuse", "lose", "cut"])
+def test_a_request_that_is_cut_off_is_repeated_and_counts_once(dynamodb_server: DynamoServer, fault: Fault) -> None:
+    """Reads, and each of the conditional writes that an update makes: one that meets what it wrote itself is done."""
+    with proxied(dynamodb_server.port) as proxy:
+        url = dynamodb_server.url(f"faults-{next(_numbers)}").replace(str(dynamodb_server.port), str(proxy.port))
+        store = open_store(url, Path("/"))
+        for view in (VIEW, OTHER):
+            begin(store, view, {b"a": b"0"})
+        proxy.arm(fault, b"BatchGetItem")
+        assert values(store, VIEW, [b"a", b"b"]) == [b"0", None]
+        proxy.arm(fault, b"UpdateItem", times=2)
+        store.update([change(view, {b"a": b"1", b"b": b"2"}, entry=0) for view in (VIEW, OTHER)])
+        assert [values(store, view, [b"a", b"b"]) for view in (VIEW, OTHER)] == [[b"1", b"2"]] * 2
+        assert {one.keys for one in store.generations("shop").values()} == {2}
+        with pytest.raises(ConflictError):
+            store.update([change(VIEW, {b"a": b"again"}, entry=0)])
+        store.close()
+
+
+def test_an_answer_that_breaks_off_in_its_headers_is_never_an_empty_one(dynamodb_server: DynamoServer) -> None:
+    """Not even if that happens again and again: the client takes it for a table without such an item."""
+    with proxied(dynamodb_server.port) as proxy:
+        url = dynamodb_server.url(f"faults-{next(_numbers)}").replace(str(dynamodb_server.port), str(proxy.port))
+        store = open_store(url, Path("/"))
+        fill(store, VIEW, {b"a": b"0"})
+        for part in (b"GetItem", b"BatchGetItem"):
+            other = open_store(url, Path("/"))
+            if part == b"BatchGetItem":
+                assert values(other, VIEW, [b"a"]) == [b"0"]
+            proxy.arm("cut", part, times=4)
+            with pytest.raises(StoreError, match="Connection was closed") as caught:
+                other.read([(VIEW, [b"a"])])
+            assert caught.value.retryable
+            assert values(other, VIEW, [b"a"]) == [b"0"]
+            other.close()
+        store.close()
+
+
+def test_a_service_that_is_gone_is_left_alone_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After three reads that failed the next ones fail at once."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
+    monkeypatch.setattr("asof.backends.dynamodb.connection._ATTEMPTS", 1)
+    store = open_store("dynamodb://table?region=eu-west-1&endpoint=http://127.0.0.1:9&timeout=1", Path("/"))
+    for _ in range(3):
+        with pytest.raises(StoreError, match="could not be read"):
+            store.read([(VIEW, [b"a"])])
+    assert store.circuit.state().state == "open"
+    with pytest.raises(StoreError, match="left alone for a moment"):
+        store.read([(VIEW, [b"a"])])
+    store.close()

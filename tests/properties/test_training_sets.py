@@ -32,7 +32,7 @@ from asof import (
 from asof.clock import FixedClock, from_us
 from asof.definitions.training import LABEL_AGGREGATES, Split
 from asof.errors import FeatureValueError
-from asof.services.content_hash import table_hash
+from asof.kernel.content_hash import table_hash
 from asof.services.spine import make_spine
 from asof.services.splits import assign
 from asof.services.statistics import describe_column

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -230,3 +231,18 @@ def test_keys_that_are_looked_up_are_not_asked_for(client: httpx.Client) -> None
     assert [result["statuses"] for result in body["results"]] == [["present"], ["missing"], ["missing"], ["missing"]]
     assert list(body["views"]) == ["spend", "cards"]
     refused(ask(client, service="payment", keys={"customer_id": [17]}), 400, "input_invalid")
+
+
+def test_a_partial_answer_of_a_store_that_works_is_whole(client: httpx.Client) -> None:
+    """In JSON, and with an Arrow body, whose query takes the flag too."""
+    whole = ask(client, service="fraud", keys=KEYS).json()
+    found = ask(client, service="fraud", keys=KEYS, partial=True).json()
+    assert found["results"] == whole["results"]
+    assert "errors" not in found
+    with io.BytesIO() as body:
+        with pa.ipc.new_stream(body, pa.table(KEYS).schema) as stream:
+            stream.write_table(pa.table(KEYS))
+        sent, headers = body.getvalue(), {"content-type": ARROW}
+    found = client.post(f"{PATH}?service=fraud&partial=true", content=sent, headers=headers).json()
+    assert found["results"] == whole["results"]
+    refused(client.post(f"{PATH}?service=fraud&partial=1", content=sent, headers=headers), 400, "input_invalid")

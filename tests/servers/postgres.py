@@ -62,6 +62,14 @@ class PostgresServer:
 @contextmanager
 def postgres_process() -> Iterator[PostgresServer]:
     """Run a server that has a database `asof`, and asks for the password of `USER`."""
+    with postgres_data() as server, serving(server, server.data.with_name("postgres.log")):
+        create_database(server)
+        yield server
+
+
+@contextmanager
+def postgres_data() -> Iterator[PostgresServer]:
+    """Make the data of a server that does not run yet."""
     folder = _binaries()
     # Not below the test's own directory: the server refuses to run as root, and its user could not get there.
     directory = Path(tempfile.mkdtemp(prefix="asof-postgres-"))
@@ -77,13 +85,15 @@ def postgres_process() -> Iterator[PostgresServer]:
         ]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=directory)
         [port] = free_ports(1)
-        server = PostgresServer("127.0.0.1", port, data)
-        with serving(server, directory / "postgres.log"):
-            with server.connect(dbname="postgres") as connection:
-                connection.execute("CREATE DATABASE asof")
-            yield server
+        yield PostgresServer("127.0.0.1", port, data)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def create_database(server: PostgresServer) -> None:
+    """Create the database `asof` in a server that runs for the first time."""
+    with server.connect(dbname="postgres") as connection:
+        connection.execute("CREATE DATABASE asof")
 
 
 @contextmanager

@@ -7,9 +7,10 @@ import signal
 import socket
 import subprocess
 import time
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, NoReturn
 
+import psutil
 import pytest
 
 if TYPE_CHECKING:
@@ -29,6 +30,32 @@ def absent(server: str, missing: str) -> NoReturn:
     if os.environ.get("CI", "").lower() in ("1", "true"):
         pytest.fail(message)
     pytest.skip(message)
+
+
+class Mortal:
+    """A server that is killed and started again at one place, with the data it had; leave its block to stop it."""
+
+    def __init__(self, start: Callable[[], AbstractContextManager[subprocess.Popen[bytes]]]) -> None:
+        self._start = start
+        self._running = ExitStack()
+
+    def __enter__(self) -> Mortal:
+        self._process = self._running.enter_context(self._start())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._running.close()
+
+    def crash(self) -> None:
+        """Kill it as if the machine had lost its power, and start it again."""
+        started = psutil.Process(self._process.pid).children(recursive=True)
+        for process in (self._process, *started):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        self._process.wait()
+        psutil.wait_procs(started)
+        self._running.close()
+        self._process = self._running.enter_context(self._start())
 
 
 def free_ports(count: int) -> list[int]:

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Fault = Literal["refuse", "lose", "vanish", "cut", "hold", "drip"]
+Fault = Literal["refuse", "lose", "vanish", "cut", "hold", "drip", "late", "deny"]
 _ROOM = 65536
 _NOBODY = 1
+_MOMENT_S = 0.3
+_PATIENCE_S = 20.0
 
 
 class Proxy:
@@ -21,7 +23,9 @@ class Proxy:
 
     A fault waits for a request with certain bytes in it, and comes once: `refuse` hangs up before the server sees the
     request, `lose` after it has answered, `cut` within the answer; `hold` keeps the answer back, `drip` gives it byte
-    by byte, and `vanish` loses it, and from then on nobody gets through.
+    by byte, and `vanish` loses it, and from then on nobody gets through. `late` keeps the request back until `deliver`
+    lets the server have it, whether or not the client still waits; `deny` answers as a Redis that is full would, and
+    the server gets the request a moment later.
 
     Attributes:
         target: The server's port; connections from then on go there.
@@ -33,6 +37,8 @@ class Proxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self._ended = threading.Event()
+        self._due = threading.Event()
+        self._delivered = threading.Event()
         self._faults: list[tuple[bytes, Fault]] = []
         self._open: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
@@ -41,11 +47,16 @@ class Proxy:
         """Let the next so many requests with `part` in them meet a fault."""
         self._faults += [(part, fault)] * times
 
-    def switch(self, target: int) -> None:
-        """Hang up on everybody, and pass new connections on to another server."""
+    def switch(self, target: int, last: frozenset[socket.socket] = frozenset()) -> None:
+        """Hang up on everybody, on some last, and pass new connections on to another server."""
         self.target = target
-        for one in list(self._open):
+        for one in sorted(self._open, key=lambda one: one in last):
             _shut(one)
+
+    def deliver(self) -> None:
+        """Let the server have what was kept back, and wait until it has answered."""
+        self._due.set()
+        assert self._delivered.wait(_PATIENCE_S), "nothing was kept back"
 
     def run(self) -> None:
         while not self._ended.is_set():
@@ -59,6 +70,7 @@ class Proxy:
 
     def close(self) -> None:
         self._ended.set()
+        self._due.set()
         _shut(self._listener)
         self._listener.close()
         for one in list(self._open):
@@ -90,11 +102,22 @@ class Proxy:
                 fault = self._taken(data) or fault
                 if fault == "refuse":
                     return
+                if fault in ("late", "deny"):
+                    if fault == "late":
+                        self._due.wait()
+                    else:
+                        client.sendall(b"-OOM command not allowed when used memory > 'maxmemory'.\r\n")
+                        self._ended.wait(_MOMENT_S)
+                    server.sendall(data)
+                    data = server.recv(_ROOM)
+                    self._delivered.set()
+                    client.sendall(data)
+                    return
                 server.sendall(data)
             if server in ready:
                 data = server.recv(_ROOM)
                 if fault == "vanish":
-                    self.switch(_NOBODY)
+                    self.switch(_NOBODY, frozenset({client, server}))
                 if not data or fault in ("lose", "vanish"):
                     return
                 if fault == "cut":

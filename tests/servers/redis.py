@@ -12,6 +12,7 @@ import redis
 from tests.servers.processes import absent, free_ports, running
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -37,14 +38,21 @@ class RedisServer:
 @contextmanager
 def redis_process(directory: Path, *options: str) -> Iterator[RedisServer]:
     """Run a server that keeps its data in memory, and writes into `directory` if an option asks for it."""
+    server = RedisServer("127.0.0.1", free_ports(1)[0])
+    with serving(server, directory, *options):
+        yield server
+
+
+@contextmanager
+def serving(server: RedisServer, directory: Path, *options: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the server where it is to listen within the block; it may be run again."""
     binary = shutil.which("redis-server") or shutil.which("valkey-server")
     if binary is None:
         absent("Redis", "redis-server is not on the PATH")
-    [port] = free_ports(1)
-    server = RedisServer("127.0.0.1", port)
-    command = [binary, "--bind", server.host, "--port", str(port), "--dir", str(directory), "--save", "", *options]
-    with running("redis", command, directory / "redis.log", lambda: _answers(server)):
-        yield server
+    where = ("--bind", server.host, "--port", str(server.port), "--dir", str(directory))
+    command = [binary, *where, "--save", "", *options]
+    with running("redis", command, directory / "redis.log", lambda: _answers(server)) as process:
+        yield process
 
 
 def _answers(server: RedisServer) -> bool:
@@ -53,5 +61,5 @@ def _answers(server: RedisServer) -> bool:
             return bool(client.ping())
         except redis.exceptions.AuthenticationError:
             return True
-        except redis.exceptions.ConnectionError:
+        except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError):
             return False

@@ -35,15 +35,18 @@ class Verdict:
 
     Attributes:
         counts: How much of everything there was.
+        facts: What else people want to know.
         wrong: What should not be; nothing after a good run.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
+    facts: dict[str, str] = field(default_factory=dict)
 
     def text(self) -> str:
         """Return it for people."""
         lines = [f"{what}: {count:,}" for what, count in sorted(self.counts.items())]
+        lines += [f"{what}: {fact}" for what, fact in self.facts.items()]
         shown = [f"WRONG {line}" for line in self.wrong[:_SHOWN]]
         more = len(self.wrong) - len(shown)
         return "\n".join([*lines, *shown, *([f"and {more} more"] if more > 0 else []), f"{len(self.wrong)} wrong"])

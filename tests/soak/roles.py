@@ -77,11 +77,12 @@ def work(seed: int, root: str, rate: float) -> None:
     mortal(random.Random(seed), rate)
     stop = threading.Event()
     with FeatureStore(root) as store:
-        threading.Thread(target=_wait, args=(stop,), daemon=True).start()
+        threading.Thread(target=wait_for_end, args=(stop,), daemon=True).start()
         store.stream(stop=stop)
 
 
-def _wait(stop: threading.Event) -> None:
+def wait_for_end(stop: threading.Event) -> None:
+    """Set an event once the driver wants this process to stop."""
     sys.stdin.read()
     stop.set()
 
@@ -125,14 +126,16 @@ def read(seed: int, root: str, out: str) -> None:
 
 def recorded(path: Path) -> list[dict[str, Any]]:
     """Return what a reader wrote down; a reader is never killed."""
-    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    for line in lines:
-        line["at"] = datetime.fromisoformat(line["at"])
-        line["times"] = {
-            view: [None if at is None else datetime.fromisoformat(at) for at in some]
-            for view, some in line["times"].items()
-        }
-    return lines
+    return [restored(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def restored(line: dict[str, Any]) -> dict[str, Any]:
+    """Return an answer that was written down, with its instants as such."""
+    times = {
+        view: [None if at is None else datetime.fromisoformat(at) for at in some]
+        for view, some in line["times"].items()
+    }
+    return {**line, "at": datetime.fromisoformat(line["at"]), "times": times}
 
 
 def main() -> None:

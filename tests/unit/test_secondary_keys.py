@@ -35,7 +35,7 @@ from asof import (
 )
 from asof.clock import FixedClock, parse_instant
 from asof.errors import DefinitionError, InputError, SchemaError
-from asof.services.content_hash import table_hash
+from asof.kernel.content_hash import table_hash
 from asof.testing import feature_table, feature_values
 
 if TYPE_CHECKING:

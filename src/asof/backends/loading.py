@@ -7,6 +7,7 @@ from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from asof.errors import ConfigError, did_you_mean
+from asof.interfaces.registry import SharedRegistry
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,15 +15,25 @@ if TYPE_CHECKING:
     from asof.interfaces import OnlineStore, Registry, StreamBackend
 
 
-def open_registry(url: str, root: Path, *, read_only: bool = False) -> Registry:
+def open_registry(url: str, root: Path, project: str | None = None, *, read_only: bool = False) -> Registry:
     """Open the registry at `url`; relative paths are below the project's `root`.
 
-    With `read_only`, one that can is opened so that nothing is created, upgraded or written.
+    Args:
+        url: Names it.
+        root: The project's directory.
+        project: Whose registry it has to be, where several projects can reach it; None where that is no matter.
+        read_only: Whether one that can is opened so that nothing is created, upgraded or written.
 
     Raises:
-        ConfigError: no installed package serves that scheme.
+        ConfigError: no installed package serves that scheme, or it is the registry of another project.
     """
     registry: Registry = _opened(_find("asof.registries", "registry", url), url, root, read_only)
+    if project is not None and isinstance(registry, SharedRegistry):
+        try:
+            registry.belong_to(project)
+        except BaseException:
+            registry.close()
+            raise
     return registry
 
 

@@ -24,6 +24,7 @@ from asof.plan.specs import (
     ServiceSpec,
     SourceSpec,
     ViewSpec,
+    address_of,
 )
 from asof.plan.wording import call_text, keys_text
 
@@ -138,7 +139,8 @@ def _place(spec: SourceSpec) -> list[tuple[str, str]]:
         return _batch(spec.batch)
     if spec.stream is not None:
         return [("stream", stream_text(spec.stream)), ("history", meeting_text(spec.stream))]
-    return [("path", f"{spec.path} ({spec.format or spec.kind})")]
+    facts = [("path", f"{address_of(spec)} ({spec.format or spec.kind})")]
+    return facts + ([("query", " ".join(spec.query.split()))] if spec.query else [])
 
 
 def _batch(batch: BatchSpec) -> list[tuple[str, str]]:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     type=click.Choice(["latest", "snapshot"]),
     help="snapshot: all views as of one instant at which each is exact. Default: the service's.",
 )
+@click.option("--partial", is_flag=True, help="Answer although views cannot be read; what depends on them is an error.")
 @json_option
 @pass_session
 def command(
@@ -39,6 +40,7 @@ def command(
     inputs: tuple[str, ...],
     at: str | None,
     consistency: Consistency | None,
+    partial: bool,
 ) -> None:
     """Read features of entities as they are known now.
 
@@ -56,10 +58,14 @@ def command(
     fields = selection.on_demand.request if selection.on_demand else {}
     columns = _typed("--key", selection.key_types(), keys)
     request = _typed("--request", {name: field.dtype for name, field in fields.items()}, inputs)
-    answer = session.store.get_online_features(asked, columns, at=at, request=request, consistency=consistency)
+    answer = session.store.get_online_features(
+        asked, columns, at=at, request=request, consistency=consistency, partial=partial
+    )
     if session.as_json:
         click.echo(answer.to_json(metadata=True).decode())
         return
+    for name, error in answer.failures.items():
+        session.say(f"View {name} could not be read: {error}", "red")
     values, statuses = answer.to_dict(), answer.statuses
     shown = columns or request
     labels = [", ".join(f"{name}={one}" for name, one in zip(shown, row, strict=True)) for row in _rows(shown)]

@@ -148,6 +148,10 @@ def describe(session: Session, name: str) -> None:
 def _input(one: SourceInput) -> str:
     if one.kind == "stream":
         return f"{one.name}: {count(one.rows, 'row')} that arrived, up to entry {one.entry} of its log"
+    if one.source is not None:
+        where = one.source.table or one.source.path or "a query"
+        what = f"snapshot {one.table_version}" if one.kind == "iceberg" else f"{count(one.rows, 'row')} by their hash"
+        return f"{one.name}: {where}, {what}"
     what = f"version {one.table_version}" if one.kind == "delta" else f"{len(one.files)} files"
     return f"{one.name}: {one.path}, {what}"
 

@@ -25,6 +25,7 @@ from asof.definitions.on_demand_views import OnDemandView, RequestField
 from asof.definitions.services import FeatureService
 from asof.definitions.sources import DeltaSource, FileSource, FrameSource, Source
 from asof.definitions.streams import StreamSource
+from asof.definitions.tables import IcebergSource, PostgresSource
 from asof.definitions.training import GroupSplit, Label, RandomSplit, TimeSplit
 from asof.definitions.transforms import RowTransform
 from asof.definitions.views import EventView, Feature, FeatureSelection, FeatureView, StateView
@@ -49,6 +50,7 @@ __all__ = [
     "FirstN",
     "FrameSource",
     "GroupSplit",
+    "IcebergSource",
     "Impute",
     "Label",
     "Last",
@@ -61,6 +63,7 @@ __all__ = [
     "OneHot",
     "Ordinal",
     "Percentile",
+    "PostgresSource",
     "RandomSplit",
     "RequestField",
     "RowTransform",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from asof import dtypes
 from asof.clock import parse_instant, to_us
 from asof.definitions.sources import DeltaSource, FileSource, Source
+from asof.definitions.tables import IcebergSource, PostgresSource
 from asof.errors import AsofError, DefinitionError, did_you_mean
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ class StreamSource(Source):
         topic: The topic of the project's `stream` that rows come from. Default: rows are only pushed.
         format: How messages of the topic are written: json, avro or protobuf, the last two as a schema registry frames
             them.
-        history: Rows from before the log began: a file or Delta source with the same columns.
+        history: Rows from before the log began: a file, Delta, PostgreSQL or Iceberg source with the same
+            columns.
         handover: Where history and stream are separate systems: history owns the event times before this instant (a
             datetime or ISO 8601 text), the stream those from it on; what either has beyond is left out.
         positions: Where history is an archive of the topic: its columns of partition and offset. The log begins after
@@ -45,7 +47,7 @@ class StreamSource(Source):
     schema: Mapping[str, str] | None = None
     topic: str | None = None
     format: str = "json"
-    history: FileSource | DeltaSource | None = None
+    history: FileSource | DeltaSource | PostgresSource | IcebergSource | None = None
     handover: datetime | str | None = None
     positions: tuple[str, str] | None = None
     handover_us: int | None = field(init=False, default=None)
@@ -94,9 +96,11 @@ class StreamSource(Source):
             if self.handover is not None or self.positions is not None:
                 raise self._wrong("says how it meets a history that it has not", "", "Give history=.")
             return
-        if not isinstance(self.history, FileSource | DeltaSource):
+        if not isinstance(self.history, FileSource | DeltaSource | PostgresSource | IcebergSource):
             raise self._wrong(
-                f"has the history {self.history!r}", "Its rows must be there for good", "Give a file or Delta source."
+                f"has the history {self.history!r}",
+                "Its rows must be there for good",
+                "Give a file, a table or a query.",
             )
         if (self.handover is None) == (self.positions is None):
             raise self._wrong(

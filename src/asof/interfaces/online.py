@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from asof.circuit import Circuit
+
     Requests = Sequence[tuple["ViewKey", Sequence[bytes | None]]]
     Read = Callable[[Requests], list["ViewRead"]]
 
@@ -138,7 +140,7 @@ class OnlineStore(Protocol):
     """Holds generations of view versions. Errors: `StoreError`, `StoreFullError`, `CorruptDataError`.
 
     A store whose reads never wait for a network says so by an attribute `in_process`, which is true. One whose reads do
-    gives up where `interfaces.deadline` says that nobody waits any more.
+    gives up where `asof.deadline` says that nobody waits any more.
     """
 
     def write(self, view: ViewKey) -> GenerationWriter:
@@ -184,6 +186,16 @@ class OnlineStore(Protocol):
 
     def close(self) -> None:
         """Release files and connections."""
+        ...
+
+
+@runtime_checkable
+class RemoteStore(Protocol):
+    """What an online store has besides where its reads may fail because nobody answers."""
+
+    @property
+    def circuit(self) -> Circuit:
+        """What keeps reads from waiting, one after the other, for a store that does not answer."""
         ...
 
 

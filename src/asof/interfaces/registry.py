@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from asof.plan.registered import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["Action", "Change", "Kind", "Registry", "RegistrySnapshot", "Revision", "Run", "StoredObject"]
+__all__ = [
+    "Action",
+    "Change",
+    "Kind",
+    "Registry",
+    "RegistrySnapshot",
+    "Revision",
+    "Run",
+    "SharedRegistry",
+    "StoredObject",
+]
 
 Action = Literal["create", "new_version", "metadata", "remove", "restore", "prune"]
 
@@ -139,4 +149,17 @@ class Registry(Protocol):
 
     def close(self) -> None:
         """Release files and connections."""
+        ...
+
+
+@runtime_checkable
+class SharedRegistry(Protocol):
+    """What a registry has besides where several projects can reach it by one URL."""
+
+    def belong_to(self, project: str) -> None:
+        """Refuse the registry of another project; the first commit from then on makes it this one's.
+
+        Raises:
+            ConfigError: it is another project's.
+        """
         ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from math import isfinite
@@ -19,6 +19,8 @@ from asof.definitions import (
     EventView,
     FeatureView,
     FileSource,
+    IcebergSource,
+    PostgresSource,
     Source,
     StateView,
     StreamSource,
@@ -46,18 +48,29 @@ from asof.plan.specs import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+REFUSED = b"asof.refused"
+"""Key of a field's metadata: why no dtype holds the column."""
+
 
 @dataclass(frozen=True)
 class SourceSchema:
-    """A source's columns as they are in the data: name to dtype, None where no dtype can hold the column."""
+    """A source's columns as they are in the data: name to dtype, None where no dtype can hold the column.
+
+    Attributes:
+        source: Its name.
+        columns: The columns.
+        refused: Why a column has no dtype, where whoever reads it knows better than Arrow's type says.
+    """
 
     source: str
     columns: Mapping[str, str | None]
+    refused: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_arrow(cls, source: str, schema: pa.Schema) -> SourceSchema:
         """Read the dtypes of an Arrow schema."""
-        return cls(source, {field.name: dtypes.from_arrow(field.type) for field in schema})
+        refused = {one.name: one.metadata[REFUSED].decode() for one in schema if REFUSED in (one.metadata or ())}
+        return cls(source, {one.name: dtypes.from_arrow(one.type) for one in schema}, refused)
 
     def dtype(self, column: str, used_by: str) -> str:
         """Return the dtype of a column.
@@ -75,7 +88,7 @@ class SourceSchema:
         if found is None:
             raise SchemaError(
                 f"Column {column!r} of source {self.source!r} has a type that features cannot have",
-                why=f"{used_by} needs it",
+                why=self.refused.get(column, f"{used_by} needs it"),
                 fix="Convert it to numbers, text, times or lists of them before it gets here.",
             )
         return found
@@ -147,6 +160,23 @@ def source_spec(source: Source, columns: tuple[Column, ...] = ()) -> SourceSpec:
         return _stream_spec(source, shared)
     if isinstance(source, DeltaSource):
         return SourceSpec(kind="delta", path=str(source.path), table_version=source.version, **shared)
+    if isinstance(source, PostgresSource):
+        place: dict[str, Any] = {
+            "connection": source.connection,
+            "table": source.table or "",
+            "query": source.query or "",
+        }
+        return SourceSpec(kind="postgres", order_by=tuple(source.order_by), **place, **shared)
+    if isinstance(source, IcebergSource):
+        catalog = "" if source.table is None else source.catalog
+        return SourceSpec(
+            kind="iceberg",
+            path=str(source.metadata or ""),
+            connection=catalog,
+            table=source.table or "",
+            table_version=source.snapshot,
+            **shared,
+        )
     return SourceSpec(kind="frame", **shared)
 
 

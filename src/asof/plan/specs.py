@@ -91,21 +91,30 @@ class SourceSpec(Spec, frozen=True, kw_only=True):
     """A source as it is read: its kind, where it is, and the roles of its columns.
 
     Attributes:
-        kind: "file", "delta", "frame", "batch" or "stream".
+        kind: "file", "delta", "frame", "batch", "stream", "postgres" or "iceberg".
         path: Relative to the project's root, absolute, or a URL; "" for a frame, for a batch, whose rows are where its
-            meaning says, and for a stream, whose rows are in the log of its name.
+            meaning says, for a stream, whose rows are in the log of its name, and for a table that a connection finds.
         format: Of files: parquet, csv, ndjson.
-        table_version: Of a Delta table; None is the newest.
+        table_version: Of a Delta table its version, of an Iceberg one the snapshot, 0 before the first; None is the
+            newest.
+        connection: Of PostgreSQL the connection, by name or as a URL; of Iceberg the catalog's name.
+        table: Of PostgreSQL and Iceberg, by its name there.
+        query: Of PostgreSQL, instead of a table.
+        order_by: Of PostgreSQL: the columns that rows came in the order of.
         columns: All columns at the time of resolving, for people and for drift messages; not part of the meaning.
         batch: What makes the rows of a batch source.
         stream: Where the rows of a stream source come from; `columns` are then those of its log.
     """
 
     name: str
-    kind: Literal["file", "delta", "frame", "batch", "stream"]
+    kind: Literal["file", "delta", "frame", "batch", "stream", "postgres", "iceberg"]
     path: str = ""
     format: str = ""
     table_version: int | None = None
+    connection: str = ""
+    table: str = ""
+    query: str = ""
+    order_by: tuple[str, ...] = ()
     event_time: str
     available_at: str | None = None
     delay_us: int = 0
@@ -372,6 +381,13 @@ class ServiceSpec(Spec, frozen=True, kw_only=True):
 def place_of(source: SourceSpec) -> str:
     """Return what tells where a source's rows are: its path, of a batch source its name and meaning."""
     return source.path or f"{source.kind}:{source.name}@{meaning_hash(source)[:16]}"
+
+
+def address_of(source: SourceSpec) -> str:
+    """Return where a source's rows are, for people: a path, or a table or query and who knows it."""
+    if not source.connection:
+        return source.path
+    return f"{source.table or 'a query'} on {source.connection}"
 
 
 AnySpec = EntitySpec | SourceSpec | ViewSpec | OnDemandSpec | ServiceSpec

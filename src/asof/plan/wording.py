@@ -59,6 +59,7 @@ def _entity(old: EntitySpec, new: EntitySpec) -> Words:
 
 def _source(old: SourceSpec, new: SourceSpec) -> Words:
     words = _fields(old, new, ("kind", "path", "format", "table_version", "event_time", "available_at"))
+    words += _fields(old, new, ("connection", "table", "query", "order_by"))
     words += _changed("delay", _duration(old.delay_us), _duration(new.delay_us))
     words += _fields(old, new, ("event_id", "deleted"))
     words += _changed("max_skew", _duration(old.max_skew_us), _duration(new.max_skew_us))

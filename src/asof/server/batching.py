@@ -9,8 +9,8 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from asof.deadline import waiting_until
 from asof.errors import AsofError
-from asof.interfaces.deadline import waiting_until
 from asof.interfaces.online import ConversingStore
 from asof.server.talk import Talk, merged
 

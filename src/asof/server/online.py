@@ -90,4 +90,4 @@ class OnlineRoute:
             self._budgets.keys(client_of(scope), count)
         self._metrics.read(count)
         how = consistency(request) or plan.consistency
-        return Asked(reader, plan, features, keys, instant(request), given, how), request.metadata
+        return Asked(reader, plan, features, keys, instant(request), given, how, request.partial), request.metadata

@@ -88,6 +88,7 @@ def _online() -> dict[str, Any]:
             _parameter("metadata", "query", {"type": "boolean"}, "With an Arrow body: add statuses."),
             _parameter("consistency", "query", {"enum": ["latest", "snapshot"]}, "With an Arrow body: as in JSON."),
             _parameter("timeout_ms", "query", {"type": "integer"}, "With an Arrow body: as in JSON."),
+            _parameter("partial", "query", {"type": "boolean"}, "With an Arrow body: as in JSON."),
         ],
         "requestBody": {
             "required": True,
@@ -213,6 +214,12 @@ def _schemas() -> dict[str, Any]:
                     "description": "In how many milliseconds the answer is wanted; then it is a 504. Default, and the "
                     "most: the server's limit.",
                 },
+                "partial": {
+                    "type": "boolean",
+                    "default": False,
+                    "description": "Answer although views cannot be read: what depends on them is null, with status "
+                    "error.",
+                },
             },
         },
         "OnlineAnswer": {
@@ -242,6 +249,7 @@ def _schemas() -> dict[str, Any]:
                     "as of the instant of the answer.",
                 },
                 "age_ms": {"type": "integer", "description": "How long ago the remembered values were read."},
+                "errors": {"type": "object", "description": "Of a partial answer: per view why it could not be read."},
             },
         },
         "PushRequest": {

@@ -46,7 +46,7 @@ class Project:
         Raises:
             ConfigError, StoreError, CorruptDataError: a store cannot be opened.
         """
-        registry = open_registry(config.registry, config.root, read_only=read_only)
+        registry = open_registry(config.registry, config.root, config.project, read_only=read_only)
         functions = FunctionLoader(config.root, config.definitions)
         online = open_online_store(config.online, config.root, read_only=read_only)
         if read_only:

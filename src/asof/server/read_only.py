@@ -9,7 +9,7 @@ from asof.errors import UnsupportedOperationError
 if TYPE_CHECKING:
     from asof.interfaces import OnlineStore, Registry
 
-_STORE = frozenset({"read", "in_snapshot", "converse", "generations", "close", "in_process"})
+_STORE = frozenset({"read", "in_snapshot", "converse", "generations", "close", "in_process", "circuit"})
 _REGISTRY = frozenset({"revision", "snapshot", "revisions", "runs", "close"})
 
 

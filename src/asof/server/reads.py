@@ -6,8 +6,8 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from asof.deadline import waiting_until
 from asof.definitions.services import LATEST
-from asof.interfaces.deadline import waiting_until
 from asof.interfaces.online import is_in_process
 from asof.server.batching import BatchedReads
 from asof.server.cache import Cache
@@ -35,6 +35,7 @@ class Asked(NamedTuple):
     at_us: int | None
     request: Mapping[str, Sequence[Any]] | None
     consistency: Consistency
+    partial: bool = False
 
 
 class Reads:
@@ -57,7 +58,9 @@ class Reads:
         deadline.check()
         if not self._in_process or asked.consistency != LATEST:
             return None
-        return asked.reader.read(asked.features, asked.keys, asked.at_us, asked.request, consistency=LATEST)
+        return asked.reader.read(
+            asked.features, asked.keys, asked.at_us, asked.request, consistency=LATEST, partial=asked.partial
+        )
 
     async def read(self, asked: Asked, deadline: Deadline) -> OnlineFeatures:
         """Return the features that a request asks for.
@@ -66,7 +69,7 @@ class Reads:
             DeadlineError: they were not there in time.
             AsofError: as `OnlineReader.read` raises it.
         """
-        if asked.consistency != LATEST or asked.plan.lookups is not None:
+        if asked.consistency != LATEST or asked.plan.lookups is not None or asked.partial:
             return await self._read_alone(asked, deadline)  # which may wait, or ask several times
         prepared = asked.reader.prepare(asked.features, asked.keys, asked.at_us, asked.request)
         cache = self._cache if asked.at_us is None else None
@@ -81,7 +84,12 @@ class Reads:
         def work() -> OnlineFeatures:
             with waiting_until(deadline.until_s):
                 return asked.reader.read(
-                    asked.features, asked.keys, asked.at_us, asked.request, consistency=asked.consistency
+                    asked.features,
+                    asked.keys,
+                    asked.at_us,
+                    asked.request,
+                    consistency=asked.consistency,
+                    partial=asked.partial,
                 )
 
         return await deadline.wait(asyncio.wrap_future(self._threads.submit(work)))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from asof.services.online import ReadPlan
 
 ARROW = b"application/vnd.apache.arrow.stream"
-_QUERY = ("service", "feature", "at", "metadata", "consistency", "timeout_ms")
+_QUERY = ("service", "feature", "at", "metadata", "consistency", "timeout_ms", "partial")
 
 
 class OnlineRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -34,6 +34,7 @@ class OnlineRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         request: Per request input of on-demand views one value per entity.
         consistency: "latest" or "snapshot"; None is the service's.
         timeout_ms: In how many milliseconds the answer is wanted; None is the server's limit.
+        partial: Whether to answer although views cannot be read.
     """
 
     keys: dict[str, list[Any]]
@@ -44,6 +45,7 @@ class OnlineRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     request: dict[str, list[Any]] | None = None
     consistency: str | None = None
     timeout_ms: int | None = None
+    partial: bool = False
 
 
 _decode = msgspec.json.Decoder(OnlineRequest).decode
@@ -79,17 +81,15 @@ def from_arrow(body: bytes, query: bytes) -> OnlineRequest:
             raise InputError(
                 f"There is no parameter {name!r}", why=did_you_mean(name, _QUERY), fix=f"Use {', '.join(_QUERY)}."
             )
-    metadata = parameters.get("metadata", ["false"])[-1]
-    if metadata not in ("true", "false"):
-        raise InputError(f"metadata is {metadata!r}", fix="Write true or false.")
     return OnlineRequest(
         keys=_arrow_columns(body),
         service=parameters.get("service", [None])[-1],
         features=parameters.get("feature"),
         at=parameters.get("at", [None])[-1],
-        metadata=metadata == "true",
+        metadata=_flag(parameters, "metadata"),
         consistency=parameters.get("consistency", [None])[-1],
         timeout_ms=_milliseconds(parameters.get("timeout_ms", [None])[-1]),
+        partial=_flag(parameters, "partial"),
     )
 
 
@@ -99,6 +99,13 @@ def _milliseconds(text: str | None) -> int | None:
     if not text.isascii() or not text.isdigit() or len(text) > 9:
         raise InputError(f"timeout_ms is {text!r}", fix="Write a whole number of milliseconds.")
     return int(text)
+
+
+def _flag(parameters: Mapping[str, Sequence[str]], name: str) -> bool:
+    text = parameters.get(name, ["false"])[-1]
+    if text not in ("true", "false"):
+        raise InputError(f"{name} is {text!r}", fix="Write true or false.")
+    return text == "true"
 
 
 def _arrow_columns(body: bytes) -> dict[str, list[Any]]:

@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import tempfile
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from asof.clock import SystemClock
-from asof.errors import ConfigError, InputError
+from asof.errors import AsofError, ConfigError, InputError
 from asof.server.limits import Limits
 from asof.server.metrics import DIRECTORY
 from asof.server.project import Project
@@ -28,7 +29,10 @@ if TYPE_CHECKING:
     from asof.store import FeatureStore
 
 _GRACE_S = 30
+_WAIT_S = 30.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
 _LAST_PORT = 65535
+_log = logging.getLogger("asof.server")
 
 
 @dataclass(frozen=True)
@@ -120,8 +124,23 @@ def make_app(settings: Settings) -> App:
     _log_to_stderr()
     if settings.access_log:
         _log_access()
-    project = Project.open(settings.config, SystemClock(), read_only=settings.read_only)
+    project = _opened(settings)
     return App(project, settings.limits, pushed_to=_pushed_to(settings), access_log=settings.access_log)
+
+
+def _opened(settings: Settings) -> Project:
+    """Open the project's stores, waiting for one that is away for a moment; a worker comes back while it restarts."""
+    until_s, pause_s = time.monotonic() + _WAIT_S, _FIRST_PAUSE_S
+    while True:
+        try:
+            return Project.open(settings.config, SystemClock(), read_only=settings.read_only)
+        except AsofError as error:
+            if not error.retryable or time.monotonic() + pause_s > until_s:
+                _log.error("%s", error)
+                raise SystemExit(error.exit_code) from None
+            _log.warning("Waiting: %s", error)
+        time.sleep(pause_s)
+        pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
 
 def _pushed_to(settings: Settings) -> FeatureStore | None:

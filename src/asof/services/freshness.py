@@ -37,13 +37,13 @@ def exact_instant(generations: Sequence[Generation], now_us: int, newest_us: int
     return max(exact, newest_us)
 
 
-def lacking(views: Sequence[ViewSpec], generations: Sequence[Generation]) -> frozenset[int]:
+def lacking(views: Sequence[ViewSpec], generations: Sequence[Generation | None]) -> frozenset[int]:
     """Return the positions of views that hold less of their source's log than another view of the same read does.
 
     At the instant of the read, which the other one has reached, they lack rows that were known. That happens where
     arrivals were cut off by a crash, or could not be taken into one view, and another view was built anew.
     """
-    entries = [None if one.progress is None else one.progress.entry for one in generations]
+    entries = [None if one is None or one.progress is None else one.progress.entry for one in generations]
     newest: dict[str, int] = {}
     for view, entry in zip(views, entries, strict=True):
         if entry is not None:

@@ -86,7 +86,8 @@ class Manifest(_Record, frozen=True, kw_only=True):
         splits: Rows per split.
         split: How they were split; None: not at all.
         label: How the label was made; None: the spine may have its own.
-        inputs: Every source: a Delta table's version, or files with sizes and hashes of all their bytes.
+        inputs: Every source: a Delta or Iceberg table's version, a hash of PostgreSQL's rows, or files with sizes and
+            hashes of all their bytes.
         data_hash: Of the data, like `spine_hash`.
         data_sha256: Of the data file's bytes.
         data_bytes: Size of the data file.

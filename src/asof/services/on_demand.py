@@ -21,7 +21,7 @@ from asof.services.missing import STATUS_SUFFIX, defaults_of, refuse_rows
 from asof.services.request import from_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from asof.interfaces import ExpressionEngine
     from asof.plan.on_demand import OnDemandRead
@@ -68,12 +68,21 @@ class OnDemandProgram:
         ]
         return [(name, columns) for name, columns in chosen if columns]
 
+    def depending(self, groups: Collection[str]) -> frozenset[str]:
+        """Return the keys of the views that read stored views of these groups, through other views or not."""
+        found: set[str] = set()
+        for view in self._views:
+            if any(place in (found if computed else groups) for computed, place, _ in view.sources):
+                found.add(view.spec.key)
+        return frozenset(found)
+
     def compute(
         self,
         stored: Mapping[Source, pa.Array],
         request: Mapping[str, pa.Array | None],
         instants: pa.Array | None,
         rows: int,
+        without: frozenset[str] = frozenset(),
     ) -> list[pa.RecordBatch]:
         """Return a batch per view with columns in the answer, as `blocks` lists them.
 
@@ -82,6 +91,7 @@ class OnDemandProgram:
             request: The request fields; None where the default stands in.
             instants: The instant of every row, timestamp[us, UTC]; may be None where `instant` is false.
             rows: How many rows there are.
+            without: The keys of views that are not computed, but null.
 
         Raises:
             FeatureValueError: a user's function fails, or does not give what it declares.
@@ -89,7 +99,10 @@ class OnDemandProgram:
         known = dict(stored)
         batches = []
         for view, chosen in zip(self._views, self._chosen, strict=True):
-            found = view.run(known, request, instants, rows)
+            if view.spec.key in without:
+                found = {name: pa.nulls(rows, arrow) for name, _, arrow in view.outputs}
+            else:
+                found = view.run(known, request, instants, rows)
             if chosen:
                 batches.append(
                     pa.RecordBatch.from_arrays([found[one] for one, _, _ in chosen], [name for _, name, _ in chosen])
@@ -115,6 +128,11 @@ class _View:
         self._function: Callable[..., object] | None = None
         if spec.function is not None:
             self._function = loader.load(spec.function, f"On-demand view {spec.name!r}")
+
+    @property
+    def sources(self) -> list[Source]:
+        """Where its inputs come from."""
+        return [source for _, source in self._sources]
 
     def run(
         self,

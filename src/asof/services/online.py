@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -10,7 +10,7 @@ import msgspec
 from asof import _native
 from asof.clock import FIRST_US, from_us, iso
 from asof.definitions.services import LATEST, check_consistency
-from asof.errors import NotMaterializedError
+from asof.errors import CorruptDataError, NotMaterializedError, StoreError
 from asof.interfaces.online import Generation, ViewKey, ViewRead
 from asof.kernel.programs import compile_events, compile_states, stored_error, value_error
 from asof.services.consistency import no_snapshot_yet, until_exact
@@ -21,6 +21,7 @@ from asof.services.online_keys import as_columns, encode_keys, in_words, normali
 from asof.services.online_lookups import compile_lookups, settled
 from asof.services.online_missing import OnlineMissing
 from asof.services.online_on_demand import OnlineProgram
+from asof.services.partial import PartialAnswer, Parts, described, error_block, partial_answer
 from asof.services.regress import Seen
 from asof.services.request import from_request
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from asof.services.functions import FunctionLoader
     from asof.services.online_keys import Keys
     from asof.services.online_lookups import LookupProgram
+    from asof.services.partial import Failure
     from asof.services.request import Request
 
     Given = tuple[int, dict[str, pa.Array | None]]
@@ -72,6 +74,7 @@ class ReadPlan:
         binary_keys: The join keys of type binary, which JSON cannot hold as they are.
         head: How every JSON answer begins.
         shape: The answer's: which feature of which view every output column is.
+        parts: What an answer looks like where views failed.
         on_demand: What is computed from the views' blocks, or None.
         lookups: Which views' keys are found in other views' blocks, or None.
         missing: What is done about missing values besides what views do, or None.
@@ -85,6 +88,7 @@ class ReadPlan:
     binary_keys: frozenset[str]
     head: bytes
     shape: _native.AnswerPlan
+    parts: PartialAnswer
     on_demand: OnlineProgram | None = None
     lookups: LookupProgram | None = None
     missing: OnlineMissing | None = None
@@ -107,10 +111,11 @@ class _Fetched:
 
     now_us: int
     instant_us: int
-    generations: list[Generation]
+    generations: list[Generation | None]
     values: list[Sequence[bytes | None]]
     blocks: list[_native.Block]
     exact: bool = True
+    failed: Mapping[int, Failure] = field(default_factory=dict)
 
 
 class OnlineFeatures:
@@ -121,12 +126,21 @@ class OnlineFeatures:
         versions: Per view, or `role__view`, with `@version` where several versions are read: its version, its
             generation, and the instant it was materialized at.
         age_us: Where the values are remembered from an earlier read: how long ago that was; else None.
+        failures: Per view, named likewise, why it could not be read; {} unless a partial answer was allowed.
     """
 
     age_us: int | None = None
 
-    def __init__(self, answer: _native.Answer, plan: ReadPlan, generations: Sequence[Generation], at_us: int) -> None:
+    def __init__(
+        self,
+        answer: _native.Answer,
+        plan: ReadPlan,
+        generations: Sequence[Generation | None],
+        at_us: int,
+        failed: Mapping[int, Failure],
+    ) -> None:
         """Wrap a native answer; made by `OnlineReader`."""
+        self.failures = {plan.views[position].name: error for position, error in sorted(failed.items())}
         self._answer = answer
         self._plan = plan
         self._generations = generations
@@ -144,19 +158,22 @@ class OnlineFeatures:
 
     @property
     def versions(self) -> dict[str, dict[str, Any]]:
-        """Per view, or `role__view`: version, generation, and the instant that the generation shows."""
+        """Per view, or `role__view`: version, generation, and the instant that the generation shows.
+
+        Of a view that could not be read, generation and instant are None.
+        """
         return {
             plan.name: {
                 "version": plan.view.version,
-                "generation": generation.number,
-                "instant": from_us(generation.instant_us),
+                "generation": None if generation is None else generation.number,
+                "instant": None if generation is None else from_us(generation.instant_us),
             }
             for plan, generation in zip(self._plan.views, self._generations, strict=True)
         }
 
     @property
     def statuses(self) -> dict[str, list[str]]:
-        """Per feature column, one status per key: present, null, missing, expired or stale."""
+        """Per feature column, one status per key: present, null, missing, expired, stale or error."""
         statuses: dict[str, list[str]] = self._answer.statuses()
         return statuses
 
@@ -188,9 +205,11 @@ class OnlineFeatures:
     def to_json(self, *, metadata: bool = False) -> bytes:
         """Return the HTTP answer; `metadata` adds statuses, event times, and the views' versions."""
         head = b'%s"at":"%s",' % (self._plan.head, iso(self._at_us).encode())
+        if self.failures:
+            head += b'"errors":%s,' % msgspec.json.encode({name: described(e) for name, e in self.failures.items()})
         if metadata:
             views = {
-                name: {**version, "instant": iso(generation.instant_us)}
+                name: {**version, "instant": None if generation is None else iso(generation.instant_us)}
                 for (name, version), generation in zip(self.versions.items(), self._generations, strict=True)
             }
             head += b'"views":%s,' % msgspec.json.encode(views)
@@ -264,6 +283,7 @@ class OnlineReader:
         request: Request | None = None,
         *,
         consistency: Consistency | None = None,
+        partial: bool = False,
     ) -> OnlineFeatures:
         """Return the features of every key.
 
@@ -275,13 +295,15 @@ class OnlineReader:
                 materialized where the clock is behind it.
             request: The inputs of on-demand views that come with the request: per field one value per key.
             consistency: "latest" or "snapshot". Default: the service's.
+            partial: Whether to answer although views cannot be read: what depends on them is null, with status `error`.
 
         Raises:
             InputError: keys or request inputs missing, unknown, of different lengths or of the wrong type; or a
                 snapshot of the future.
             NotMaterializedError: a view has no generation, or only one of a later instant than `at_us`.
             SnapshotUnavailableError: for a while there was no instant at which all views are exact.
-            StoreError: the store fails.
+            StoreError: the store fails, and the answer may not be partial or the service requires what failed.
+            CorruptDataError: stored values are damaged or gone, likewise.
             FeatureValueError: an integer sum beyond 64 bits, or a user's function fails.
             MissingValueError: a feature has no value although the service says that it must have one.
         """
@@ -290,9 +312,16 @@ class OnlineReader:
         exact = check_consistency(consistency or plan.consistency) != LATEST
 
         def fetch() -> _Fetched:
-            return settled(
-                self._store, lambda: self._fetching(plan, encoded, keys, at_us, exact), steps=plan.lookups is not None
-            )
+            try:
+                return settled(
+                    self._store,
+                    lambda: self._fetching(plan, encoded, keys, at_us, exact, partial=partial),
+                    steps=plan.lookups is not None,
+                )
+            except StoreError as error:
+                if not partial:
+                    raise
+                return self._nothing(plan, len(encoded[0]), at_us, error)
 
         return self._answer(plan, keys, given, until_exact(fetch) if exact else fetch())
 
@@ -334,8 +363,11 @@ class OnlineReader:
     @staticmethod
     def _answer(plan: ReadPlan, keys: Keys, given: Given | None, fetched: _Fetched) -> OnlineFeatures:
         instant, generations, blocks = fetched.instant_us, fetched.generations, fetched.blocks
+        broken, failed = frozenset[str](), fetched.failed
         if plan.on_demand is not None and given is not None:
-            blocks += plan.on_demand.blocks(blocks, given, instant)
+            broken = plan.on_demand.depending(failed) if failed else broken
+            blocks += plan.on_demand.blocks(blocks, given, instant, broken)
+        unknown = plan.parts.columns(failed, broken) if failed else set[str]()
         if plan.missing is not None:
             blocks += plan.missing.blocks(fetched.values, blocks, instant, lambda row: in_words(plan, keys, row))
         behind = lacking([view.view for view in plan.views], generations) if len(generations) > 1 else ()
@@ -343,7 +375,17 @@ class OnlineReader:
             if position in behind or is_stale(view.view, generation, max(fetched.now_us, instant), instant):
                 for block in (position, *(plan.missing.blocks_of(position) if plan.missing is not None else ())):
                     blocks[block] = blocks[block].stale()
-        return OnlineFeatures(plan.shape.answer(blocks), plan, generations, instant)
+        answer = plan.shape.answer(blocks)
+        if failed:
+            answer = plan.parts.answer(blocks, answer.to_arrow().schema, failed, unknown)
+        return OnlineFeatures(answer, plan, generations, instant, failed)
+
+    def _nothing(self, plan: ReadPlan, rows: int, at_us: int | None, error: StoreError) -> _Fetched:
+        """Return what a read found of a store that failed as a whole."""
+        now_us = self._clock.now_us() if at_us is None else at_us
+        blocks = [_failed(view, rows, now_us) for view in plan.views]
+        failed, values = dict.fromkeys(range(len(blocks)), error), [[None] * rows for _ in blocks]
+        return _Fetched(now_us, now_us, [None] * len(blocks), [*values], blocks, failed=failed)
 
     def _fetching(
         self,
@@ -353,6 +395,7 @@ class OnlineReader:
         at_us: int | None,
         exact: bool,
         *,
+        partial: bool = False,
         remembered_us: int | None = None,
     ) -> Callable[[Read], _Fetched | None]:
         """Return what fetches all that is stored; it gives None where lookups came upon changes."""
@@ -364,39 +407,59 @@ class OnlineReader:
         seen = self._seen.of(stored)
 
         def fetch(read: Read) -> _Fetched | None:
-            reads = read(_requests(plan, encoded))
-            generations, values = _generations(plan, reads), [found.values for found in reads]
+            parts = Parts(read, partial=partial)
+            reads = parts.read(_requests(plan, encoded))
+            generations = _generations(plan, reads)
             if remembered_us is None:
-                self._seen.check(stored, seen, generations)
+                self._seen.check(stored, seen, generations, parts.fail)
+            generations = [None if at in parts.failed else one for at, one in enumerate(generations)]
+            known = [one for one in generations if one is not None]
+            nothing: list[bytes | None] = [None] * len(encoded[0]) if encoded else []
+            values = [nothing if found is None else found.values for found in reads]
             instant = self._instant(plan, generations, at_us, now_us if remembered_us is None else remembered_us)
             if exact:
-                found_us = snapshot_instant(generations, clock_us, _newest(generations), at_us)
+                found_us = snapshot_instant(known, clock_us, _newest(known), at_us)
                 if found_us is None:
                     return _Fetched(now_us, instant, generations, values, [], exact=False)
                 instant = found_us
-            blocks = [_block(view, found, instant) for view, found in zip(plan.views, values, strict=True)]
+            blocks = [self._decoded(plan, at, found, instant, parts) for at, found in enumerate(values)]
             if plan.lookups is not None:
                 columns = keys if isinstance(keys, dict) else as_columns(keys)
 
                 def decoded(position: int, found: Sequence[bytes | None]) -> Any:
                     values[position] = found
-                    return _block(plan.views[position], found, instant)
+                    return self._decoded(plan, position, found, instant, parts)
 
                 def given(column: str, dtype: str) -> list[Any]:
                     return normalise(dtype, columns[column])
 
-                if not plan.lookups.follow(read, stored, generations, blocks, given, decoded):
+                if not plan.lookups.follow(parts, stored, generations, blocks, given, decoded):
                     return None
-            return _Fetched(now_us, instant, generations, values, blocks)
+            for position in parts.failed:
+                values[position], generations[position] = nothing, None
+                blocks[position] = _failed(plan.views[position], len(nothing), instant)
+            return _Fetched(now_us, instant, generations, values, blocks, failed=parts.failed)
 
         return fetch
 
-    def _instant(self, plan: ReadPlan, generations: Sequence[Generation], at_us: int | None, now_us: int) -> int:
+    def _decoded(
+        self, plan: ReadPlan, position: int, values: Sequence[bytes | None], instant_us: int, parts: Parts
+    ) -> Any:
+        view = plan.views[position]
+        try:
+            if position not in parts.failed:
+                return _block(view, values, instant_us)
+        except CorruptDataError as error:
+            parts.fail(position, error)
+        return _failed(view, len(values), instant_us)
+
+    def _instant(self, plan: ReadPlan, found: Sequence[Generation | None], at_us: int | None, now_us: int) -> int:
+        generations = [one for one in found if one is not None]
         newest = _newest(generations)
         if at_us is None:
             return exact_instant(generations, now_us, newest)
         if at_us < newest:
-            late = next(v.view for v, g in zip(plan.views, generations, strict=True) if g.instant_us == newest)
+            late = next(v.view for v, g in zip(plan.views, found, strict=True) if g and g.instant_us == newest)
             raise NotMaterializedError(
                 f"View {late.name!r} was materialized at {iso(newest)}, after the instant asked for, {iso(at_us)}",
                 why="An online store forgets what it no longer needs to answer later reads",
@@ -450,6 +513,7 @@ class OnlineReader:
             lookups=compile_lookups(groups),
             missing=missing,
             columns=selection.columns(),
+            parts=partial_answer(selection, blocks, names, picks, missing),
         )
 
     def _view_key(self, view: ViewSpec) -> ViewKey:
@@ -460,12 +524,12 @@ def _requests(plan: ReadPlan, encoded: Sequence[Sequence[bytes | None]]) -> Requ
     return [(view.key, () if view.entity is None else encoded[view.entity]) for view in plan.views]
 
 
-def _generations(plan: ReadPlan, reads: Sequence[ViewRead]) -> list[Generation]:
-    generations: list[Generation] = []
+def _generations(plan: ReadPlan, reads: Sequence[ViewRead | None]) -> list[Generation | None]:
+    generations: list[Generation | None] = []
     for view, found in zip(plan.views, reads, strict=True):
-        if found.generation is None:
+        if found is not None and found.generation is None:
             raise not_materialized(view.view)
-        generations.append(found.generation)
+        generations.append(None if found is None else found.generation)
     return generations
 
 
@@ -480,6 +544,10 @@ def _block(plan: _ViewPlan, values: Sequence[bytes | None], instant_us: int) -> 
         raise value_error(plan.view, error) from error
     except ValueError as error:
         raise stored_error(plan.view, error) from error
+
+
+def _failed(plan: _ViewPlan, rows: int, instant_us: int) -> _native.Block:
+    return error_block(plan.read([], instant_us).to_arrow().schema, rows)
 
 
 def _reader(group: ViewGroup) -> Any:

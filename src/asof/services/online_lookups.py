@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from asof.interfaces import OnlineStore
     from asof.interfaces.online import Generation, Read, ViewKey
     from asof.plan.selection import ViewGroup
+    from asof.services.partial import Parts
 
     Given = Callable[[str, str], list[Any]]
     Decode = Callable[[int, Sequence[bytes | None]], _native.Block]
@@ -59,9 +60,9 @@ class LookupProgram:
 
     def follow(
         self,
-        read: Read,
+        parts: Parts,
         views: Sequence[ViewKey],
-        generations: Sequence[Generation],
+        generations: Sequence[Generation | None],
         blocks: list[_native.Block],
         given: Given,
         decode: Decode,
@@ -72,7 +73,7 @@ class LookupProgram:
         then all values together are what the store held at one instant, although it may offer no snapshots.
 
         Args:
-            read: Reads the store.
+            parts: Reads the store, and notes the views that fail; whose keys those hold fail with them.
             views: All views of the read.
             generations: Theirs, in the first read.
             blocks: Theirs; those of views whose keys are looked up are replaced.
@@ -83,12 +84,21 @@ class LookupProgram:
             Whether that succeeded; false where a generation was switched in between two steps.
         """
         for step in self.steps:
-            keys = {position: self._keys(position, blocks, given) for position in step}
-            reads = read([(view, keys.get(position, ())) for position, view in enumerate(views)])
-            if [found.generation for found in reads] != list(generations):
-                return False
             for position in step:
-                blocks[position] = decode(position, reads[position].values)
+                for place in self.places[position]:
+                    if place.block in parts.failed:
+                        parts.fail(position, parts.failed[place.block])
+            asked = [position for position in step if position not in parts.failed]
+            if not asked:
+                continue
+            keys = {position: self._keys(position, blocks, given) for position in asked}
+            reads = parts.read([(view, keys.get(position, ())) for position, view in enumerate(views)], asked)
+            for found, generation in zip(reads, generations, strict=True):
+                if found is not None and found.generation != generation:
+                    return False
+            for position in asked:
+                if (found := reads[position]) is not None:
+                    blocks[position] = decode(position, found.values)
         return True
 
     def _keys(self, position: int, blocks: Sequence[_native.Block], given: Given) -> list[bytes | None]:

@@ -35,6 +35,8 @@ class OnlineMissing:
     Attributes:
         picks: Block and position of every column that comes from these blocks.
         names: The names of the blocks.
+        indicators: The columns that another one follows which tells whether they have no value.
+        required: The columns that are refused where they have no value.
     """
 
     def __init__(self, selection: Selection, views: Mapping[str, int], picks: Mapping[str, Pick], first: int) -> None:
@@ -66,6 +68,8 @@ class OnlineMissing:
         stored = [(item.column, item.missing, label(item)) for item in selection.items]
         computed = selection.on_demand.missing.items() if selection.on_demand is not None else ()
         stored += [(column, how, column.replace("__", ":", 1)) for column, how in computed]
+        self.indicators = tuple(column for column, how, _ in stored if how is not None and how.indicator)
+        self.required = frozenset(column for column, how, _ in stored if how is not None and how.error)
         # What a default replaced has the status null in the block of the default, too.
         self._indicated = [(column, where[column]) for column, how, _ in stored if how is not None and how.indicator]
         self._refused = [(name, where[column]) for column, how, name in stored if how is not None and how.error]

@@ -13,7 +13,7 @@ from asof.services.on_demand import OnDemandProgram
 from asof.services.request import from_request
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from asof.interfaces import ExpressionEngine
     from asof.plan.on_demand import OnDemandRead
@@ -36,6 +36,7 @@ class OnlineProgram:
     ) -> None:
         """Compile a read; `views` are the positions of the stored views' blocks, by their group's key."""
         self._program = OnDemandProgram(read, functions, engine)
+        self._views = views
         self.fields = read.request
         self.names = [name for name, _ in self._program.blocks]
         self._sources = [(False, one.group, one.feature.name) for one in read.inputs]
@@ -52,6 +53,10 @@ class OnlineProgram:
             for block, (_, names) in enumerate(self._program.blocks)
             for position, name in enumerate(names)
         }
+
+    def depending(self, failed: Collection[int]) -> frozenset[str]:
+        """Return the keys of on-demand views that read stored views at these positions, through others or not."""
+        return self._program.depending([group for group, position in self._views.items() if position in failed])
 
     def given(self, request: Request | None, rows: int | None) -> tuple[int, dict[str, pa.Array | None]]:
         """Return how many rows are asked for, and their request inputs.
@@ -71,9 +76,13 @@ class OnlineProgram:
         return rows, fields
 
     def blocks(
-        self, stored: Sequence[_native.Block], given: tuple[int, dict[str, pa.Array | None]], instant_us: int
+        self,
+        stored: Sequence[_native.Block],
+        given: tuple[int, dict[str, pa.Array | None]],
+        instant_us: int,
+        without: frozenset[str] = frozenset(),
     ) -> list[_native.Block]:
-        """Return the computed blocks over the same keys.
+        """Return the computed blocks over the same keys; columns of the views `without` are null.
 
         Raises:
             FeatureValueError: a user's function fails.
@@ -81,5 +90,7 @@ class OnlineProgram:
         rows, request = given
         columns = self._inputs.answer(list(stored)).to_arrow().columns if self._inputs else []
         instants = pa.array(np.full(rows, instant_us, np.int64)).view(_TIME) if self._program.instant else None
-        computed = self._program.compute(dict(zip(self._sources, columns, strict=True)), request, instants, rows)
+        computed = self._program.compute(
+            dict(zip(self._sources, columns, strict=True)), request, instants, rows, without
+        )
         return [_native.Block.from_arrow(batch) for batch in computed]

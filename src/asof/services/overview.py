@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from asof.errors import NotFoundError, did_you_mean
-from asof.interfaces.online import ViewKey
+from asof.interfaces.online import RemoteStore, ViewKey
 from asof.plan.lookups import with_lookups
 from asof.plan.phrases import stream_text
 from asof.plan.references import parse_object
 from asof.plan.registered import KINDS, VERSIONED
 from asof.plan.schedule import cadence
-from asof.plan.specs import AnySpec, OnDemandSpec, ServiceSpec, SourceSpec, ViewSpec
+from asof.plan.specs import AnySpec, OnDemandSpec, ServiceSpec, SourceSpec, ViewSpec, address_of
 from asof.services.dead_letters import list_letters
 from asof.services.materialize import choose_views
 from asof.services.standing import SourceStatus, ViewFreshness, source_status, view_freshness
@@ -21,6 +21,7 @@ from asof.services.workers import WorkerBoard
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from asof.circuit import CircuitState
     from asof.clock import Clock
     from asof.interfaces import DeadLetterStore, OfflineLog, OnlineStore
     from asof.interfaces.online import Generation
@@ -101,6 +102,7 @@ class Status:
         counts: Objects per kind, removed ones not counted.
         views: Every view version that reads may ask for, by name and version.
         sources: Every stream source, by name.
+        circuit: Whether this process reads the online store at present; None of a store on this machine.
     """
 
     project: str
@@ -108,6 +110,7 @@ class Status:
     counts: dict[Kind, int]
     views: tuple[ViewStatus, ...]
     sources: tuple[SourceStatus, ...]
+    circuit: CircuitState | None = None
 
 
 def list_objects(catalog: Catalog, kind: Kind | None = None) -> list[Listed]:
@@ -216,7 +219,8 @@ def project_status(
         )
         for name, head in heads.items()
     )
-    return Status(project, catalog.revision, counts, tuple(views), sources)
+    circuit = online.circuit.state() if isinstance(online, RemoteStore) else None
+    return Status(project, catalog.revision, counts, tuple(views), sources, circuit)
 
 
 def _about(spec: AnySpec) -> str:
@@ -234,7 +238,7 @@ def _about(spec: AnySpec) -> str:
             return f"batch over {inputs}, {cadence(spec.batch)}"
         if spec.stream is not None:
             return stream_text(spec.stream)
-        return f"{spec.format or spec.kind} {spec.path}"
+        return f"{spec.format or spec.kind} {address_of(spec)}"
     return ", ".join(f"{key.name} {key.dtype}" for key in spec.join_keys) or "no join keys"
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from asof.errors import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from asof.interfaces.online import Generation, ViewKey
 
@@ -24,25 +24,32 @@ class Seen:
         return [self._newest.get(view) for view in views]
 
     def check(
-        self, views: Sequence[ViewKey], before: Sequence[Generation | None], generations: Sequence[Generation]
+        self,
+        views: Sequence[ViewKey],
+        before: Sequence[Generation | None],
+        generations: Sequence[Generation | None],
+        refuse: Callable[[int, StoreError], None],
     ) -> None:
         """Remember what a read found.
 
         Args:
             views: What was read.
             before: What `of` returned before the read.
-            generations: What the read found.
-
-        Raises:
-            StoreError: it is older than what was seen before: the store lost writes, and cannot be trusted.
+            generations: What the read found; None for a view that could not be read.
+            refuse: Called with the position of a view that is older than what was seen before, and the error: the store
+                lost writes, and cannot be trusted.
         """
-        for view, old, new in zip(views, before, generations, strict=True):
+        for position, (view, old, new) in enumerate(zip(views, before, generations, strict=True)):
+            if new is None:
+                continue
             if old is not None and _went_back(old, new):
-                raise StoreError(
+                error = StoreError(
                     f"View {view.view}@{view.version} is older in the online store than it was before",
                     why="The store lost its newest writes, as a restart or a failover may do",
                     fix=f"Take arrivals in, by `asof stream` or a push, or run `asof materialize {view.view}`.",
                 )
+                refuse(position, error)
+                continue
             self._newest[view] = new
 
 

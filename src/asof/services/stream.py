@@ -7,6 +7,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import pyarrow as pa
@@ -189,7 +190,7 @@ class _Reader:
 
     def run(self, *, until_caught_up: bool) -> StreamProgress:
         topic = stream_of(self._feed.source).topic or ""
-        self._feed.writer(self._feed.source.name)  # begins what was never materialized, before anything is read
+        self._tried(lambda: self._feed.writer(self._feed.source.name))  # begins what was never materialized first
         with self._feed.backend().consume(topic, self._feed.group, self._positions) as consumer:
             goal: dict[str, int] | None = None
             while not self._stop.is_set():
@@ -200,11 +201,11 @@ class _Reader:
                 if len(messages):
                     self._take_in(messages)
                 if until_caught_up:
-                    goal = dict(consumer.topic_ends()) if goal is None else goal
-                    if self._reached(goal, consumer):
-                        self._check(consumer, force=True)
+                    goal = goal or self._tried(lambda: dict(consumer.topic_ends()))
+                    if goal is not None and self._tried(partial(self._reached, goal, consumer)):
+                        self._tried(lambda: self._check(consumer, force=True))
                         break
-                self._check(consumer, force=False)
+                self._tried(lambda: self._check(consumer, force=False))
         return self._done
 
     def _positions(self, partitions: frozenset[str]) -> Mapping[str, int]:

@@ -15,11 +15,11 @@ from asof import __version__
 from asof.clock import iso, parse_instant
 from asof.definitions.names import check_name
 from asof.errors import ConflictError, CorruptDataError, InputError, NotFoundError, SourceError, did_you_mean
+from asof.kernel.content_hash import ContentHash, table_hash
 from asof.kernel.model_transforms import FittedColumn, fit
 from asof.plan.specs import meaning_hash, place_of
 from asof.services import manifest as records
 from asof.services import splits
-from asof.services.content_hash import ContentHash, table_hash
 from asof.services.join import join
 from asof.services.labels import LabelReader
 from asof.services.spine import make_spine
@@ -124,6 +124,11 @@ class Recipe:
                     fix="Rename the spine's column" + (", or the label." if name != splits.SPLIT else "."),
                 )
 
+    def until_us(self) -> int:
+        """Return the instant after which nothing matters: the latest that a row asks about, or now."""
+        latest = pc.max(self.spine.instants).as_py()
+        return self.now_us if latest is None else max(self.now_us, int(latest))
+
     def sources(self) -> list[SourceSpec]:
         """Return every source that is read, once."""
         found = [view.source for view in self.selection.views()]
@@ -212,7 +217,8 @@ class TrainingSets:
         check_name("Training set", name)
         recipe.refuse_unknown_transforms()
         with self._shelf.adding(name) as folder:
-            inputs = tuple(self._inputs.record(source) for source in recipe.sources())
+            until_us = recipe.until_us()
+            inputs = tuple(self._inputs.record(source, until_us=until_us) for source in recipe.sources())
             table = storable(recipe.spine.table)
             self._writer.write(folder / SPINE, "arrow", table.schema, table.to_batches())
             # From here on the spine is as a rebuild will read it, batch for batch, or the data could differ in bytes.
@@ -441,7 +447,7 @@ def _with_history(inputs: Sequence[SourceInput]) -> list[SourceInput]:
 
 
 def _at_versions(selection: Selection, inputs: Sequence[SourceInput]) -> Selection:
-    """Return the selection with every Delta source at its recorded version."""
+    """Return the selection with every Delta and Iceberg source at its recorded version."""
 
     def one(item: SelectedFeature) -> SelectedFeature:
         view = msgspec.structs.replace(item.view, source=_at_version(item.view.source, inputs))
@@ -463,10 +469,10 @@ def _at_version(source: SourceSpec, inputs: Sequence[SourceInput]) -> SourceSpec
     if source.stream is not None and source.stream.history is not None:
         past = _at_version(source.stream.history, inputs)
         return msgspec.structs.replace(source, stream=msgspec.structs.replace(source.stream, history=past))
-    if source.kind != "delta" or source.table_version is not None:
+    if source.kind not in ("delta", "iceberg") or source.table_version is not None:
         return source
     every = _with_history(inputs)
-    found = next(one for one in every if one.kind == "delta" and one.path == source.path and one.newest)
+    found = next(one for one in every if one.kind == source.kind and one.path == place_of(source) and one.newest)
     return msgspec.structs.replace(source, table_version=found.table_version)
 
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ConnectionClosedError
 
 from asof.backends.dynamodb.failures import code, throttled, translated
 from asof.backends.dynamodb.layout import attributes
-from asof.interfaces.deadline import not_after
+from asof.deadline import not_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -69,6 +69,7 @@ class Connection:
             client = boto3.session.Session().client(
                 "dynamodb", region_name=self._region, endpoint_url=self._endpoint, config=self._config
             )
+            client.meta.events.register_first("needs-retry.dynamodb", _again_if_empty)
             if self._create:
                 self._make(client)
         return os.getpid(), client, ThreadPoolExecutor(_THREADS, thread_name_prefix="asof-dynamodb")
@@ -231,3 +232,16 @@ class Connection:
         if opened is not None and opened[0] == os.getpid():
             opened[2].shutdown()
             opened[1].close()
+
+
+def _again_if_empty(response: Any, attempts: int, endpoint: Any, **_: Any) -> float | None:
+    """Repeat a request whose answer broke off in its headers: the client takes it for one that says nothing.
+
+    Raises:
+        ConnectionClosedError: that happened too often.
+    """
+    if response is None or response[0].content:
+        return None
+    if attempts >= _ATTEMPTS:
+        raise ConnectionClosedError(endpoint_url=endpoint.host)
+    return random.uniform(0, _FIRST_PAUSE_S * 2**attempts)  # noqa: S311 - spreads repeated requests

@@ -70,10 +70,12 @@ class Generations:
         )
         return record
 
-    def discard(self, project: str, generation: bytes, buckets: int) -> None:
-        """Delete the values of a generation that nothing points to, then its record."""
+    def discard(self, project: str, generation: bytes, buckets: int, *, keep: bool = False) -> None:
+        """Delete the values of a generation that nothing points to, then its record, unless it is to be kept."""
         partitions = [bucket_key(generation, at) for at in range(BUCKETS) if buckets >> at & 1]
         self._connection.side_by_side(self._connection.empty, partitions)
+        if keep:
+            return
         name = record_name(generation)
         self._connection.update(pointers_key(project), "REMOVE #g", {"#g": name}, {}, "attribute_exists(#g)")
 

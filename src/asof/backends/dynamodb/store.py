@@ -9,6 +9,7 @@ from asof.backends.dynamodb.lease import held
 from asof.backends.dynamodb.reading import Reader
 from asof.backends.dynamodb.updating import Updater
 from asof.backends.dynamodb.writer import DynamoWriter
+from asof.circuit import Circuit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +25,7 @@ class DynamoStore:
     def __init__(self, connection: Connection) -> None:
         """Keep everything in the table of a connection."""
         self._connection = connection
+        self.circuit = Circuit(f"The online store in {connection.where}")
         self._reader = Reader(connection)
         self._generations = Generations(connection, self._reader)
         self._updater = Updater(connection, self._reader)
@@ -37,7 +39,8 @@ class DynamoStore:
         projects = {view.project for view, _ in requests}
         if len(projects) != 1:
             return [one for request in requests for one in self.read([request])]
-        return self._reader.read(projects.pop(), requests)
+        with self.circuit:
+            return self._reader.read(projects.pop(), requests)
 
     def exclusive(self, project: str, source: str) -> AbstractContextManager[None]:
         """Hold the lock of a source, renewed while the block runs; it lapses some seconds after its holder dies."""

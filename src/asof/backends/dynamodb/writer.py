@@ -41,7 +41,10 @@ _SHOW_S = 60.0
 
 
 class DynamoWriter:
-    """A `GenerationWriter`. What a writer that died left behind is deleted by a later one, an hour later."""
+    """A `GenerationWriter`. What a writer that died left behind is deleted by a later one, an hour later.
+
+    So is what a request writes that was given up and comes through after all.
+    """
 
     def __init__(self, connection: Connection, generations: Generations, view: ViewKey) -> None:
         """Begin a generation under a new name."""
@@ -53,6 +56,7 @@ class DynamoWriter:
         self._buckets = 0
         self._count = 0
         self._ended = False
+        self._torn = False  # whether the server may yet write what nobody waits for any more
         self._shown_s = time.monotonic()
         self._record = generations.begin(view.project, self._name)
 
@@ -93,7 +97,11 @@ class DynamoWriter:
             partition, sort = value_key(self._name, key)
             self._buckets |= 1 << partition[-1]
             items.append({"k": {"B": partition}, "s": {"B": sort}, "v": {"B": value}})
-        self._connection.write_all(items)
+        try:
+            self._connection.write_all(items)
+        except BaseException:
+            self._torn = True
+            raise
         if time.monotonic() - self._shown_s > _SHOW_S:
             self._record = self._generations.show(self._view.project, self._name, self._record)
             self._shown_s = time.monotonic()
@@ -178,7 +186,7 @@ class DynamoWriter:
             return
         self._ended = True
         with contextlib.suppress(AsofError):  # a later writer finds it abandoned and does it
-            self._generations.discard(self._view.project, self._name, self._buckets)
+            self._generations.discard(self._view.project, self._name, self._buckets, keep=self._torn)
 
 
 def _later(view: ViewKey, current_us: int, instant_us: int) -> ConflictError:

@@ -1,4 +1,4 @@
-"""Records what a source consists of: files and their hashes, the version of a Delta table, the end of a log."""
+"""Records what a source consists of: files and their hashes, the version of a table, the end of a log."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asof.backends.local import delta
+from asof.backends.local import delta, elsewhere, tables_elsewhere
 from asof.backends.local.faults import translated
 from asof.backends.local.files import find_files
 from asof.backends.local.log import LocalLog, arrivals_hash
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class LocalInputs:
-    """Files on this machine, those of batch sources too, and Delta tables wherever they are."""
+    """Files on this machine, those of batch sources too, and tables wherever they are."""
 
     def __init__(self, root: Path, published: Path) -> None:
         """Read relative paths from `root`, the files of batch sources from `published`, logs from beside it."""
@@ -29,8 +29,13 @@ class LocalInputs:
         self._logs = LocalLog(published.absolute().with_name("log"))
         self._published = published.absolute()
 
-    def record(self, source: SourceSpec) -> SourceInput:
-        """Return what a source consists of now; every byte of its files is read for the hashes."""
+    def record(self, source: SourceSpec, *, until_us: int | None = None) -> SourceInput:
+        """Return what a source consists of now; every byte of its files is read for the hashes.
+
+        Args:
+            source: The source.
+            until_us: No row that happens or gets known later can matter. Of PostgreSQL, such rows are left out.
+        """
         if source.kind == "frame":
             raise UnsupportedOperationError(
                 f"Source {source.name!r} is a frame in memory, which no manifest can point to",
@@ -47,7 +52,9 @@ class LocalInputs:
                 table_id=found.table_id,
             )
         if source.kind == "stream":
-            return self._stream(source)
+            return self._stream(source, until_us)
+        if source.kind in elsewhere.KINDS:
+            return tables_elsewhere.record(self._root, source, until_us)
         with translated(source.name):
             batch = source.kind == "batch"
             found_files = published_files(self._published, source) if batch else find_files(self._root, source)
@@ -64,12 +71,14 @@ class LocalInputs:
         if recorded.kind == "stream":
             found = [text for one in recorded.history for text in self.problems(one, quick=quick)]
             return found if quick else [*found, *self._log_problems(recorded)]
+        if recorded.kind in elsewhere.KINDS:
+            return tables_elsewhere.problems(self._root, recorded, quick=quick)
         if recorded.kind == "delta":
             return [] if quick else self._delta_problems(recorded)
         files = (self._file_problem(file, quick=quick) for file in recorded.files)
         return [f"source {recorded.name}: {problem}" for problem in files if problem]
 
-    def _stream(self, source: SourceSpec) -> SourceInput:
+    def _stream(self, source: SourceSpec, until_us: int | None) -> SourceInput:
         past = stream_of(source).history
         log = self._logs.of(source.name)
         entry = log.head().sequence
@@ -81,7 +90,7 @@ class LocalInputs:
             entry=entry,
             rows=rows,
             rows_hash=rows_hash,
-            history=() if past is None else (self.record(past),),
+            history=() if past is None else (self.record(past, until_us=until_us),),
         )
 
     def _log_problems(self, recorded: SourceInput) -> list[str]:

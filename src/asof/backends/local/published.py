@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asof.backends.local import delta
+from asof.backends.local import delta, elsewhere
 from asof.backends.local.files import Files, find_files
 from asof.backends.local.log import LocalLog
 from asof.clock import from_us, iso, to_us
@@ -75,8 +75,8 @@ def published_files(root: Path, source: SourceSpec, only: Collection[str] | None
 def version(root: Path, published: Path, source: SourceSpec) -> str:
     """Return what a source holds now, in words.
 
-    That is a Delta table's version, the end of a stream's log (and what its history holds), else how many files there
-    are and their fingerprint.
+    That is a Delta table's version, an Iceberg table's snapshot, a hash of PostgreSQL's rows, the end of a stream's
+    log (and what its history holds), else how many files there are and their fingerprint.
     """
     if source.stream is not None:
         log = LocalLog(published.with_name("log")).of(source.name)
@@ -84,6 +84,8 @@ def version(root: Path, published: Path, source: SourceSpec) -> str:
         return f"entry {log.head().sequence}" + ("" if past is None else f" after {version(root, published, past)}")
     if source.kind == "delta":
         return f"version {delta.table_version(root, source)}"
+    if source.kind in elsewhere.KINDS:
+        return elsewhere.version(root, source)
     files = published_files(published, source) if source.kind == "batch" else find_files(root, source)
     digest = hashlib.sha256()
     for path in files.paths:

@@ -13,11 +13,11 @@ import duckdb
 import pyarrow as pa
 
 from asof import dtypes
-from asof.backends.local import delta, parquet, shared, text
+from asof.backends.local import delta, elsewhere, parquet, shared, text
 from asof.backends.local.columns import SourceColumn, literal, pick, quoted, time_sql, value_sql
 from asof.backends.local.executor import remove_leftovers
 from asof.backends.local.faults import LOSSY, translated
-from asof.backends.local.files import find_files
+from asof.backends.local.files import Files, find_files
 from asof.backends.local.frames import to_table
 from asof.backends.local.log import LocalSourceLog, folder
 from asof.backends.local.logged import log_sql, runs, types_over
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from asof.backends.local.files import Files
+    from asof.backends.local.elsewhere import Wanted
     from asof.backends.local.parquet import Footers
     from asof.interfaces.log import LogHead
     from asof.plan.specs import SourceSpec
@@ -45,6 +45,7 @@ SETTINGS = (
     # they seem to prove (that isnan is never true) is wrong.
     "SET disabled_optimizers = 'build_side_probe_side,join_order,statistics_propagation'",
 )
+EVERYTHING = elsewhere.Wanted()
 LOCKS = ("SET enable_external_access = false", "SET lock_configuration = true")
 
 
@@ -113,6 +114,7 @@ def opened(
     *,
     rows: bool = True,
     until_entry: int | None = None,
+    wanted: Wanted = EVERYTHING,
 ) -> Iterator[Relation]:
     """Open a source, and close it with everything it spilled.
 
@@ -122,6 +124,7 @@ def opened(
         frames: Frames in memory by source name.
         rows: False where only the columns are wanted: text files are then not loaded.
         until_entry: Of a stream source the newest entry of its log to read; None is all.
+        wanted: Of a table elsewhere, what to fetch; `src` then has no other columns.
 
     Raises:
         SourceError: it is not there or cannot be read.
@@ -135,6 +138,7 @@ def opened(
                 yield _framed(con, table)
             return
     scratch = engine.root / ".asof" / "tmp" / f"{getpid()}-{uuid.uuid4().hex}"
+    fetched = scratch.with_name(f"{scratch.name}-rows") / "rows.parquet"
     remove_leftovers(scratch.parent)
     config = {
         "threads": engine.threads,
@@ -147,7 +151,9 @@ def opened(
                 con.execute(setting)
             scratch.parent.mkdir(parents=True, exist_ok=True)
             if source.kind == "stream":
-                relation = _open_stream(con, engine, source, rows=rows, until_entry=until_entry)
+                relation = _open_stream(con, engine, source, fetched, rows=rows, until_entry=until_entry)
+            elif source.kind in elsewhere.KINDS:
+                relation = _open_fetched(con, engine, source, wanted, fetched)
             else:
                 relation = _open(con, engine, source, frames, rows=rows)
             try:
@@ -158,6 +164,18 @@ def opened(
                 raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+        shutil.rmtree(fetched.parent, ignore_errors=True)
+
+
+def _open_fetched(
+    con: duckdb.DuckDBPyConnection, engine: Engine, source: SourceSpec, wanted: Wanted, fetched: Path
+) -> Relation:
+    elsewhere.fetch(engine.root, source, wanted, fetched)
+    files = Files((str(fetched),), hive=False)
+    _lock(con, files.paths)
+    footers = _view(con, source, files)
+    _hide_nan(con)
+    return Relation(con, _columns(con, {field.name: field.type for field in footers.schema}), footers)
 
 
 def _open(
@@ -192,17 +210,27 @@ def _load(
     """Make `raw` of a Delta table or of files."""
     if files is None:
         con.register("raw", delta.open_dataset(engine.root, source))
-    elif source.format == "parquet":
-        footers = parquet.read_footers(source.name, files.paths)
-        con.execute(f"CREATE TEMP VIEW raw AS SELECT * FROM {parquet.reader(files, footers)}")
-        return footers
+    elif source.format == "parquet" or source.kind in elsewhere.KINDS:
+        return _view(con, source, files)
     else:
         text.load(con, source, files, rows=rows)
     return None
 
 
+def _view(con: duckdb.DuckDBPyConnection, source: SourceSpec, files: Files) -> Footers:
+    footers = parquet.read_footers(source.name, files.paths)
+    con.execute(f"CREATE TEMP VIEW raw AS SELECT * FROM {parquet.reader(files, footers)}")
+    return footers
+
+
 def _open_stream(
-    con: duckdb.DuckDBPyConnection, engine: Engine, source: SourceSpec, *, rows: bool, until_entry: int | None
+    con: duckdb.DuckDBPyConnection,
+    engine: Engine,
+    source: SourceSpec,
+    fetched: Path,
+    *,
+    rows: bool,
+    until_entry: int | None,
 ) -> Relation:
     """Make `raw` of a stream source: the rows of its history, then those of its log, each as the moment it was known.
 
@@ -215,7 +243,7 @@ def _open_stream(
     until = min(ends) if ends else None
     segments = log.segments(until or 0)
     past = stream.history
-    files = None if past is None or past.kind == "delta" else files_of(engine, past)
+    files = None if past is None or past.kind == "delta" else _files_of_history(engine, past, fetched)
     _lock(con, [*(str(one.path) for one in segments), *(files.paths if files is not None else ())])
     parts = []
     if past is not None:
@@ -234,6 +262,13 @@ def _open_stream(
     con.execute(f"CREATE TEMP VIEW raw AS {' UNION ALL '.join(parts)}")
     _hide_nan(con)
     return Relation(con, _columns(con, types), logged=tuple(str(one.path) for one in segments))
+
+
+def _files_of_history(engine: Engine, past: SourceSpec, fetched: Path) -> Files:
+    if past.kind not in elsewhere.KINDS:
+        return files_of(engine, past)
+    elsewhere.fetch(engine.root, past, EVERYTHING, fetched)
+    return Files((str(fetched),), hive=False)
 
 
 def _began(head: LogHead, until_entry: int) -> dict[str, int] | None:

@@ -1,4 +1,4 @@
-"""Reads sources on this machine with DuckDB: files, Delta tables and frames, as canonical Arrow batches."""
+"""Reads sources on this machine with DuckDB: files, tables and frames, as canonical Arrow batches."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from asof import dtypes
-from asof.backends.local import delta, predicates, published, quarantine
+from asof.backends.local import delta, elsewhere, predicates, published, quarantine
 from asof.backends.local.columns import bound_sql, pick, quoted, value_sql
 from asof.backends.local.dedupe import ORDER, fold
 from asof.backends.local.derived import add_columns, derive_schema
@@ -37,6 +37,8 @@ _LEAST_ROWS = 65_536
 
 class LocalScanner:
     """Parquet, CSV, NDJSON, Delta Lake and frames, within a memory limit; what does not fit spills to `.asof/tmp`.
+
+    What is wanted of PostgreSQL and Iceberg tables is fetched to there first.
 
     Ingest order is files by path (of a Delta table: by time written, then path), rows by position, whatever the
     number of threads. Columns that a file lacks are null in its rows.
@@ -87,6 +89,8 @@ class LocalScanner:
         """
         if source.batch is not None:
             return self._batch_schema(source, source.batch)
+        if source.kind in elsewhere.KINDS:
+            return elsewhere.schema(self._engine.root, source)
         with opened(self._engine, source, self._frames, rows=False) as relation:
             return relation.schema
 
@@ -141,6 +145,8 @@ class LocalScanner:
                 )
             if source.kind == "delta":
                 return delta.size_bytes(self._engine.root, source)
+            if source.kind in elsewhere.KINDS:
+                return elsewhere.size_bytes(self._engine.root, source)
             if source.kind == "stream":
                 past = stream_of(source).history
                 logged = sum(one.path.stat().st_size for one in segments(folder(self._engine.logs, source.name)))
@@ -157,7 +163,8 @@ class LocalScanner:
         self, source: SourceSpec, keys: tuple[Column, ...], where: str | None, derived: DerivedSpec | None = None
     ) -> pa.Table:
         """Return the distinct join keys without nulls, sorted, of the rows where `where` is true."""
-        with opened(self._engine, source, self._frames) as relation:
+        needed = elsewhere.wanted_for_keys(source, keys, where, derived)
+        with opened(self._engine, source, self._frames, wanted=needed) as relation:
             relation = add_columns(relation, source, derived, self._load)
             picked = [pick(relation.columns, key.name, source.name) for key in keys]
             wanted = [f"{column.sql} IS NOT NULL" for column in picked]
@@ -185,7 +192,8 @@ class LocalScanner:
     def trace(self, request: ScanRequest, key: Sequence[Any]) -> pa.Table:
         """Return every row of one key, with what became of each; see `Scanner.trace`."""
         source = request.source
-        with opened(self._engine, source, self._frames) as relation:
+        wanted = elsewhere.wanted_by(request, bounded=False)
+        with opened(self._engine, source, self._frames, wanted=wanted) as relation:
             relation = add_columns(relation, source, request.derived, self._load)
             _check_predicates(relation, request)
             rules = quarantine.rules(relation, request)
@@ -203,7 +211,8 @@ class LocalScanner:
         return predicates.columns_of(source.name, [column.name for column in source.columns], predicate)
 
     def _batches(self, request: ScanRequest, schema: pa.Schema, rejected: Rejected) -> Iterator[pa.RecordBatch]:
-        with opened(self._engine, request.source, self._frames, until_entry=request.until_entry) as relation:
+        wanted, until = elsewhere.wanted_by(request), request.until_entry
+        with opened(self._engine, request.source, self._frames, until_entry=until, wanted=wanted) as relation:
             relation = add_columns(relation, request.source, request.derived, self._load)
             sql = self._sql(relation, request, rejected)
             reader = relation.con.sql(sql).to_arrow_reader(_READ_ROWS)

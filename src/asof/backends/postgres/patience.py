@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
 
-from asof.interfaces.deadline import not_after
+from asof.deadline import not_after
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -46,7 +46,7 @@ def _limited(gen: PQGen[_T], until_s: float) -> Generator[Any, Any, _T]:
         state = next(gen)
         while True:
             ready = yield state
-            if not ready and time.monotonic() > until_s:
+            if time.monotonic() > until_s:  # an answer that trickles in is none in time, either
                 raise NoAnswerError("the server did not answer")
             state = gen.send(ready)
     except StopIteration as done:

@@ -13,6 +13,7 @@ from asof.backends.postgres.connections import Connections
 from asof.backends.postgres.failures import translated
 from asof.backends.postgres.reading import Reader
 from asof.backends.postgres.writer import PostgresWriter, change
+from asof.circuit import Circuit
 from asof.errors import ConflictError, StoreError
 from asof.interfaces.online import ViewKey
 
@@ -56,6 +57,7 @@ class PostgresStore:
         """Connect to nothing yet."""
         self._settings = settings
         self._where = settings.where
+        self.circuit = Circuit(f"The online store in {settings.where}")
         self._connections = Connections(settings)
         self._reader = Reader(settings.where)
         self._prepared = False
@@ -69,7 +71,7 @@ class PostgresStore:
 
     def read(self, requests: Sequence[tuple[ViewKey, Sequence[bytes | None]]]) -> list[ViewRead]:
         """Return the values of all requests as of one instant of the store, keys in order; a None key has no value."""
-        with translated(self._where, "be read"):
+        with self.circuit, translated(self._where, "be read"):
             self._prepare()
             return self._connections.repeatable(lambda connection: self._reader.read(connection, requests))
 
@@ -84,7 +86,7 @@ class PostgresStore:
                 if not connection.closed:
                     connection.execute("ROLLBACK")
 
-        with translated(self._where, "be read"):
+        with self.circuit, translated(self._where, "be read"):
             self._prepare()
             for _ in range(_TRIES):
                 with suppress(psycopg.errors.UndefinedTable):

@@ -18,6 +18,11 @@ class Database(Protocol):
         """Names it in messages."""
         ...
 
+    @property
+    def shared(self) -> bool:
+        """Whether other projects can reach it."""
+        ...
+
     def transaction(self, *, writes: bool = False, flushed: bool = True) -> AbstractContextManager[sa.Connection]:
         """Run the body in one transaction, committed at its end and rolled back on any error; maps driver errors.
 

@@ -101,12 +101,18 @@ class PostgresDatabase:
         self._where = f"{url.host}:{url.port or 5432}/{url.database}"
         self._schema = schema
         self._engine = sa.create_engine(url, pool_pre_ping=True)
+        sa.event.listen(self._engine, "do_connect", _connected)
         _open.add(self)
 
     @property
     def name(self) -> str:
         """Names the server, the database and the schema."""
         return f"The registry in schema {self._schema} of {self._where}"
+
+    @property
+    def shared(self) -> bool:
+        """Whoever has the same URL in their settings uses it, too."""
+        return True
 
     @contextmanager
     def transaction(self, *, writes: bool = False, flushed: bool = True) -> Iterator[sa.Connection]:
@@ -146,6 +152,12 @@ class PostgresDatabase:
         state, text = getattr(error, "sqlstate", None) or "", " ".join(str(error).split())
         kind, fix = _meaning(state, text)
         return kind(f"{self.name} cannot be used", why=text, fix=fix)
+
+
+def _connected(_dialect: Any, _record: Any, arguments: list[Any], options: dict[str, Any]) -> Any:
+    from asof.backends.sql.patience import PatientConnection
+
+    return PatientConnection.connect(*arguments, **options)
 
 
 def _meaning(state: str, text: str) -> tuple[type[AsofError], str]:

@@ -9,6 +9,7 @@ import msgspec
 import sqlalchemy as sa
 
 from asof.backends.sql.migrations import prepare
+from asof.backends.sql.ownership import check, claim
 from asof.backends.sql.tables import objects, revisions
 from asof.backends.sql.tables import runs as run_table
 from asof.errors import ConflictError
@@ -27,12 +28,24 @@ class SqlRegistry:
     def __init__(self, database: Database) -> None:
         """Use a database, which is closed with this; an empty one gets the tables, an older one is upgraded."""
         self._database = database
+        self._project: str | None = None
         self._newest = sa.select(sa.func.max(revisions.c.number))
         try:
             prepare(database)
         except BaseException:
             self.close()
             raise
+
+    def belong_to(self, project: str) -> None:
+        """Refuse the registry of another project, where several can reach it; the first commit makes it this one's.
+
+        Raises:
+            ConfigError: it is another project's.
+        """
+        if self._database.shared:
+            self._project = project
+            with self._database.transaction() as connection:
+                check(connection, project, self._database.name)
 
     def revision(self) -> int:
         """Return the newest revision's number; one index look-up."""
@@ -57,9 +70,12 @@ class SqlRegistry:
 
         Raises:
             ConflictError: the newest revision is no longer `expected`, or a changed version is not there.
+            ConfigError: the registry is another project's by now.
         """
         number = expected + 1
         with self._database.transaction(writes=True) as connection:
+            if self._project is not None:
+                claim(connection, self._project, self._database.name)
             newest = self._revision(connection)
             if newest != expected:
                 raise ConflictError(

@@ -83,6 +83,11 @@ class SqliteDatabase:
         """Names the file."""
         return f"The registry {self._file}"
 
+    @property
+    def shared(self) -> bool:
+        """It is a file of one project."""
+        return False
+
     @contextmanager
     def transaction(self, *, writes: bool = False, flushed: bool = True) -> Iterator[sa.Connection]:
         """Run the body in one transaction; one that writes has the file's write lock from its beginning."""

@@ -13,7 +13,7 @@ import hiredis
 from redis import exceptions
 
 from asof.backends.redis.settings import new_connection
-from asof.interfaces.deadline import not_after
+from asof.deadline import not_after
 
 if TYPE_CHECKING:
     import socket
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 _TRIES = 3
 _PAUSE_S = 0.01
 _ROOM = 65536
-_LATE_TOO_OFTEN = 3
-_SHUT_S = 1.0
 _LATE = "The server did not answer in time"
 _FIRM = (exceptions.AuthenticationError, exceptions.AuthorizationError)
 
@@ -43,8 +41,6 @@ class Lines:
         self._client = client
         self._budget_s = budget_s
         self._tries = tries
-        self._late = 0  # how many questions in a row were not answered in time
-        self._shut_until_s = 0.0
         self._own = threading.local()
         self._open: weakref.WeakSet[Line] = weakref.WeakSet()
 
@@ -54,11 +50,7 @@ class Lines:
         Raises:
             RedisError: the server refused it, or did not answer in time, however often it was asked.
         """
-        now_s = time.monotonic()
-        if now_s < self._shut_until_s:
-            raise exceptions.TimeoutError("The server did not answer in time, several times until a moment ago")
-        own_s = now_s + self._budget_s
-        until_s = not_after(own_s)
+        until_s = not_after(time.monotonic() + self._budget_s)
         message = hiredis.pack_command(command)
         for tried in range(1, self._tries + 1):
             line: Line | None = getattr(self._own, "line", None)
@@ -74,12 +66,9 @@ class Lines:
                 self._hang_up(line)
                 pause_s = 0.0 if kept else _PAUSE_S * 2**tried * random.uniform(0.5, 1.0)  # noqa: S311 # no secret
                 if tried == self._tries or isinstance(error, _FIRM) or time.monotonic() + pause_s >= until_s:
-                    if until_s == own_s:  # else it may only be that somebody was impatient
-                        self._note(error)
                     raise
                 time.sleep(pause_s)  # none after a connection that was kept: most often it had just been closed
             else:
-                self._late = 0
                 return answer
         raise AssertionError("unreachable")
 
@@ -95,13 +84,6 @@ class Lines:
         for line in list(self._open):
             line.close()
         self._own = threading.local()
-
-    def _note(self, error: exceptions.RedisError) -> None:
-        """Keep threads from waiting, one after the other, for a server that does not answer at all."""
-        if isinstance(error, exceptions.TimeoutError):
-            self._late += 1
-            if self._late >= _LATE_TOO_OFTEN:
-                self._shut_until_s = time.monotonic() + min(self._budget_s, _SHUT_S)
 
     def _hang_up(self, line: Line | None) -> None:
         self._own.line = None

@@ -45,11 +45,22 @@ are gone.
 
 DISCARD = """
 if ARGV[1] ~= '' and redis.call('HGET', KEYS[1], KEYS[2]) ~= ARGV[1] then return 0 end
-if redis.call('HDEL', KEYS[1], KEYS[2]) == 1 then redis.call('UNLINK', KEYS[2]) end
+if redis.call('HEXISTS', KEYS[1], KEYS[2]) == 1 then redis.call('UNLINK', KEYS[2]) end
+if ARGV[2] == '' then redis.call('HDEL', KEYS[1], KEYS[2]) end
 return 1
 """
 """Delete values, unless they were switched in. KEYS: those being written, the values. ARGV: when their writer had shown
-itself last, or nothing where that is no matter.
+itself last, or nothing where that is no matter; something where they stay among those being written.
+"""
+
+DROP = """
+local values = redis.call('HGET', KEYS[1], ARGV[1] .. '\\1')
+if (values or '') ~= ARGV[2] then return 0 end
+redis.call('HDEL', KEYS[1], ARGV[1], ARGV[1] .. '\\1', ARGV[1] .. '\\2')
+if values then redis.call('UNLINK', values) end
+return 1
+"""
+"""Delete a view, unless its values are others by now. KEYS: the pointers. ARGV: the view, its values as they were seen.
 """
 
 UPDATE = """

@@ -16,6 +16,7 @@ from asof.backends.redis.online import pointers, scripts
 from asof.backends.redis.online.conversation import RedisConversation
 from asof.backends.redis.online.lines import Lines
 from asof.backends.redis.online.writer import RedisWriter
+from asof.circuit import Circuit
 from asof.errors import AsofError, ConflictError, CorruptDataError, StoreError
 from asof.interfaces.online import ViewRead
 
@@ -44,8 +45,10 @@ class RedisStore:
         self._lines = Lines(self._client, settings.budget_s)
         self._where = settings.where
         self._plain = not settings.url.startswith("rediss:")
+        self.circuit = Circuit(f"The online store on {settings.where}", min(settings.budget_s, 1.0))
         self._changes = Lines(self._client, _REPLY_S, tries=1)
         self._release = self._client.register_script(scripts.RELEASE)
+        self._drop = self._client.register_script(scripts.DROP)
         self._renew = self._client.register_script(scripts.RENEW)
         self._decoded: dict[ViewKey, tuple[bytes, bytes, Generation]] = {}
 
@@ -62,7 +65,7 @@ class RedisStore:
         if len({view.project for view, _ in requests}) != 1:
             return [one for request in requests for one in self.read([request])]
         _, _, *question = self._question(requests)
-        with reading(self._where):
+        with self.circuit, reading(self._where):
             answers = self._lines.run(scripts.READ, scripts.READ_SHA, *question)
         return self._views(requests, answers)
 
@@ -241,10 +244,8 @@ class RedisStore:
         """Delete a view version's storage; unknown ones are ignored."""
         key, name = pointers.pointers_key(view.project), pointers.field(view)
         with writing(self._where):
-            values = self._client.hget(key, name + b"\1")
-            self._client.hdel(key, name, name + b"\1", name + b"\2")
-            if values is not None:
-                self._client.unlink(values)
+            while not self._drop(keys=[key], args=[name, self._client.hget(key, name + b"\1") or b""]):
+                continue  # another generation was switched in since
 
     def close(self) -> None:
         """Close the connections; more than once is fine."""

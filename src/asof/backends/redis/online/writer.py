@@ -6,6 +6,8 @@ import secrets
 import time
 from typing import TYPE_CHECKING
 
+from redis.exceptions import RedisError, ResponseError
+
 from asof.backends.redis.failures import reading, writing
 from asof.backends.redis.online import pointers, scripts
 from asof.backends.redis.online.lines import Line
@@ -32,7 +34,10 @@ _LOST_ANSWERS = 2
 
 
 class RedisWriter:
-    """A `GenerationWriter`. What a writer that died left behind is deleted by the next one, an hour later."""
+    """A `GenerationWriter`. What a writer that died left behind is deleted by the next one, an hour later.
+
+    So is what the server may yet write of one whose connection broke: commands that it had received, but not run.
+    """
 
     def __init__(self, client: Redis, lines: Lines, view: ViewKey, where: str) -> None:
         """Take a new name for the values, and remove what dead writers left."""
@@ -45,13 +50,15 @@ class RedisWriter:
         self._name = pointers.values_key(view, secrets.token_hex(8))
         self._ended = False
         self._line: Line | None = None
+        self._owed = 0  # answers on their way
+        self._torn = False  # whether the server may hold commands that it has not run yet
         self._discard = client.register_script(scripts.DISCARD)
         now_s = time.time()
         with writing(where):
             client.exists(self._pointers, self._writing, self._name)  # a cluster refuses that before much is written
             for name, seen in client.hgetall(self._writing).items():
                 if now_s - float(seen) > _DEAD_AFTER_S:
-                    self._discard(keys=[self._writing, name], args=[seen])
+                    self._discard(keys=[self._writing, name], args=[seen, ""])
             client.hset(self._writing, self._name, str(now_s))
             client.hset(self._name, pointers.MARK, b"1")
 
@@ -81,30 +88,52 @@ class RedisWriter:
         """Write pairs and return how many of the keys are new; commands follow each other without waiting."""
         if not len(keys):
             return 0
-        added, waiting = 0, 0
+        added = 0
         with writing(self._where):
             if self._line is None:
                 self._line = Line(self._client, time.monotonic() + _WAIT_S)
+            line = self._line
             self._client.hset(self._writing, self._name, str(time.time()))
             try:
                 for start in range(0, len(keys), _PAIRS * _COMMANDS):
                     part = slice(start, start + _PAIRS * _COMMANDS)
                     sent = packed_pairs(self._name, keys[part], values[part], _PAIRS)
-                    self._line.send(b"".join(sent), time.monotonic() + _WAIT_S)
-                    for _ in range(waiting):
-                        added += self._line.receive(time.monotonic() + _WAIT_S)
-                    waiting = len(sent) // 2
-                for _ in range(waiting):
-                    added += self._line.receive(time.monotonic() + _WAIT_S)
-            except BaseException:
-                self._hang_up()  # answers may be on their way
+                    before, self._owed = self._owed, self._owed + len(sent) // 2
+                    line.send(b"".join(sent), time.monotonic() + _WAIT_S)
+                    added += self._received(line, before)
+                added += self._received(line, self._owed)
+            except BaseException as error:
+                if not (isinstance(error, ResponseError) and self._is_quiet(line)):
+                    self._torn = True
+                self._hang_up()
                 raise
         return added
+
+    def _received(self, line: Line, answers: int) -> int:
+        """Return how many keys were new to the commands whose answers come next."""
+        added = 0
+        for _ in range(answers):
+            self._owed -= 1
+            added += line.receive(time.monotonic() + _WAIT_S)
+        return added
+
+    def _is_quiet(self, line: Line) -> bool:
+        """Return whether all commands that were sent are answered, so that none runs after the values are deleted."""
+        until_s = time.monotonic() + _WAIT_S
+        while self._owed:
+            self._owed -= 1
+            try:
+                line.receive(until_s)
+            except ResponseError:
+                continue  # it refused this one, too
+            except RedisError:
+                return False
+        return True
 
     def _hang_up(self) -> None:
         if self._line is not None:
             self._line.close()
-            self._line = None
+            self._line, self._owed = None, 0
 
     def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Return what was put of these keys so far, keys in order."""
@@ -183,7 +212,7 @@ class RedisWriter:
         self._ended = True
         try:
             with writing(self._where):
-                self._discard(keys=[self._writing, self._name], args=[""])
+                self._discard(keys=[self._writing, self._name], args=["", "keep" if self._torn else ""])
         except AsofError:
             pass  # a later writer finds it abandoned and does it
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -40,3 +41,8 @@ class waiting_until:
 def not_after(until_s: float) -> float:
     """Return the earlier of a store's own limit and the moment when nobody waits any more, on the monotonic clock."""
     return min(until_s, _own.until_s)
+
+
+def nobody_waits() -> bool:
+    """Return whether that moment is past."""
+    return time.monotonic() >= _own.until_s

@@ -1,0 +1,1 @@
+"""Everything at once, on every store, while processes and servers are killed: `make load`."""
