@@ -79,6 +79,11 @@ class RedisCluster:
             len(node.ask("CLUSTER", "REPLICAS", owner)) == 1 for node in self.nodes
         )
 
+    def clear(self) -> None:
+        """Forget all keys."""
+        for node in self.nodes[:3]:
+            node.ask("FLUSHALL")
+
     def keys(self, node: Node) -> list[bytes]:
         """Return the project's keys that a node has."""
         found: list[bytes] = node.ask("CLUSTER", "GETKEYSINSLOT", self.slot, 10_000)
@@ -114,8 +119,8 @@ def until(holds: Callable[[], bool]) -> None:
 
 
 @contextmanager
-def redis_cluster_processes(directory: Path) -> Iterator[RedisCluster]:
-    """Run a cluster of four nodes."""
+def redis_cluster_processes(directory: Path, timeout_ms: int) -> Iterator[RedisCluster]:
+    """Run a cluster of four nodes, which take one for dead that is silent for so long."""
     ports = free_ports(8)
     with ExitStack() as running:
         nodes = []
@@ -126,7 +131,7 @@ def redis_cluster_processes(directory: Path) -> Iterator[RedisCluster]:
             options = {
                 "cluster-enabled": "yes",
                 "cluster-port": str(bus),
-                "cluster-node-timeout": "2000",
+                "cluster-node-timeout": str(timeout_ms),
                 "cluster-replica-validity-factor": "0",
                 "cluster-allow-replica-migration": "no",
                 "repl-diskless-sync-delay": "0",

@@ -50,22 +50,20 @@ class Place:
         answer, copies = self.changes.run(script, sha, keys, *arguments, then=wait)
         return answer, copies
 
-    def look(self, project: str, fields: Sequence[bytes], *, again: bool) -> list[bytes | None]:
-        """Return fields of a project's pointers.
+    def look(self, project: str, fields: Sequence[bytes], *, again: bool) -> tuple[list[bytes | None], int]:
+        """Return fields of a project's pointers, and how many replicas have them.
 
         Args:
             project: The project.
             fields: Their names.
-            again: Whether a write is looked for whose answer was lost. What is returned then has its replicas.
+            again: Whether a write is looked for whose answer was lost; else replicas are not asked for.
         """
         asked = ("HMGET", self.names.pointers(project), *fields)
         if not (again and self.replicas):
-            found: list[bytes | None] = self.lines.ask(*asked)
-            return found
+            return self.lines.ask(*asked), 0
         mark = ("SET", self.names.replicated(project), "1", "PX", _MARK_MS)  # whoever has it has what came before
         _, copies, found = self.changes.ask_all(mark, ("WAIT", self.replicas, _WAIT_MS), asked)
-        self.check(copies)
-        return found
+        return found, copies
 
     def check(self, copies: int) -> None:
         """Do nothing if enough replicas have a write.

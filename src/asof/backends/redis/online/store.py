@@ -196,9 +196,10 @@ class RedisStore:
         lost_answers = 0
         for _ in range(_TRIES):
             with reading(self._where):
-                raws = place.look(project, [pointers.field(view) for view in views], again=bool(sent))
+                raws, copies = place.look(project, [pointers.field(view) for view in views], again=bool(sent))
             seen = dict(zip(views, raws, strict=True))
             if sent and all(seen[view] == raw for view, raw in sent.items()):
+                place.check(copies)
                 return  # it was written, and only the answer was lost
             sent = {}
             arguments: list[Any] = []

@@ -203,10 +203,11 @@ class RedisWriter:
         lost_answers = 0
         for _ in range(_TRIES):
             with reading(self._where):
-                raw, values, count = place.look(self._view.project, fields, again=lost_answers > 0)
+                (raw, values, count), copies = place.look(self._view.project, fields, again=lost_answers > 0)
             current = None if raw is None else pointers.decode(raw)
             if current is not None and values == self._name:
                 self._ended = True  # it was switched in, and only the answer was lost
+                place.check(copies)
                 return current.generation(int(count or 0))
             if current is not None and current.instant_us > instant_us:
                 raise _later(self._view, current.instant_us, instant_us)
