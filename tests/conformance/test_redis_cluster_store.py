@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asof.backends.redis import open_store
+from asof.errors import ConfigError
 from asof.interfaces.online import ConversingStore, ViewKey
-from asof.testing.conformance.online import OnlineStoreConformance, fill, values
+from asof.testing.conformance.online import VIEW, OnlineStoreConformance, fill, values
+from tests.conformance.test_redis_logins import RIGHTS, certificate
 from tests.servers.redis_cluster import redis_cluster_processes
 
 if TYPE_CHECKING:
@@ -48,6 +50,26 @@ def test_projects_spread_over_the_masters(cluster: RedisCluster) -> None:
     assert all(sizes)
     assert sum(sizes) == 24  # pointers and values of each
     store.close()
+
+
+def test_a_user_reaches_all_nodes_over_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the rights that one server asks for, and that to ask who serves which slot."""
+    with redis_cluster_processes(tmp_path, timeout_ms=60_000, certificate=certificate(tmp_path, "node")) as cluster:
+        for node in cluster.nodes:
+            node.ask("ACL", "SETUSER", "asof", "on", ">password", *RIGHTS)
+        monkeypatch.setenv("ASOF_REDIS_USERNAME", "asof")
+        monkeypatch.setenv("ASOF_REDIS_PASSWORD", "password")
+        store = open_store(f"{cluster.url}&ssl_ca_certs=node.crt&replicas=1", tmp_path)
+        with pytest.raises(ConfigError, match="cluster"):
+            store.generations("shop")
+        for node in cluster.nodes:
+            node.ask("ACL", "SETUSER", "asof", "+cluster|slots")
+        fill(store, VIEW, {b"a": b"1"})
+        with store.exclusive("shop", "orders"):
+            assert values(store, VIEW, [b"a"]) == [b"1"]
+        store.drop(VIEW)
+        assert store.generations("shop") == {}
+        store.close()
 
 
 def test_an_answer_is_not_waited_for_elsewhere(cluster: RedisCluster) -> None:

@@ -6,7 +6,7 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
@@ -376,7 +376,7 @@ def test_a_generation_whose_end_was_lost_at_a_failover_is_not_switched_in(
     with store.write(VIEW) as writer:
         writer.put(pa.array([b"a"], pa.binary()), pa.array([b"x"], pa.binary()))
         [name] = client.keys("asof:shop:values:*")
-        before = client.hgetall(name)
+        before: dict[Any, Any] = client.hgetall(name)
         getattr(writer, work)(pa.array([b"b"], pa.binary()), pa.array([b"y"], pa.binary()))
         client.delete(name)
         client.hset(name, mapping=before)

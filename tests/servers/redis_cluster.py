@@ -29,6 +29,7 @@ class Node:
     server: RedisServer
     bus: int
     process: subprocess.Popen[bytes]
+    tls: int | None = None
 
     def ask(self, *command: Any) -> Any:
         """Return the answer to a command."""
@@ -54,17 +55,18 @@ class RedisCluster:
     @property
     def url(self) -> str:
         """Its URL as an online store: two nodes that do not have the project."""
-        named = ",".join(f"{node.server.host}:{node.server.port}" for node in self.others)
-        return f"redis://{named}/?cluster=true&budget=20s"
+        named = ",".join(f"{node.server.host}:{node.tls or node.server.port}" for node in self.others)
+        return f"{'redis' if self.owner.tls is None else 'rediss'}://{named}/?cluster=true&budget=20s"
 
     def join(self) -> None:
         """Make one cluster of the nodes, and wait until all of them know it."""
         for number, node in enumerate(self.nodes[:3]):
-            first, last = -(-number * (_LAST + 1) // 3), -(-(number + 1) * (_LAST + 1) // 3) - 1
-            node.ask("CLUSTER", "ADDSLOTSRANGE", first, last)
+            lowest, last = -(-number * (_LAST + 1) // 3), -(-(number + 1) * (_LAST + 1) // 3) - 1
+            node.ask("CLUSTER", "ADDSLOTSRANGE", lowest, last)
             node.ask("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
         for node in self.nodes[1:]:
-            node.ask("CLUSTER", "MEET", self.nodes[0].server.host, self.nodes[0].server.port, self.nodes[0].bus)
+            first = self.nodes[0]
+            node.ask("CLUSTER", "MEET", first.server.host, first.tls or first.server.port, first.bus)
         until(lambda: all(b"cluster_known_nodes:4" in info(node) for node in self.nodes))
         owner = self.owner.id
         until(lambda: owner.encode() in self.replica.ask("CLUSTER", "NODES"))
@@ -119,12 +121,20 @@ def until(holds: Callable[[], bool]) -> None:
 
 
 @contextmanager
-def redis_cluster_processes(directory: Path, timeout_ms: int) -> Iterator[RedisCluster]:
-    """Run a cluster of four nodes, which take one for dead that is silent for so long."""
-    ports = free_ports(8)
+def redis_cluster_processes(
+    directory: Path, timeout_ms: int, certificate: tuple[str, str] | None = None
+) -> Iterator[RedisCluster]:
+    """Run a cluster of four nodes.
+
+    Args:
+        directory: Where they may write.
+        timeout_ms: They take one for dead that is silent for so long.
+        certificate: That of all nodes, which signs itself, and its key; then they speak TLS with each other, too.
+    """
+    ports = free_ports(12)
     with ExitStack() as running:
         nodes = []
-        for port, bus in zip(ports[:4], ports[4:], strict=True):
+        for port, bus, tls in zip(ports[:4], ports[4:8], ports[8:], strict=True):
             home = directory / str(port)
             home.mkdir()
             server = RedisServer("127.0.0.1", port)
@@ -136,8 +146,14 @@ def redis_cluster_processes(directory: Path, timeout_ms: int) -> Iterator[RedisC
                 "cluster-allow-replica-migration": "no",
                 "repl-diskless-sync-delay": "0",
             }
+            if certificate is not None:
+                crt, key = certificate
+                options |= {"tls-port": str(tls), "tls-cluster": "yes", "tls-replication": "yes"}
+                options |= {"tls-cert-file": crt, "tls-key-file": key, "tls-ca-cert-file": crt}
+                options |= {"tls-auth-clients": "no"}
             flags = [part for name, value in options.items() for part in (f"--{name}", value)]
-            nodes.append(Node(server, bus, running.enter_context(serving(server, home, *flags))))
+            process = running.enter_context(serving(server, home, *flags))
+            nodes.append(Node(server, bus, process, tls if certificate else None))
         cluster = RedisCluster(nodes)
         cluster.join()
         yield cluster

@@ -139,12 +139,12 @@ def topology_of(client: Redis, seeds: tuple[Address, ...]) -> Topology:
     return Topology(seeds, connection)
 
 
-def master_client(client: Redis, topology: Topology, key: bytes) -> MasterClient:
+def master_client(client: Redis, topology: Topology, key: bytes) -> Redis:
     """Return a client of the master that has a key, connected to as `client` would be."""
     pool = client.connection_pool
     options = {name: value for name, value in pool.connection_kwargs.items() if name not in ("host", "port", "db")}
     tls = issubclass(pool.connection_class, SSLConnection)
     kind = MasterTlsConnection if tls else MasterConnection
-    return MasterClient(
-        connection_pool=ConnectionPool(connection_class=kind, topology=topology, slot=key_slot(key), **options)
+    return MasterClient.from_pool(
+        ConnectionPool(connection_class=kind, topology=topology, slot=key_slot(key), **options)
     )
