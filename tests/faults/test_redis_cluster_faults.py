@@ -186,8 +186,11 @@ def test_a_replica_takes_over_and_has_what_was_acknowledged(
         store.close()
 
 
-def test_an_update_whose_answer_is_lost_with_the_master_is_written_once(mortal: RedisCluster) -> None:
+def test_an_update_whose_answer_is_lost_with_the_master_is_written_once(
+    mortal: RedisCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A writer that goes on through a failover loses nothing that was acknowledged."""
+    monkeypatch.setattr("asof.backends.redis.online.places._WAIT_MS", 2000)
     sure = open_store(f"{mortal.url}&replicas=1", ROOT)
     begin(sure, VIEW, {b"a": b"0"})
     acknowledged = 0

@@ -76,7 +76,7 @@ class Lines:
         tried = refused = 0
         while True:
             line: Line | None = getattr(self._own, "line", None)
-            kept = line is not None and line.pid == os.getpid()
+            kept = line is not None and line.pid == os.getpid() and line.is_current
             try:
                 if line is None or not kept:
                     line = self._own.line = Line(self._client, until_s)
@@ -191,6 +191,11 @@ class Line:
         self.peer = self._connection.host, self._connection.port
         self.socket: socket.socket = self._connection._sock
         self._reader = hiredis.Reader()
+
+    @property
+    def is_current(self) -> bool:
+        """Whether it leads to where the client would connect to now, as far as that is known."""
+        return not self._in_cluster or self._connection.is_current
 
     def ask(self, message: bytes, until_s: float, answers: int) -> list[Any]:
         """Return the answers to commands; one that is refused keeps none of the others from being taken in."""

@@ -47,13 +47,24 @@ class _Follows:
         self.slot = slot
         super().__init__(**options)
 
+    @property
+    def is_current(self) -> bool:
+        """Whether it leads to the master: another connection may have found out that it is another node by now."""
+        return self.fixed is not None or self.topology.is_master(self.slot, (self.host, self.port))
+
+    def connect(self) -> None:
+        """Connect, unless it is connected to who is the master."""
+        if not self.is_current:
+            self.disconnect()  # type: ignore[attr-defined] # it is the connection's
+        super().connect()  # type: ignore[misc] # likewise
+
     def _connect(self) -> Any:
         within_s = self.socket_connect_timeout
         begun_s = time.monotonic()
         self.host, self.port = self.fixed or self.topology.master(self.slot, within_s)
         self.socket_connect_timeout = max(within_s - (time.monotonic() - begun_s), 0.001)
         try:
-            return super()._connect()  # type: ignore[misc] # it is the connection's
+            return super()._connect()  # type: ignore[misc] # likewise
         except OSError as error:
             self.doubt()
             raise NotServed(f"{self.host}:{self.port} cannot be connected to: {error}") from error

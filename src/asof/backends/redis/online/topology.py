@@ -63,6 +63,10 @@ class Topology:
             known = self._masters[slot] = self._found(slot, self._doubted.pop(slot, None), within_s)
         return known
 
+    def is_master(self, slot: int, address: Address) -> bool:
+        """Return whether this is the master, as far as is known."""
+        return self._masters.get(slot) == address and slot not in self._doubted
+
     def moved(self, slot: int, address: Address) -> None:
         """Take a node's word for it that another one is the master."""
         self._masters[slot] = address
