@@ -39,11 +39,11 @@ class ObjectFiles:
 
     def key(self, name: str) -> str:
         """Return the key of a file in it, below the location's own prefix."""
-        return f"{self.prefix}/{name}"
+        return f"{self.prefix}/{name}" if self.prefix else name
 
     def place(self, name: str = "") -> str:
         """Return the URL of a file in it, or its own."""
-        return f"{self.location.url}/{self.key(name) if name else self.prefix}"
+        return f"{self.location.url}/{self.key(name) if name else self.prefix}".rstrip("/")
 
     def items(self) -> list[FileItem]:
         """Return the files right in it, by name; none while the folder is being removed."""
@@ -71,13 +71,18 @@ class ObjectFiles:
         """Return a copy on this machine's disk, made once and kept as long as it is read now and then."""
 
         def write(path: Path) -> None:
-            import obstore
-
-            with explained(self.place(item.name)), path.open("wb") as sink:
-                for chunk in obstore.get(self.location.store, self.key(item.name)).stream(_CHUNK_BYTES):
+            with path.open("wb") as sink:
+                for chunk in self.chunks(item):
                     sink.write(chunk)
 
         return self.location.copy(self.key(item.name), item.tag, write)
+
+    def chunks(self, item: FileItem) -> Iterator[bytes]:
+        """Read a file piece by piece."""
+        import obstore
+
+        with explained(self.place(item.name)):
+            yield from obstore.get(self.location.store, self.key(item.name)).stream(_CHUNK_BYTES)
 
     def create(self, name: str, write: Callable[[Path], object]) -> None:
         """Add a file by a PUT on the condition that there is none.
@@ -145,7 +150,7 @@ class ObjectFiles:
         import obstore
 
         with explained(self.place()):
-            return obstore.list_with_delimiter(self.location.store, f"{self.prefix}/")
+            return obstore.list_with_delimiter(self.location.store, f"{self.prefix}/" if self.prefix else None)
 
     def _bytes(self, write: Callable[[Path], object]) -> bytes:
         with self.location.scratch() as folder:

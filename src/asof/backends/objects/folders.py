@@ -66,6 +66,18 @@ class ObjectFolders:
             return Path(self._index.place(name)) / file
         return self._fetch(found[0], file)
 
+    def items(self, name: str) -> list[FileItem]:
+        """Return the files of a folder, by name."""
+        found = self._read(name)
+        if found is None:
+            return []
+        folder, index = found
+        return [FileItem(file, size, index.modified_ns, key) for file, (key, size) in sorted(folder.files.items())]
+
+    def chunks(self, name: str, item: FileItem) -> Iterator[bytes]:
+        """Read a file of a folder piece by piece."""
+        return self._data.chunks(FileItem(item.tag, item.size_bytes, 0, item.tag))
+
     def replace(self, name: str, files: Sequence[Path]) -> None:
         """Put files in the places of those of their names, all in one step."""
         import obstore
