@@ -47,7 +47,7 @@ class ObjectFiles:
 
     def items(self) -> list[FileItem]:
         """Return the files right in it, by name; none while the folder is being removed."""
-        found = [_item(meta) for meta in self._listed()["objects"]]
+        found = [item_of(meta) for meta in self._listed()["objects"]]
         if any(item.name == _REMOVING for item in found):
             return []
         return sorted((item for item in found if not item.name.startswith(".")), key=lambda item: item.name)
@@ -63,7 +63,7 @@ class ObjectFiles:
 
         try:
             with explained(self.place(name)):
-                return _item(obstore.head(self.location.store, self.key(name)))
+                return item_of(obstore.head(self.location.store, self.key(name)))
         except FileNotFoundError:
             return None
 
@@ -138,7 +138,7 @@ class ObjectFiles:
         """Bring the removal of this folder to its end, if one was begun."""
         if self.find(_REMOVING) is None:
             return
-        names = [_item(meta).name for meta in self._listed()["objects"]]
+        names = [item_of(meta).name for meta in self._listed()["objects"]]
         self.delete([*(name for name in names if name != _REMOVING), _REMOVING])
 
     @contextmanager
@@ -168,8 +168,10 @@ class ObjectFiles:
             return False
 
 
-def _item(meta: Any) -> FileItem:
+def item_of(meta: Any) -> FileItem:
+    """Return what the client says of an object."""
     modified = meta["last_modified"]
     modified_ns = int(modified.timestamp()) * 10**9 + modified.microsecond * 1000
-    tag = meta["e_tag"] or f"{modified_ns}-{meta['size']}"
+    # Azure puts quotes around tags, but not in lists.
+    tag = (meta["e_tag"] or f"{modified_ns}-{meta['size']}").strip('"')
     return FileItem(meta["path"].rpartition("/")[2], meta["size"], modified_ns, tag)

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from asof.backends.objects.faults import explained
-from asof.backends.objects.files import ObjectFiles
+from asof.backends.objects.files import ObjectFiles, item_of
 from asof.errors import ConflictError, CorruptDataError
 from asof.interfaces.files import FileItem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from obstore import UpdateVersion
 
     from asof.backends.objects.location import Location
 
@@ -93,7 +95,13 @@ class ObjectFolders:
         try:
             with explained(self._index.place(name)):
                 try:
-                    obstore.put(self._location.store, key, content, mode={"e_tag": item.tag}, use_multipart=False)
+                    meta = obstore.head(self._location.store, key)
+                    if item_of(meta).tag != item.tag:
+                        raise _changed(name)
+                    same: UpdateVersion = {"e_tag": meta["e_tag"]}
+                    if meta["version"] is not None:  # which is what GCS compares
+                        same["version"] = meta["version"]
+                    obstore.put(self._location.store, key, content, mode=same, use_multipart=False)
                 except PreconditionError as error:
                     raise _changed(name) from error
         except (ConflictError, FileNotFoundError) as error:
