@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import obstore
 import pytest
 
+from asof.backends.local.folders import LocalFolders
 from asof.backends.objects import open_place
 from asof.clock import from_us
 from asof.errors import ConflictError, CorruptDataError, InputError, MovedError, StoreError
@@ -146,6 +147,37 @@ def test_a_copy_that_breaks_off_goes_on_when_repeated(
     assert store.copy(offline=place, switch=True).switched
     shop.push(store, 30, 40)
     assert shop.same(store)
+
+
+def test_a_training_set_that_is_deleted_while_it_is_copied_is_not_in_the_copy(
+    store: FeatureStore, object_server: ObjectServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether before its files are listed, before they are read, or when the copy has it; nor is a half of it."""
+    url, names = object_server.url(), LocalFolders.names
+    spine = {**shop.KEYS, "event_timestamp": [from_us(shop.NOW)] * 4}
+
+    def copied(method: str) -> list[str]:
+        real = getattr(LocalFolders, method)
+
+        def late(self: LocalFolders, name: str, *arguments: Any) -> Any:
+            if name == "second" and name in names(self) and "first" in names(self):
+                self.remove(name)
+            return real(self, name, *arguments)
+
+        store.create_training_set("second", "fraud", spine)
+        with monkeypatch.context() as patch:
+            patch.setattr(LocalFolders, method, late)
+            store.copy(offline=url)
+        return open_place(url, store.config.root).shelf("training_sets").names()
+
+    assert copied("items") == ["first"]
+    assert copied("chunks") == ["first"]
+    store.create_training_set("second", "fraud", spine)
+    store.copy(offline=url)
+    store.delete_training_set("second")
+    store.copy(offline=url, switch=True)
+    assert [one.name for one in store.training_sets()] == ["first"]
+    assert sizes_of(store.offline).keys() >= {f"training_sets/first/{file}" for file in ("data.parquet", "spine.arrow")}
 
 
 def test_what_comes_back_otherwise_is_told(
