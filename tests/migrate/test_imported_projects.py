@@ -83,6 +83,15 @@ def test_an_import_can_be_repeated_only_when_told_to(importer: Importer) -> None
     assert not (importer.out / "features.py").is_symlink()
 
 
+def test_what_cannot_be_written_is_said(importer: Importer) -> None:
+    """A file where the directory should be."""
+    importer.out.write_text("kept", encoding="utf-8")
+    ran = importer.convert(PUSHED)
+    assert ran.code in (2, 10)
+    assert str(importer.out) in ran.err
+    assert importer.out.read_text(encoding="utf-8") == "kept"
+
+
 def test_a_dry_run_writes_nothing(importer: Importer) -> None:
     ran = importer.convert(PUSHED, "--dry-run")
     assert ran.code == 0

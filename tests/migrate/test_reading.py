@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asof.migrate.python import Call, Names, Symbol, assignment, quoted
@@ -76,6 +76,8 @@ def test_durations_are_computed_from_constants(importer: Importer, ttl: str, wri
         ("str(Path('data') / 'x.parquet')", "../repo/data/x.parquet"),
         ("'/srv/x.parquet'", "/srv/x.parquet"),
         ("BASE + '/x.parquet'", "../repo/base/x.parquet"),
+        ("str(Path(__file__).parent / 'x.parquet')", "../repo/x.parquet"),
+        ("'../x.parquet'", "../x.parquet"),
     ],
 )
 def test_paths_are_found_from_the_new_project(importer: Importer, path: str, written: str) -> None:
@@ -83,10 +85,19 @@ def test_paths_are_found_from_the_new_project(importer: Importer, path: str, wri
     assert f'"{written}"' in found(importer, body)["files"]["features.py"]
 
 
-def test_a_path_below_the_file_itself_is_absolute(importer: Importer) -> None:
-    body = "rows = FileSource(path=str(Path(__file__).parent / 'x.parquet'), timestamp_field='ts')\n"
-    answer = found(importer, body + view(source="rows"))
-    assert f'"{importer.repository}/x.parquet"' in answer["files"]["features.py"]
+def test_sources_of_views_that_are_not_carried_over_are_left_out_and_reported(importer: Importer) -> None:
+    body = "other = FileSource(name='other', path='o.parquet', timestamp_field='ts')\n"
+    answer = found(importer, view() + body + view(name="'w'", source="other", ttl="unknown").replace("v", "w", 1))
+    assert "other" not in answer["files"]["features.py"]
+    assert [one["what"] for one in answer["findings"]] == ["FileSource 'other'", "view 'w'"]
+
+
+def test_a_view_under_another_name_alone_is_a_role_with_its_own_keys(importer: Importer) -> None:
+    """Only its columns are called otherwise, and this is said."""
+    answer = found(importer, view() + "s = FeatureService(name='s', features=[v.with_name('home')[['x']]])\n")
+    text = answer["files"]["features.py"]
+    assert 'features=[v.with_role("home", keys={"customer": "customer"})["x"]]' in text
+    assert [one["what"] for one in answer["findings"]] == ["columns of 'home' in service 's' are called home__v__…"]
 
 
 def test_lists_that_grow_are_followed_and_lists_that_code_changes_are_not(importer: Importer) -> None:
@@ -131,6 +142,9 @@ def test_code_is_reported_with_its_line_and_never_run(importer: Importer, code: 
         "x = 10 ** 10 ** 10",
         "x = [0] * 10**9",
         "x = 1\n" + "x = x + x\n" * 80,
+        "x = [0]\n" + "x = [*x, *x]\n" * 60,
+        "x = 'a'\n" + "x = os.path.join(x, x)\n" * 60,
+        "x = 'a'\n" + "x = f'{x}{x}{x}'\n" * 60,
         "x = 1 / 0",
         "x = [][3]",
     ],
@@ -138,6 +152,17 @@ def test_code_is_reported_with_its_line_and_never_run(importer: Importer, code: 
 def test_what_computes_too_much_or_fails_is_left_alone(importer: Importer, code: str) -> None:
     answer = found(importer, f"{code}\n" + view(description="str(x)"))
     assert "StateView" in answer["files"]["features.py"]
+
+
+def test_a_view_keeps_the_list_that_it_was_made_of(importer: Importer) -> None:
+    body = "fields = [Field(name='a', dtype=Float64)]\n" + view(schema="fields")
+    body += "fields.append(Field(name='b', dtype=Float64))\nfields.clear()\n"
+    assert 'features=["a"]' in found(importer, body)["files"]["features.py"]
+
+
+def test_tags_are_labels_and_personal_data_stays_marked(importer: Importer) -> None:
+    text = found(importer, view(tags="{'pii': 'true', 'team': 'risk', 'hot': ''}"))["files"]["features.py"]
+    assert 'tags=["hot", "pii", "team=risk"]' in text
 
 
 def test_files_that_feast_ignores_are_not_read(importer: Importer) -> None:
@@ -159,12 +184,14 @@ def test_names_and_texts_of_a_repository_cannot_become_code(importer: Importer) 
     assert not [node for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id in ("os", "x")]
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_a_literal_is_the_text(text: str) -> None:
     assert ast.literal_eval(quoted(text)) == text
     assert quoted(text).isprintable()
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=12), max_size=6))
 def test_variables_are_valid_and_given_once(wanted: list[str]) -> None:
     names = Names({"Entity"})
@@ -182,6 +209,7 @@ def test_variables_are_valid_and_given_once(wanted: list[str]) -> None:
         ({"feature_store.yaml": "registry: x\n"}, 14, "names no project"),
         ({"feature_store.yaml": "project: x\n", "a.py": "x = 1\ndef (\n"}, 3, "a.py:2: invalid syntax"),
         ({"feature_store.yaml": "project: x\n", "a.py": "x = '\0'\n"}, 3, "a.py"),
+        ({"feature_store.yaml": "project: x\n", ".feastignore": "a**b\n***\n"}, 14, "feastignore"),
         ({"feature_store.yaml": "project: x\n", "a.py": "x = " + "(" * 500 + ")" * 500}, 3, "a.py"),
         ({"feature_store.yaml": "project: x\n", "a.py": "x = " + "-" * 5000 + "1"}, 3, "a.py"),
     ],

@@ -9,6 +9,8 @@ from asof.migrate.findings import Findings, NotCarriedError
 from asof.migrate.values import Items, Made, Table, Unknown, Value
 
 _MAX_NAME = 120
+_SET = {"pii": ("", "true", "yes", "1")}
+"""Values with which a tag is the label of its name alone; that of personal data masks values here."""
 NOT_READ = "Write it as a constant, or add it to features.py by hand."
 
 
@@ -112,7 +114,7 @@ class Arguments:
         for key, one in value.pairs.items():
             if isinstance(one, Unknown):
                 self.findings.dropped(one.place, f"tag {key!r} of {self.what}", one.why, NOT_READ)
-            elif label := f"{key}={one}" if one not in ("", None) else str(key):
+            elif label := f"{key}={one}" if str(one).lower() not in _SET.get(str(key), ("",)) else str(key):
                 found.append(label)
         return found
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from asof.migrate.values import Made
 
 _ON_DEMAND = "OnDemandFeatureView"
+_SOURCES = KINDS - {"RequestSource"}
 _PARTS = frozenset(
     {"Field", "Array", "Set", "Struct", "Aggregation", "ConnectionRef", "LoggingConfig", "FeatureViewProjection"}
 )
@@ -101,7 +102,7 @@ def read_feast(directory: Path, out: Path, *, now_us: int, handover: str | None 
     for made in repository.seen:
         if made.kind == "FeatureService":
             services.carry(made)
-    _report_rest(repository, sources, findings)
+    _report_rest(repository, views, findings)
     written = [*entities.written, *views.written, *services.written]
     counts = tuple(_counts(repository, entities, sources, views, services))
     files = {"asof.toml": _settings(settings.project, sources, findings), "features.py": _features(written)}
@@ -128,14 +129,18 @@ def write_project(imported: Imported, *, overwrite: bool) -> None:
         )
     for path, text in paths.items():
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            # Replacing a link leaves what it leads to as it was, which may be outside of the project.
-            with tempfile.NamedTemporaryFile("w", dir=path.parent, encoding="utf-8", delete=False) as file:
-                file.write(text)
-            Path(file.name).chmod(0o644)
-            Path(file.name).replace(path)
+            _replace(path, text)
         except OSError as error:
             raise StoreError(f"{path} cannot be written", why=str(error), fix="Choose another directory.") from error
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file at once; a link is replaced, and what it leads to is left as it was."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".asof-import-") as directory:
+        new = Path(directory) / path.name
+        new.write_text(text, encoding="utf-8")
+        new.replace(path)
 
 
 def _try(carry: Callable[[Made], object], made: Made) -> None:
@@ -154,9 +159,10 @@ def _handover(given: str | None, now_us: int) -> str:
         raise InputError(f"handover {given!r} is no instant", fix='Write "2026-01-01T00:00:00Z".') from error
 
 
-def _report_rest(repository: Repository, sources: Sources, findings: Findings) -> None:
+def _report_rest(repository: Repository, views: Views, findings: Findings) -> None:
     """Report definitions that Feast does not find, sources without views, and kinds that Asof has not."""
     seen = {id(made) for made in repository.seen}
+    written = {"", *(variable for variable, _ in views.written)}
     kinds = {"Entity", *VIEWS, _ON_DEMAND, "FeatureService"}
     for made in repository.made:
         name = made.arguments.get("name")
@@ -165,7 +171,7 @@ def _report_rest(repository: Repository, sources: Sources, findings: Findings) -
             findings.dropped(
                 made.place, what, "Feast does not see it: no name of a file is bound to it", "Bind it to a name."
             )
-        elif made.kind in KINDS and made.kind != "RequestSource" and id(made) in seen and not sources.knows(made):
+        elif made.kind in _SOURCES and id(made) in seen and views.sources.variable(made) not in written:
             findings.dropped(made.place, what, "No view that is carried over reads it", "Add a view that does.")
         elif id(made) in seen and made.kind not in kinds | KINDS | _PARTS and not made.kind.endswith("Format"):
             findings.dropped(made.place, what, "Asof has no such definition", "See the definitions reference.")
@@ -206,7 +212,7 @@ def _counts(
     def number(*kinds: str) -> int:
         return sum(made.kind in kinds for made in repository.seen)
 
-    of_feast = sum(made.kind in KINDS and made.kind != "RequestSource" for made in repository.made)
+    of_feast = sum(made.kind in _SOURCES for made in repository.made)
     carried_views = sum(call.function == "StateView" for _, call in views.written)
     yield Count("entities", number("Entity"), sum(1 for made in repository.seen if entities.has(made)))
     yield Count("sources", of_feast, len(views.written) - carried_views)

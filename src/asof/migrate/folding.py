@@ -64,6 +64,8 @@ class Folder:
             value = self._fold(node, local or {})
         except (ArithmeticError, TypeError, ValueError, LookupError) as error:
             return self.unknown(node, f"it fails: {error}")
+        if not _bounded(value):
+            return self.unknown(node, "it is too large")
         return getattr(value, "spoiled", None) or value
 
     def _fold(self, node: ast.expr, local: Mapping[str, Value]) -> Value:
@@ -119,6 +121,8 @@ class Folder:
                 items.extend(inner if isinstance(inner, Items) else [_first(inner, one, self)])
             else:
                 items.append(self.fold(one, local))
+            if len(items) > _MAX_ITEMS:
+                break
         return items
 
     def _text(self, node: ast.expr, parts: list[ast.expr], local: Mapping[str, Value]) -> Value:
@@ -131,7 +135,9 @@ class Folder:
                 text += str(value)
             else:
                 text += str(self.fold(part, local))
-        return text if len(text) <= _MAX_TEXT else self.unknown(node, "the text is too long")
+            if len(text) > _MAX_TEXT:
+                break
+        return text
 
     def _binary(self, node: ast.expr, left: Value, op: ast.operator, right: Value) -> Value:
         for side in (left, right):
@@ -145,10 +151,7 @@ class Folder:
         times = all(_number(one) or isinstance(one, timedelta) for one in (left, right))
         if type(op) in _OPERATORS and ((isinstance(op, ast.Add) and same) or times):
             value = _OPERATORS[type(op)](left, right)
-            if isinstance(value, list):
-                value = Items(value)
-            if _bounded(value):
-                return value
+            return Items(value) if isinstance(value, list) else value
         return self.unknown(node, f"`{_short(node)}` is computed when the file runs")
 
     def _attribute(self, node: ast.expr, base: Value, name: str) -> Value:
@@ -189,8 +192,8 @@ class Folder:
             return _first(function, node, self)
         if any(isinstance(one, ast.Starred) for one in node.args) or any(k.arg is None for k in node.keywords):
             return self.unknown(node, "arguments are unpacked with * or **")
-        positional = [self.fold(one, local) for one in node.args]
-        named = {k.arg: self.fold(k.value, local) for k in node.keywords if k.arg is not None}
+        positional = [_kept(self.fold(one, local)) for one in node.args]
+        named = {k.arg: _kept(self.fold(k.value, local)) for k in node.keywords if k.arg is not None}
         if function.of_feast:
             made = Made(function.last, self.place(node), named, tuple(positional))
             self.made.append(made)
@@ -286,7 +289,16 @@ def _plain(value: Value) -> bool:
     return isinstance(value, str | int | float | PurePosixPath)
 
 
+def _kept(value: Value) -> Value:
+    """Return a value as it is now: a call is not changed by what becomes of a list afterwards."""
+    if isinstance(value, Items):
+        return Items(value)
+    return Table(dict(value.pairs)) if isinstance(value, Table) else value
+
+
 def _bounded(value: Value) -> bool:
-    if isinstance(value, str | list):
-        return len(value) <= (_MAX_TEXT if isinstance(value, str) else _MAX_ITEMS)
+    if isinstance(value, str | PurePosixPath):
+        return len(str(value)) <= _MAX_TEXT
+    if isinstance(value, list):
+        return len(value) <= _MAX_ITEMS
     return not isinstance(value, int) or abs(value) < _MAX_NUMBER

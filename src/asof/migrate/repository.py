@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from asof.errors import DefinitionError, SourceError
+from asof.errors import ConfigError, DefinitionError, SourceError
 from asof.migrate.findings import Findings, Place
 from asof.migrate.folding import Folder
 from asof.migrate.values import Code, Items, Made, Name, Table, Unknown
@@ -61,8 +61,9 @@ class Repository:
         self.seen = sorted(found.values(), key=lambda one: order[id(one)])
 
     def _python_files(self) -> Iterator[Path]:
+        ignored = self._ignored()
         for file in sorted(self.root.glob("**/*.py")):
-            if file.name == "__init__.py" or not file.is_file() or self._ignores(file):
+            if file.name == "__init__.py" or not file.is_file() or not ignored.isdisjoint((file, *file.parents)):
                 continue
             if not file.resolve().is_relative_to(self.root):
                 self.findings.dropped(
@@ -74,18 +75,22 @@ class Repository:
                 continue
             yield file
 
-    def _ignores(self, file: Path) -> bool:
-        return any(ignored in (file, *file.parents) for ignored in self._ignored)
-
-    @property
     def _ignored(self) -> set[Path]:
+        """Return the files and directories that Feast passes over.
+
+        Raises:
+            ConfigError: .feastignore has a pattern that is none.
+        """
         patterns = list(_IGNORED)
         rules = self.root / ".feastignore"
         if rules.is_file() and rules.resolve().is_relative_to(self.root):
             lines = rules.read_text(encoding="utf-8", errors="replace").splitlines()
             patterns += [line for one in lines if (line := one.partition("#")[0].strip())]
         usable = [one for one in patterns if not one.startswith("/") and ".." not in PurePosixPath(one).parts]
-        return {path for pattern in usable for path in self.root.glob(pattern)}
+        try:
+            return {path for pattern in usable for path in self.root.glob(pattern)}
+        except ValueError as error:
+            raise ConfigError(f"{rules} has a wrong pattern", why=str(error), fix="Correct the line.") from error
 
     def _shown(self, file: Path) -> str:
         return file.relative_to(self.root).as_posix()

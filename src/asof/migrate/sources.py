@@ -48,11 +48,13 @@ class Carried:
         variable: Its name in features.py.
         event_time: The column of its rows.
         mapping: Name in views to column of the source, where they differ.
+        history: The source that it names as its history.
     """
 
     variable: str
     event_time: str
     mapping: dict[str, str]
+    history: Carried | None = None
 
 
 @dataclass
@@ -63,7 +65,7 @@ class Sources:
         root: The Feast repository.
         out: The new project's directory.
         handover: The instant from which rows are the stream's.
-        written: Variables and calls, in the order in which they were needed.
+        calls: What each variable is.
         brokers: Bootstrap servers of Kafka sources, and where they are named.
     """
 
@@ -73,7 +75,7 @@ class Sources:
     findings: Findings
     labels: Labels
     names: Names
-    written: list[tuple[str, Call]] = field(default_factory=list)
+    calls: dict[str, Call] = field(default_factory=dict)
     brokers: dict[str, Place] = field(default_factory=dict)
     _done: dict[int, Carried | NotCarriedError] = field(default_factory=dict)
 
@@ -96,9 +98,15 @@ class Sources:
             raise NotCarriedError(None, "Its source is not carried over", f"See {found.place}.")
         return found
 
-    def knows(self, made: Made) -> bool:
-        """Return whether a view asked for the source."""
-        return id(made) in self._done
+    def needed(self, carried: Carried) -> list[tuple[str, Call]]:
+        """Return a source and before it the one that it names."""
+        before = self.needed(carried.history) if carried.history is not None else []
+        return [*before, (carried.variable, self.calls[carried.variable])]
+
+    def variable(self, made: Made) -> str | None:
+        """Return the variable of a source; "" where it could not be carried over, None where no view asked for it."""
+        found = self._done.get(id(made))
+        return None if found is None else found.variable if isinstance(found, Carried) else ""
 
     def _carry(self, made: Made) -> Carried:
         arguments = Arguments(made, _label(made), self.findings)
@@ -137,7 +145,7 @@ class Sources:
         return self._table("DeltaSource" if name == "DeltaFormat" else "FileSource", made, arguments, default, details)
 
     def _path(self, path: str) -> str:
-        if "://" in path or PurePosixPath(path).is_absolute():
+        if "://" in path or not (self.root / path).is_relative_to(self.root):
             return path
         return Path(os.path.relpath(self.root / path, self.out)).as_posix()
 
@@ -185,7 +193,7 @@ class Sources:
         arguments.finish()
         name = self.labels.give("source", given or default, made, quiet=not given)
         variable = self.names.give(made.variable, name, f"{name}_source")
-        self.written.append((variable, Call(kind, (name,), tuple(keywords))))
+        self.calls[variable] = Call(kind, (name,), tuple(keywords))
         return Carried(variable, event_time, columns)
 
     def _stream(self, made: Made, arguments: Arguments) -> Carried:
@@ -222,8 +230,8 @@ class Sources:
         arguments.finish()
         name = self.labels.give("source", given, made)
         variable = self.names.give(made.variable, name, f"{name}_stream")
-        self.written.append((variable, Call("StreamSource", (name,), tuple(keywords))))
-        return Carried(variable, history.event_time, history.mapping)
+        self.calls[variable] = Call("StreamSource", (name,), tuple(keywords))
+        return Carried(variable, history.event_time, history.mapping, history)
 
     def _topic(self, made: Made, arguments: Arguments, history: Carried) -> list[tuple[str, Value]]:
         topic = arguments.need_text("topic")

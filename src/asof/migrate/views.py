@@ -146,12 +146,9 @@ class Views:
         keywords += arguments.common()
         self._rest(made, arguments)
         variable = self.names.give(made.variable, name, f"{name}_view")
-        self.written += [*self._new_sources(), (variable, Call("StateView", (name,), tuple(keywords)))]
+        self.written += [one for one in self.sources.needed(carried) if one not in self.written]
+        self.written.append((variable, Call("StateView", (name,), tuple(keywords))))
         return Viewed(variable, name, names, tuple(entity.join_keys))
-
-    def _new_sources(self) -> list[tuple[str, Call]]:
-        have = {variable for variable, _ in self.written}
-        return [one for one in self.sources.written if one[0] not in have]
 
     def _features(
         self, made: Made, view: str, schema: list[Value], join_keys: dict[str, str | None], mapping: dict[str, str]
