@@ -57,7 +57,8 @@ if TYPE_CHECKING:
     from asof.services.copy_project import Copied, Role
     from asof.services.explanation import Explanation
     from asof.services.grid import Instants
-    from asof.services.online import Keys, OnlineFeatures
+    from asof.services.online import OnlineFeatures
+    from asof.services.online_keys import Keys
     from asof.services.overview import Description, Listed, Status
     from asof.services.prune import PrunePlan
     from asof.services.request import Request

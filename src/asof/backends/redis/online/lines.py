@@ -13,6 +13,7 @@ import hiredis
 from redis import exceptions
 
 from asof.backends.redis.settings import new_connection
+from asof.deadline import not_after
 
 if TYPE_CHECKING:
     import socket
@@ -49,7 +50,7 @@ class Lines:
         Raises:
             RedisError: the server refused it, or did not answer in time, however often it was asked.
         """
-        until_s = time.monotonic() + self._budget_s
+        until_s = not_after(time.monotonic() + self._budget_s)
         message = hiredis.pack_command(command)
         for tried in range(1, self._tries + 1):
             line: Line | None = getattr(self._own, "line", None)
@@ -91,7 +92,11 @@ class Lines:
 
 
 class Line:
-    """One connection, made by the client's library and then used without it, which takes half the time."""
+    """One connection, made by the client's library and then used without it, which takes half the time.
+
+    Attributes:
+        socket: It.
+    """
 
     def __init__(self, client: Redis, until_s: float) -> None:
         """Connect, within the time that is left until then on the monotonic clock."""
@@ -102,7 +107,7 @@ class Line:
         self._connection.socket_connect_timeout = left_s if connect_s is None else min(left_s, connect_s)
         self._connection.socket_timeout = left_s
         self._connection.connect()
-        self._socket: socket.socket = self._connection._sock
+        self.socket: socket.socket = self._connection._sock
         self._reader = hiredis.Reader()
 
     def ask(self, message: bytes, until_s: float) -> Any:
@@ -113,8 +118,8 @@ class Line:
     def send(self, message: bytes | memoryview, until_s: float) -> None:
         """Send commands, packed as they are on the wire."""
         try:
-            self._socket.settimeout(_left(until_s))
-            self._socket.sendall(message)
+            self.socket.settimeout(_left(until_s))
+            self.socket.sendall(message)
         except TimeoutError as error:
             raise exceptions.TimeoutError(_LATE) from error
         except OSError as error:
@@ -125,8 +130,8 @@ class Line:
         try:
             answer = self._reader.gets()
             while answer is False:
-                self._socket.settimeout(_left(until_s))
-                received = self._socket.recv(_ROOM)
+                self.socket.settimeout(_left(until_s))
+                received = self.socket.recv(_ROOM)
                 if not received:
                     raise exceptions.ConnectionError("The server closed the connection")
                 self._reader.feed(received)

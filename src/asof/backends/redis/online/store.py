@@ -13,6 +13,7 @@ import msgspec
 
 from asof.backends.redis.failures import reading, writing
 from asof.backends.redis.online import pointers, scripts
+from asof.backends.redis.online.conversation import RedisConversation
 from asof.backends.redis.online.lines import Lines
 from asof.backends.redis.online.scanning import scan
 from asof.backends.redis.online.writer import RedisWriter
@@ -44,6 +45,7 @@ class RedisStore:
         self._client = settings.connect(connect_s=_CONNECT_S, reply_s=_REPLY_S)
         self._lines = Lines(self._client, settings.budget_s)
         self._where = settings.where
+        self._plain = not settings.url.startswith("rediss:")
         self.circuit = Circuit(f"The online store on {settings.where}", min(settings.budget_s, 1.0))
         self._changes = Lines(self._client, _REPLY_S, tries=1)
         self._release = self._client.register_script(scripts.RELEASE)
@@ -61,17 +63,31 @@ class RedisStore:
 
     def read(self, requests: Sequence[tuple[ViewKey, Sequence[bytes | None]]]) -> list[ViewRead]:
         """Return the values of all requests as of one instant of the store, keys in order; a None key has no value."""
-        projects = {view.project for view, _ in requests}
-        if len(projects) != 1:
+        if len({view.project for view, _ in requests}) != 1:
             return [one for request in requests for one in self.read([request])]
+        _, _, *question = self._question(requests)
+        with self.circuit, reading(self._where):
+            answers = self._lines.run(scripts.READ, scripts.READ_SHA, *question)
+        return self._views(requests, answers)
+
+    def converse(self) -> RedisConversation | None:
+        """Return a connection for reads without waiting; None where it is encrypted, which takes turns of its own."""
+        if not self._plain:
+            return None
+        return RedisConversation(self._client, self._where, self._question, self._views)
+
+    @staticmethod
+    def _question(requests: Sequence[tuple[ViewKey, Sequence[bytes | None]]]) -> tuple[Any, ...]:
+        """Return the command that reads requests of one project."""
         arguments: list[Any] = [len(requests)]
         for view, keys in requests:
             arguments += (pointers.field(view), len(keys) + 1, pointers.MARK)
             arguments += keys if None not in keys else [pointers.MARK if key is None else key for key in keys]
-        with self.circuit, reading(self._where):
-            answers = self._lines.run(
-                scripts.READ, scripts.READ_SHA, 1, pointers.pointers_key(projects.pop()), *arguments
-            )
+        return "EVALSHA", scripts.READ_SHA, 1, pointers.pointers_key(requests[0][0].project), *arguments
+
+    def _views(
+        self, requests: Sequence[tuple[ViewKey, Sequence[bytes | None]]], answers: Sequence[Any]
+    ) -> list[ViewRead]:
         return [self._view_read(view, keys, *found) for (view, keys), found in zip(requests, answers, strict=True)]
 
     def _view_read(
