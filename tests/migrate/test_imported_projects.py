@@ -65,6 +65,26 @@ def test_a_push_source_takes_rows_after_its_history(importer: Importer) -> None:
     }
 
 
+def test_a_topic_with_history_is_planned(importer: Importer) -> None:
+    """Columns of the topic are those of the history, which leaves its name to the topic; the broker is the project's."""
+    people = PUSHED["features/people.py"].replace("PushSource, ", "KafkaSource, ").replace('    name="people",\n', "")
+    people = people.replace(
+        'PushSource(name="people-pushed", ',
+        'KafkaSource(name="people", topic="people", timestamp_field="happened", '
+        'message_format=JsonFormat(schema_json=""), kafka_bootstrap_servers="localhost:9092", ',
+    )
+    files = {**PUSHED, "features/people.py": "from feast.data_format import JsonFormat\n" + people}
+    (importer.repository / "data").mkdir(parents=True)
+    rows = {"who": ["a"], "when": [datetime(2025, 12, 31, tzinfo=UTC)], "odd name": ["NL"], "2nd": [1]}
+    pq.write_table(pa.table(rows), importer.repository / "data" / "people.pq")
+    assert importer.convert(files).code == 0
+    settings = (importer.out / "asof.toml").read_text(encoding="utf-8")
+    assert settings == 'project = "shop"\nstream = "kafka://localhost:9092"\n'
+    ran = importer.run("--project", str(importer.out), "plan")
+    assert (ran.code, ran.err) == (0, "")
+    assert 'people = StreamSource(\n    "people",' in importer.features()
+
+
 def test_an_import_can_be_repeated_only_when_told_to(importer: Importer) -> None:
     """Files that are there are left alone; replacing a link leaves what it leads to."""
     assert importer.convert(PUSHED).code == 0

@@ -154,6 +154,11 @@ def test_what_computes_too_much_or_fails_is_left_alone(importer: Importer, code:
     assert "StateView" in answer["files"]["features.py"]
 
 
+def test_style_is_nobody_s_business(importer: Importer) -> None:
+    """Python warns about such a text, and Feast reads it."""
+    assert found(importer, view(description=r"'\d'"))["findings"] == []
+
+
 def test_a_view_keeps_the_list_that_it_was_made_of(importer: Importer) -> None:
     body = "fields = [Field(name='a', dtype=Float64)]\n" + view(schema="fields")
     body += "fields.append(Field(name='b', dtype=Float64))\nfields.clear()\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -104,7 +105,8 @@ class Repository:
         try:
             if file.stat().st_size > _MAX_BYTES:
                 raise SourceError(f"{file} is larger than 4 MiB", fix="List it in .feastignore if it defines nothing.")
-            tree = ast.parse(file.read_bytes(), shown)
+            with warnings.catch_warnings(action="ignore"):  # about its style
+                tree = ast.parse(file.read_bytes(), shown)
         except SyntaxError as error:
             raise DefinitionError(
                 f"{shown}:{error.lineno or 1}: {error.msg}", fix="Correct the line, or list the file in .feastignore."

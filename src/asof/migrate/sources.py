@@ -204,6 +204,8 @@ class Sources:
                 "It has no batch_source, so nothing tells its columns",
                 'Write StreamSource("name", schema={"column": "int64", …}, event_time="…").',
             )
+        # Rows are pushed by this name, so it goes first.
+        name = self.labels.give("source", arguments.need_text("name"), made) if made.kind != "KinesisSource" else ""
         history = self.carry(batch)
         if made.kind == "KinesisSource":
             self.findings.dropped(
@@ -226,9 +228,7 @@ class Sources:
             "A row counts once: history owns the event times before handover, the stream those from it on",
             "Set handover= to the instant from which all rows come by the stream; --handover does.",
         )
-        given = arguments.need_text("name")
         arguments.finish()
-        name = self.labels.give("source", given, made)
         variable = self.names.give(made.variable, name, f"{name}_stream")
         self.calls[variable] = Call("StreamSource", (name,), tuple(keywords))
         return Carried(variable, history.event_time, history.mapping, history)
