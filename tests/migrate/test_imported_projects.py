@@ -66,7 +66,7 @@ def test_a_push_source_takes_rows_after_its_history(importer: Importer) -> None:
 
 
 def test_a_topic_with_history_is_planned(importer: Importer) -> None:
-    """Columns of the topic are those of the history, which leaves its name to the topic; the broker is the project's."""
+    """Columns of the topic are its history's, which leaves its name to the topic; the broker is the project's."""
     people = PUSHED["features/people.py"].replace("PushSource, ", "KafkaSource, ").replace('    name="people",\n', "")
     people = people.replace(
         'PushSource(name="people-pushed", ',
