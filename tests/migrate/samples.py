@@ -164,7 +164,7 @@ by_code = FeatureView(name="by_code", entities=[code], source=orders, schema=[Fi
 by_amount = FeatureView(name="by_amount", entities=[amount], source=orders, schema=[Field(name="total", dtype=Float64)])
 everything = FeatureView(name="everything", source=orders, schema=[Field(name="total", dtype=Float64)], ttl=None)
 unused = FileSource(name="unused", path="data/unused.parquet", timestamp_field="ts")
-remote = FileSource(name="remote", path="s3://bucket/x.parquet", timestamp_field="ts")
+remote = FileSource(name="remote", path="hdfs://cluster/x.parquet", timestamp_field="ts")
 far = FeatureView(name="far", entities=[customer], source=remote, schema=[Field(name="x", dtype=Int64)])
 hidden = [FeatureView(name="hidden", entities=[customer], source=orders, schema=[Field(name="x", dtype=Int64)])]
 asked = RequestSource(name="asked", schema=[Field(name="price", dtype=Float64), Field(name="ids", dtype=Array(Int64))])

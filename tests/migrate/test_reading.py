@@ -75,6 +75,7 @@ def test_durations_are_computed_from_constants(importer: Importer, ttl: str, wri
         ("os.path.join('data', 'x.parquet')", "../repo/data/x.parquet"),
         ("str(Path('data') / 'x.parquet')", "../repo/data/x.parquet"),
         ("'/srv/x.parquet'", "/srv/x.parquet"),
+        ("'s3://lake/x/'", "s3://lake/x/"),
         ("BASE + '/x.parquet'", "../repo/base/x.parquet"),
         ("str(Path(__file__).parent / 'x.parquet')", "../repo/x.parquet"),
         ("'../x.parquet'", "../x.parquet"),

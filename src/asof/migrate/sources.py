@@ -34,6 +34,7 @@ KINDS = frozenset(
     | {"DuckDBSource", "RaySource", "OracleSource", "MongoDBSource", "DatabricksSource", "IcebergSource"}
 )
 _SERVERS = re.compile(r"[A-Za-z0-9._-]+:\d{1,5}(?:,[A-Za-z0-9._-]+:\d{1,5})*")
+_BUCKETS = ("s3", "gs", "az")
 _SUFFIXES = {".parquet", ".pq"}
 _FORMATS = {"JsonFormat": "json", "AvroFormat": "avro", "ProtoFormat": "protobuf"}
 _CONNECTION = "feast"
@@ -132,11 +133,11 @@ class Sources:
         arguments.leave("s3_endpoint_override", "Definitions hold no endpoints", "Set AWS_ENDPOINT_URL.")
         if name not in ("ParquetFormat", "DeltaFormat"):
             raise NotCarriedError(made.place, f"Its format is {name}", "Write the files as Parquet or Delta.")
-        if "://" in path and name == "ParquetFormat":
+        if "://" in path and name == "ParquetFormat" and path.partition("://")[0] not in _BUCKETS:
             raise NotCarriedError(
                 made.place,
-                "A FileSource reads files of this machine",
-                "Copy or mount the files, or write them as a Delta table, which a DeltaSource reads from a bucket.",
+                f"A FileSource reads files of this machine and of {', '.join(f'{one}://' for one in _BUCKETS)}",
+                "Copy the files there, or mount them.",
             )
         details: list[tuple[str, Value]] = [("path", self._path(path))]
         if name == "ParquetFormat" and PurePosixPath(path).suffix not in {"", *_SUFFIXES}:
