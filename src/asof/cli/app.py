@@ -23,6 +23,7 @@ from asof.cli import (
     describe,
     explain,
     historical,
+    import_feast,
     initialize,
     key,
     lineage,
@@ -97,6 +98,7 @@ def cli(context: click.Context, project: str, log_format: str, traces: float) ->
 
 for command in (
     initialize.command,
+    import_feast.command,
     plan.command,
     apply.command,
     historical.command,
