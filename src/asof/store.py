@@ -15,6 +15,7 @@ from asof.config import parse_size
 from asof.definitions.collection import Definitions
 from asof.errors import AsofError, InputError
 from asof.plan.access import Action
+from asof.plan.references import parse_object
 from asof.services import unregistered
 from asof.services.apply import apply_plan, plan_changes
 from asof.services.batches import Due, all_batches, find_batch, next_due_us, resolve_batch, run_due, views_over
@@ -367,7 +368,7 @@ class FeatureStore(Streaming):
             self._training_sets().delete(name)
 
     def _seen(self, found: TrainingSet) -> TrainingSet:
-        self.caller.reads_kept(found.name, found.manifest.service, self.catalog())
+        self.caller.reads_kept(f"training set {found.name}", found.manifest.service, self.catalog())
         return found
 
     # Batches -------------------------------------------------------------------------------------------------------
@@ -494,8 +495,19 @@ class FeatureStore(Streaming):
             NotFoundError: the log has nothing of that service.
             SchemaError: its versions cannot be united.
         """
-        self.caller.reads_whole(Action.READ_HISTORY, service, self.catalog())
+        self._may_read_log(service)
         return self._serving_log().read(service, _us(since), _us(until))
+
+    def _may_read_log(self, service: str) -> None:
+        """Ask for every version whose rows are read: an older one may have shown what the newest does not."""
+        catalog, wanted = self.catalog(), parse_object(service)
+        logged = [one for one in self._serving_log().services() if one.service == wanted.name]
+        versions = {one.version for one in logged if wanted.version in (None, one.version)}
+        for version in sorted(versions):
+            key = f"{wanted.name}@{version}"
+            self.caller.reads_kept(f"serving log of {key}", key, catalog)
+        if not versions:
+            self.caller.reads_whole(Action.READ_HISTORY, service, catalog)
 
     def serving_logs(self) -> Sequence[LoggedService]:
         """Return which service versions have rows in the serving log, and from when to when."""
@@ -524,7 +536,7 @@ class FeatureStore(Streaming):
         Raises:
             NotFoundError: the log has nothing of that service, or the registry no longer has its version.
         """
-        self.caller.reads_whole(Action.READ_HISTORY, service, self.catalog())
+        self._may_read_log(service)
         log = self._serving_log()
 
         def train(key: str) -> Callable[[pa.Table, str], pa.Table]:

@@ -77,8 +77,13 @@ class Streaming(Wiring):
             NotFoundError: no such source or id.
             DefinitionError: the source is no stream source.
         """
-        self.caller.require(Action.INSPECT, object_resource(self.catalog(), "source", source))
-        stream_of(self.catalog().source(source))
+        catalog = self.catalog()
+        self.caller.require(Action.INSPECT, object_resource(catalog, "source", source))
+        stream_of(catalog.source(source))
+        for view in catalog.views():  # the bytes of a row show what its views would mask
+            if view.source.name == source:
+                features = [f"{view.key}:{feature.name}" for feature in view.features]
+                self.caller.reads_whole(Action.INSPECT, features, catalog)
         return find_letter(self._letters().of(source), self.log.of(source), source, id)
 
     def replay_dead_letters(self, source: str, ids: Iterable[str] | None = None) -> Replayed:
@@ -118,6 +123,7 @@ class Streaming(Wiring):
             DefinitionError: the source is no stream source.
         """
         catalog = self.catalog()
+        self.caller.may_push(source, catalog)
         with self._lock:
             found = self._writers.get((source, with_history))
             if found is None or found[0] is not catalog:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import pyarrow as pa
 import pytest
 
 from asof import FeatureStore
@@ -14,6 +15,7 @@ from asof.plan.access import Access, Grant, Principal
 from asof.services.audit import AuditLog
 from asof.services.caller import Caller, Identity
 from asof.services.guard import Guard
+from asof.services.serving_log import FOLDER, ServingLog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -236,3 +238,55 @@ def test_the_audit_log_has_every_change_and_sums_of_reads(store: FeatureStore) -
     assert ("prune", "project", "allowed", 1) in found
     assert ("read_online", "service:whole", "allowed", 1) in found
     assert desk.verify_audit().records == len(found)
+
+
+def test_the_serving_log_of_an_older_version_is_asked_for_by_itself(store: FeatureStore) -> None:
+    """What the newest version no longer shows may still be in the rows of an older one."""
+    log = ServingLog(store.offline.shelf(FOLDER))
+    times = pa.array([NOW], pa.timestamp("us", "UTC"))
+    for version, columns in ((1, {"profile__income": [9]}), (2, {"profile__country": ["NL"]})):
+        served = {"_request_id": ["r"], "_row": [0], "_served_at": times, **columns}
+        log.add(f"treated@{version}", pa.table(served))
+    features = store.config.root / "features.py"
+    shorter = features.read_text(encoding="utf-8").replace(
+        'profile["income"].with_missing(default=7, indicator=True), ', ""
+    )
+    features.write_text(shorter, encoding="utf-8")
+    store.apply()
+    act(store, READER)
+    assert store.serving_log("treated@2").num_rows == 1
+    for name in ("treated", "treated@1"):
+        with pytest.raises(AccessDeniedError, match="serving log of treated@1"):
+            store.serving_log(name)
+        with pytest.raises(AccessDeniedError):
+            store.compare_serving(name)
+    act(store, Grant(role="reader", unmask=("pii*",)))
+    assert store.serving_log("treated").num_rows == 2
+
+
+STREAM = """
+from asof import Count, Entity, EventView, Max, StreamSource
+
+customer = Entity("customer", join_key="customer_id")
+clicks = StreamSource("clicks", schema={"customer_id": "int64", "at": "timestamp", "mail": "string"}, event_time="at")
+views = EventView("views", entity=customer, source=clicks, features=[Count(windows=["1d"], tags=["pii"])])
+"""
+
+
+def test_rows_that_were_refused_are_shown_to_whoever_may_see_them_all(tmp_path: Path) -> None:
+    """Their bytes are as they came; and who may not push does not, by whatever door."""
+    (tmp_path / "asof.toml").write_text('project = "shop"\n', encoding="utf-8")
+    (tmp_path / "features.py").write_text(STREAM, encoding="utf-8")
+    with FeatureStore(tmp_path, clock=FixedClock(NOW)) as store:
+        store.apply()
+        store.materialize()
+        store.push("clicks", [{"customer_id": 1, "at": "never", "mail": "a@b.example"}])
+        [letter] = store.dead_letters("clicks").letters
+        act(store, Grant(role="editor"))
+        with pytest.raises(AccessDeniedError, match="may not see views__count_1d"):
+            store.dead_letter("clicks", letter.id)
+        act(store, Grant(role="editor", unmask=("pii",)))
+        assert store.dead_letter("clicks", letter.id).id == letter.id
+        act(store, READER)
+        with pytest.raises(AccessDeniedError):
+            store.ingestor("clicks")

@@ -24,7 +24,8 @@ PRINCIPAL = "asof.principal"
 _GUARD = "asof.guard"
 _HIDDEN = "asof.hidden"
 _OPEN = frozenset({"/health", "/ready", "/docs", "/openapi.json"})
-_BY_NAME = ("/v1/online-features", "/v1/push", "/v1/registry/", "/get-online-features", "/push")
+_BY_NAME = frozenset({"/v1/online-features", "/v1/push", "/get-online-features", "/push"})
+_REGISTRY = "/v1/registry/"
 _WHOLE = frozenset({"/metrics", "/v1/status", "/v1/registry/revisions"})
 _BEARER = b"bearer "
 _EVERYTHING = Allowed("", frozenset())
@@ -60,7 +61,8 @@ class Door:
             scope.setdefault("state", {})["client"] = principal.name  # whose budget it is
             if path in _WHOLE:
                 self._guard.require(principal, Action.SEE)
-            elif not path.startswith(_BY_NAME):  # a route that nobody thought of here is not open to everybody
+            elif path not in _BY_NAME and not path.startswith(_REGISTRY):
+                # A route that nobody thought of here is not open to everybody.
                 self._guard.require(principal, Action.AUDIT)
         except AsofError as error:
             if isinstance(error, UnauthenticatedError):

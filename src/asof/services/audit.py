@@ -122,8 +122,10 @@ class AuditLog:
         except AsofError:
             with self._lock:
                 for key, one in sums.items():
+                    if key not in self._sums and len(self._sums) >= _MOST:
+                        key = (_OTHERS, key[1], _OTHERS, key[3])
                     newer = self._sums.setdefault(key, _Sum(one.first_us, one.last_us))
-                    newer.first_us = one.first_us
+                    newer.first_us = min(newer.first_us, one.first_us)
                     newer.count += one.count
                     newer.keys += one.keys
             raise

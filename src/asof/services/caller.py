@@ -111,19 +111,19 @@ class Caller:
                 fix="Ask an administrator for the right to unmask them, or use get_historical_features, which masks.",
             )
 
-    def reads_kept(self, name: str, service: str, catalog: Catalog) -> None:
-        """Record a read of a training set, which holds values as they are.
+    def reads_kept(self, what: str, service: str, catalog: Catalog) -> None:
+        """Record a read of what holds a service's values as they are: "training set march", "serving log of fraud@2".
 
         Raises:
             UnauthenticatedError, AccessDeniedError: it is not allowed.
         """
         if self._guard is None or self._identity is None:
             return
-        principal, what = self._identity.principal(), f"training set {name}"
+        principal = self._identity.principal()
         if not self._guard.shows_whole(principal, Action.READ_HISTORY, service, catalog):
             self._guard.refused(principal.name, Action.READ_HISTORY, what)
             raise AccessDeniedError(
-                f"{principal.name} may not read the training set {name!r}",
+                f"{principal.name} may not read the {what}",
                 why="No rule allows to read all of its service's values",
                 fix="Ask an administrator of the project for a key or a role that covers it.",
             )
@@ -148,6 +148,15 @@ class Caller:
         if self._guard is None or self._identity is None:
             return contextlib.nullcontext()
         return self._guard.recording(self._identity.principal(), action, resources, detail)
+
+    def may_push(self, source: str, catalog: Catalog) -> None:
+        """Return if rows of a source may be pushed.
+
+        Raises:
+            UnauthenticatedError, AccessDeniedError: they may not.
+        """
+        if self._guard is not None and self._identity is not None:
+            self._guard.require_push(self._identity.principal(), source, catalog)
 
     def pushes(self, source: str, catalog: Catalog, detail: str = "") -> AbstractContextManager[None]:
         """Return what a push of rows runs in."""
