@@ -214,3 +214,12 @@ class SnapshotStore(Protocol):
     def in_snapshot(self, work: Callable[[Read], _T]) -> _T:
         """Return what `work` returns of a `read` whose calls all see one instant; it may be called more than once."""
         ...
+
+
+@runtime_checkable
+class ScrubbedStore(Protocol):
+    """What an online store has besides where bytes stay in its own files after they were deleted."""
+
+    def scrub(self) -> None:
+        """Overwrite what was deleted; what readers of older snapshots may still see stays."""
+        ...
