@@ -1,4 +1,4 @@
-"""Erases rows out of files that the project wrote: intervals, quarantine, dead letters, served answers, training sets."""
+"""Erases rows out of files that the project wrote: intervals, quarantine, dead letters, served answers."""
 
 from __future__ import annotations
 
@@ -64,9 +64,7 @@ def _in_file(files: Files, item: FileItem, wanted: Wanted, *, erase: bool, keep_
 
 def in_letters(letters: SourceDeadLetters, until: int, wanted: Wanted, *, erase: bool) -> int:
     """Count dead letters that are about the entities, and with `erase` forget them."""
-    found = [
-        one.id for entry in letters.entries(until) for one in letters.read(entry) if wanted.names_in(one.value)
-    ]
+    found = [one.id for entry in letters.entries(until) for one in letters.read(entry) if wanted.names_in(one.value)]
     if found and erase:
         letters.forget(found)
     return len(found)

@@ -49,7 +49,7 @@ class Wanted:
         by_name = {key.name: key.dtype for key in self.entity.join_keys}
         types = [by_name[name] for name in names]
         columns = [normalised(by_name[name], self.keys.column(name).to_pylist()) for name in names]
-        return [key for key in _native.encode_keys_py(types, columns, self.keys.num_rows) if key is not None]
+        return [key for key in _native.encode_keys_py(types, columns) if key is not None]
 
     def mask(self, table: pa.Table, *, own_names: bool = False) -> pa.ChunkedArray:
         """Return which rows of a table are about them.

@@ -1,4 +1,4 @@
-"""Erases rows out of stored training sets, and notes in their manifests that rows of them, or of their sources, went."""
+"""Erases rows out of training sets, and notes in their manifests that rows of them or their sources went."""
 
 from __future__ import annotations
 
@@ -57,10 +57,7 @@ class SetErasure:
 
         Its statistics and counts become those of the rows that are left; parameters that were fitted stay.
         """
-        made_of = {one.name for one in self._manifest.inputs} | {
-            view.definition.get("source", {}).get("name", "") for view in self._manifest.views
-        }
-        touched = tuple(sorted(made_of & {*inputs}))
+        touched = tuple(sorted({one.name for one in self._manifest.inputs} & {*inputs}))
         last = self._manifest.erasures[-1] if self._manifest.erasures else None
         partly = self._spine.num_rows != self._manifest.spine_rows or self._rows != self._manifest.rows
         if not self.count and not partly and (not touched or (last is not None and {*touched} <= {*last.inputs})):

@@ -69,8 +69,8 @@ class StreamErasure:
         noted = _places(self._noted())
         return sum(_sum(self._gone(rows, noted)) for _, rows in self._log.read(0, until)) + self._retractions(until)
 
-    def erase(self) -> bool:
-        """Erase them, and return whether there were any; what is known of event ids is dropped then."""
+    def erase(self) -> int:
+        """Erase them, and return how many there were; what is known of event ids is dropped if there were any."""
         with self._store.exclusive(self._project, self.source.name):
             self._notes.tidy()
             head = self._log.head()
@@ -78,7 +78,7 @@ class StreamErasure:
             found = self._found(head.sequence)
             pending = [one for one in (noted, found) if one is not None and one.num_rows]
             if not pending:
-                return False
+                return 0
             rows = pa.concat_tables(pending, promote_options="permissive")
             self._notes.replace(self._note, lambda path: _write(rows, path))
             places = _places(rows)
@@ -89,7 +89,7 @@ class StreamErasure:
                 if key in self._views and generation.progress is not None:
                     self._bring_up(key, generation, rows)
             self._notes.delete([self._note])
-        return True
+        return int(rows.num_rows)
 
     def _bring_up(self, key: ViewKey, generation: Generation, rows: pa.Table) -> None:
         """Make a view's values what the rows that are left say, of the entities that had some of the others."""
@@ -135,14 +135,13 @@ class StreamErasure:
     def _taken_back(self, parts: Sequence[pa.Table], until: int) -> list[pa.Table]:
         """Return retractions of the erased events that name nobody, and no event that is left."""
         event_id, deleted = self.source.event_id, self.source.deleted
-        if event_id is None or deleted is None or not parts:
+        named = [rows.column(event_id) for rows in parts if event_id in rows.column_names]
+        if deleted is None or not named:
             return []
-        named = [rows.column(event_id).combine_chunks() for rows in parts if event_id in rows.column_names]
-        ids = pc.unique(pa.chunked_array([one.cast(named[0].type) for one in named]).drop_null()) if named else None
-        found = []
-        left = []
+        ids = pc.unique(pa.chunked_array([one for rows in named for one in rows.cast(named[0].type).chunks]))
+        found, left = [], []
         for _, rows in self._log.read(0, until):
-            if ids is None or not {event_id, deleted, *self._wanted.names} <= {*rows.column_names}:
+            if not {event_id, deleted, *self._wanted.names} <= {*rows.column_names}:
                 continue
             known = rows.column(event_id).cast(ids.type)
             theirs = pc.and_(pc.is_in(known, ids), pc.invert(self._wanted.mask(rows, own_names=True)))
@@ -152,8 +151,8 @@ class StreamErasure:
             for name in self._wanted.names:
                 nobody = pc.and_(nobody, rows.column(name).is_null())
             found.append(rows.filter(nobody))
-        kept = pa.array(left, ids.type) if ids is not None else None
-        result = [rows.filter(pc.invert(pc.is_in(rows.column(event_id).cast(kept.type), kept))) for rows in found]
+        kept = pa.array(left, ids.type)
+        result = [rows.filter(pc.invert(pc.is_in(rows.column(event_id).cast(ids.type), kept))) for rows in found]
         return [rows for rows in result if rows.num_rows]
 
     def _noted(self) -> pa.Table | None:
