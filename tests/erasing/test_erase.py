@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -45,7 +46,9 @@ def definitions(version: int = 1) -> list[Any]:
     orders = StreamSource("orders", schema=SCHEMA, event_time="ts", event_id="id", deleted="gone")
     visits = StreamSource("visits", schema=SCHEMA, event_time="ts")
     people = FileSource("people", path="people.csv", event_time="since")
-    spend = EventView("spend", entity=CUSTOMER, source=orders, features=[Sum("amount", windows=["30d"]), Count(windows=["30d"])])
+    spend = EventView(
+        "spend", entity=CUSTOMER, source=orders, features=[Sum("amount", windows=["30d"]), Count(windows=["30d"])]
+    )
     sales = EventView("sales", entity=SHOP, source=orders, features=[Sum("amount", windows=["30d"])])
     seen = StateView("seen", entity=CUSTOMER, source=visits, features=["amount"])
     guests = StateView("guests", entity=SHOP, source=visits, features=["amount"])
@@ -74,11 +77,19 @@ def spine() -> dict[str, list[Any]]:
     }
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[FeatureStore]:
-    (tmp_path / "people.csv").write_text(f"customer_id,since,country\nada,2025-01-01,NL\n{MARKER},2025-01-01,DE\n")
-    with open_store(tmp_path, FixedClock(to_us(NOW))) as store:
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root: Path = tmp_path_factory.mktemp("filled")
+    (root / "people.csv").write_text(f"customer_id,since,country\nada,2025-01-01,NL\n{MARKER},2025-01-01,DE\n")
+    with open_store(root, FixedClock(to_us(NOW))) as store:
         fill(store)
+    return root
+
+
+@pytest.fixture
+def store(filled: Path, tmp_path: Path) -> Iterator[FeatureStore]:
+    shutil.copytree(filled, tmp_path, dirs_exist_ok=True)
+    with open_store(tmp_path, FixedClock(to_us(NOW))) as store:
         yield store
 
 
@@ -162,7 +173,7 @@ def trained(store: FeatureStore) -> dict[str, list[Any]]:
 
 
 def test_no_byte_is_left_anywhere(store: FeatureStore) -> None:
-    """Of log, ids, values and their free pages, training set, dead letters, quarantine, intervals and served answers."""
+    """Of log, ids, values and free pages, training set, dead letters, quarantine, intervals and served answers."""
     assert len(holders(store)) > 8
     done = store.erase({"customer_id": MARKER})
     assert done.found > 0
@@ -275,10 +286,10 @@ def test_killed_anywhere_it_is_finished_by_another_call(store: FeatureStore, pla
     """Everybody else is right then, too."""
     child = os.fork()
     if not child:
+        other = open_store(store.config.root, FixedClock(to_us(NOW)))
         with pytest.MonkeyPatch.context() as patch:
-            with open_store(store.config.root, FixedClock(to_us(NOW))) as other:
-                kill_at(patch, other, place)
-                other.erase({"customer_id": MARKER})
+            kill_at(patch, other, place)
+            other.erase({"customer_id": MARKER})
         os._exit(1)
     _, status = os.waitpid(child, 0)
     assert os.WTERMSIG(status) == signal.SIGKILL
@@ -350,5 +361,3 @@ def test_several_at_once(store: FeatureStore) -> None:
     found = served(store)
     assert found["spend__count_30d"][:2] == [0, 0]
     assert found["spend__count_30d"][2:4] == trained(store)["spend__count_30d"][2:4]
-
-

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from asof import dtypes
 from asof.backends.local import delta, elsewhere, predicates, published, quarantine
-from asof.backends.local.columns import bound_sql, pick, quoted, value_sql
+from asof.backends.local.columns import bound_sql, pick, value_sql
 from asof.backends.local.dedupe import ORDER, fold
 from asof.backends.local.derived import add_columns, derive_schema
 from asof.backends.local.disk import as_files
