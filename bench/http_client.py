@@ -26,9 +26,10 @@ class Load:
     per_cpu_second: float
 
 
-def request(path: str, body: bytes) -> bytes:
-    """Return a POST of JSON as the bytes that go over the wire."""
+def request(path: str, body: bytes, key: str = "") -> bytes:
+    """Return a POST of JSON as the bytes that go over the wire, with an API key if there is one."""
     head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    head += f"Authorization: Bearer {key}\r\n" if key else ""
     return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 

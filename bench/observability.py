@@ -1,4 +1,4 @@
-"""What metrics, request ids and a serving log at 1% cost the server, and what a second worker brings on two cores.
+"""What API keys, metrics, request ids and a serving log at 1% cost the server, and what a second worker brings.
 
 Overhead is in answers per second of the server's own processor time. A second worker is measured by wall time, under
 wrk, which needs a part of the same two cores; without wrk that line has no figure.
@@ -14,6 +14,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+from asof import FeatureStore
 from feast_process import free_port, wait_for_port
 from measure import CACHE, ROOT, Report, Target, alternate, main, pin, stop
 from online_http import Side, picks, serving
@@ -32,36 +33,38 @@ def command(root: str, port: int, *options: str, program: tuple[str, ...] = ("-m
     return [sys.executable, *program, "--project", root, "serve", "--port", str(port), *options]
 
 
-def side(port: int, server: subprocess.Popen[bytes]) -> Side:
+def side(port: int, server: subprocess.Popen[bytes], key: str = "") -> Side:
     """Return a server that answers."""
-    found = Side(port, server, PATH, lambda keys: {"service": "state", "keys": keys})
+    found = Side(port, server, PATH, lambda keys: {"service": "state", "keys": keys}, key)
     found.wait_until_it_answers()
     return found
 
 
+def loaded(one: Side, count: int, duration_s: float) -> Callable[[], float]:
+    """Return what measures a server with requests for so many keys."""
+    messages = one.messages(count)
+    return lambda: one.measure(messages, duration_s)
+
+
 def overhead(root: str, quick: bool, report: Report) -> None:
-    """Compare the server as it is with itself without anything observed, for one and a hundred keys."""
+    """Compare the server that asks who you are and observes with one that does neither, for one and a hundred keys."""
     ours_port, bare_port = free_port(), free_port()
     unobserved = command(root, bare_port, program=(str(ROOT / "bench" / "peers" / "unobserved_server.py"),))
-    with (
-        serving(command(root, ours_port, "--serving-log", "0.01"), ours_port) as observed,
-        serving(unobserved, bare_port) as bare,
-    ):
-        sides = {"ours": side(ours_port, observed), "bare": side(bare_port, bare)}
+    with contextlib.ExitStack() as stack:
+        sides = {"bare": side(bare_port, stack.enter_context(serving(unobserved, bare_port)))}
+        with FeatureStore(root) as store:  # the first key turns access on, for whoever starts from now on
+            store.access.create_key("ops", role="admin")
+            key, _ = store.access.create_key("bench", role="reader", services=["state"])
+        observed = stack.enter_context(serving(command(root, ours_port, "--serving-log", "0.01"), ours_port))
+        sides["ours"] = side(ours_port, observed, key)
         for count in (1, 100):
-            messages = sides["ours"].messages(count)
-            rates = alternate(
-                {
-                    name: (lambda one=one, messages=messages: one.measure(messages, 1 if quick else 3))
-                    for name, one in sides.items()
-                },
-                ROUNDS,
-            )
+            measures = {name: loaded(one, count, 1 if quick else 3) for name, one in sides.items()}
+            rates = alternate(measures, ROUNDS)
             report.add(
-                f"Metrics and serving log at 1%, {count} {'key' if count == 1 else 'keys'} x 15",
+                f"API keys, metrics and serving log at 1%, {count} {'key' if count == 1 else 'keys'} x 15",
                 "requests/s",
                 rates["ours"],
-                peer="Same server, nothing observed",
+                peer="Same server without them",
                 theirs=rates["bare"],
                 target=Target(0.9, "ratio"),
             )

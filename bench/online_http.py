@@ -51,7 +51,10 @@ def picks(count: int) -> list[dict[str, list[int]]]:
 class Side:
     """A server under load, with its requests per number of keys."""
 
-    def __init__(self, port: int, server: subprocess.Popen[bytes], path: str, body: Callable[[object], object]) -> None:
+    def __init__(
+        self, port: int, server: subprocess.Popen[bytes], path: str, body: Callable[[object], object], key: str = ""
+    ) -> None:
+        self._key = key
         self.port = port
         self._server = server
         self._path = path
@@ -60,7 +63,7 @@ class Side:
 
     def messages(self, count: int) -> list[bytes]:
         """Return requests for `count` keys each."""
-        return [request(self._path, json.dumps(self._body(keys)).encode()) for keys in picks(count)]
+        return [request(self._path, json.dumps(self._body(keys)).encode(), self._key) for keys in picks(count)]
 
     def wait_until_it_answers(self) -> None:
         """Ask until an answer comes: a port is open before the worker behind it has started."""

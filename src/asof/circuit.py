@@ -10,6 +10,7 @@ import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from asof.deadline import nobody_waits
 from asof.errors import StoreError, StoreFullError
 
 if TYPE_CHECKING:
@@ -114,7 +115,10 @@ class Circuit:
         """Take note of how the read ended."""
         if isinstance(error, StoreError) and error.retryable and not isinstance(error, StoreFullError):
             with self._lock:
-                self._fail()
+                if not nobody_waits():
+                    self._fail()
+                elif self._prober == threading.get_ident():  # it was impatient, and has found nothing out
+                    self._until_s, self._prober = self._clock(), None
         elif self._failures or self._prober is not None:
             with self._lock:
                 self._failures, self._until_s, self._prober = 0, None, None

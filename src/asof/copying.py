@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from asof.backends.loading import open_online_store, open_registry
-from asof.backends.local.trees import LocalTree
+from asof.backends.loading import open_offline, open_online_store, open_registry
+from asof.backends.local.disk import DiskPlace
 from asof.config import FILE_NAME, load_config
-from asof.errors import ConfigError, InputError, NotFoundError, StoreError, UnsupportedOperationError
+from asof.errors import ConfigError, InputError, NotFoundError, StoreError
 from asof.services.copy_project import ROLES, Copied, Places, ProjectCopy, Role
 from asof.services.settings import switch_settings, without_login
 
@@ -119,11 +119,12 @@ def restore(project: Wiring, directory: Path, *, overwrite: bool, progress: Tell
 
 
 def _refuse_nested(one: str, other: str) -> None:
-    """Refuse to copy a directory into itself."""
-    if one != other and "://" not in one + other:
-        here, there = Path(one).resolve(), Path(other).resolve()
-        if here.is_relative_to(there) or there.is_relative_to(here):
-            raise InputError(f"{there} and {here} are inside each other", fix="Name a directory elsewhere.")
+    """Refuse to copy a directory, or a prefix of a bucket, into itself."""
+    if one == other or ("://" in one) != ("://" in other):
+        return
+    here, there = (PurePosixPath(at) if "://" in at else Path(at).resolve() for at in (one, other))
+    if here.is_relative_to(there) or there.is_relative_to(here):
+        raise InputError(f"{other} and {one} are inside each other", fix="Name a place elsewhere.")
 
 
 def _read(directory: Path, project: str) -> Config:
@@ -150,19 +151,9 @@ def _absolute(role: Role, url: str, root: Path) -> str:
     scheme, mark, path = url.partition(":///")
     if mark and not path.startswith("/"):
         return f"{scheme}:///{root.absolute() / path}"
-    if role == "offline" and "://" not in url:
-        return str(root.absolute() / url)
+    if role == "offline":
+        return url.rstrip("/") if "://" in url else str(root.absolute() / url)
     return url
-
-
-def _tree(place: str) -> LocalTree:
-    if "://" in place:
-        raise UnsupportedOperationError(
-            f"The files in {without_login(place)} cannot be copied by asof",
-            why="It copies directories",
-            fix="Copy the other stores with asof, and the bucket with its own tools.",
-        )
-    return LocalTree(Path(place))
 
 
 @contextmanager
@@ -177,5 +168,5 @@ def _opened(places: Mapping[Role, str], root: Path, project: str) -> Iterator[Pl
             online = open_online_store(places["online"], root)
             held.callback(online.close)
         if "offline" in places:
-            offline = _tree(places["offline"])
+            offline = open_offline(places["offline"], root, DiskPlace)
         yield Places(registry, offline, online, names)

@@ -58,7 +58,8 @@ if TYPE_CHECKING:
     from asof.services.erase import Erased
     from asof.services.explanation import Explanation
     from asof.services.grid import Instants
-    from asof.services.online import Keys, OnlineFeatures
+    from asof.services.online import OnlineFeatures
+    from asof.services.online_keys import Keys
     from asof.services.overview import Description, Listed, Status
     from asof.services.prune import PrunePlan
     from asof.services.request import Request
@@ -580,7 +581,7 @@ class FeatureStore(Streaming):
         Args:
             to: A directory with an `asof.toml` that names the stores to copy to. Default: only those given below.
             registry: URL of the registry to copy to. Default: it stays where it is.
-            offline: Directory to copy files to; likewise.
+            offline: Directory, or bucket and prefix, to copy files to; likewise.
             online: URL of the online store to copy to; likewise.
             source: A directory with an `asof.toml` that names the stores to copy from. Default: the project's.
             switch: Write the new places into the project's `asof.toml`, and let the old stores refuse to be written.

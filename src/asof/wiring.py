@@ -21,7 +21,6 @@ from asof.backends.local.log import LocalLog
 from asof.backends.local.published import PublishedFolders
 from asof.backends.local.scanner import LocalScanner
 from asof.backends.local.tables import LocalTableWriter
-from asof.backends.local.trees import LocalTree
 from asof.backends.oidc import open_verifier
 from asof.clock import Clock, SystemClock
 from asof.config import FILE_NAME, find_root, load_config
@@ -33,11 +32,11 @@ from asof.services.caller import Caller, is_shared, open_caller
 from asof.services.catalog import Catalog
 from asof.services.functions import FunctionLoader
 from asof.services.materialize import Materializer
-from asof.services.moved import GuardedLog, refusal
+from asof.services.moved import GuardedLog, offline_mark, refusal
 from asof.services.online import OnlineReader
 from asof.services.policy import is_on, load_policy
 from asof.services.serving_log import FOLDER, ServingLog
-from asof.services.training_sets import TrainingSets
+from asof.services.training_sets import SHELF, TrainingSets
 from asof.services.writer import open_writer
 
 if TYPE_CHECKING:
@@ -148,7 +147,7 @@ class Wiring:
     @property
     def _written_log(self) -> OfflineLog:
         """The logs for whoever writes: those of an offline store that was moved are refused."""
-        return GuardedLog(self.log, self._files().mark)
+        return GuardedLog(self.log, lambda: offline_mark(self.offline))
 
     def catalog(self) -> Catalog:
         """Return the registry's content; an apply elsewhere is seen within half a second."""
@@ -258,12 +257,9 @@ class Wiring:
     def _functions(self, given: Mapping[FunctionSpec, Callable[..., object]] | None = None) -> FunctionLoader:
         return FunctionLoader(self.config.root, self.config.definitions, given)
 
-    def _files(self) -> LocalTree:
-        return LocalTree(self.config.root / self.config.offline)
-
     def _refuse_moved_files(self) -> None:
         """Refuse to write to an offline store that was moved, or is a copy."""
-        mark = self._files().mark()
+        mark = offline_mark(self.offline)
         if mark is not None:
             raise refusal("The offline store", mark)
 
@@ -281,7 +277,7 @@ class Wiring:
             scanner = self._scanner({}, self.config.memory_budget_bytes, executor.threads, only=only, entries=entries)
             return scanner, executor
 
-        shelf = self.offline.shelf("training_sets")
+        shelf = self.offline.shelf(SHELF)
         inputs = LocalInputs(self.config.root, self.offline.files("batch"))
         return TrainingSets(shelf, inputs, LocalTableWriter(), engines, self._functions(), self._expressions)
 

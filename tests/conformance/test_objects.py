@@ -21,21 +21,31 @@ from asof.testing.conformance.log import OfflineLogConformance, add, contents
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from asof.interfaces import DeadLetterStore, OfflineLog, OfflinePlace
+    from asof.interfaces import DeadLetterStore, OfflineLog, OfflinePlace, SourceLog
     from tests.servers.objects import ObjectServer
+
+
+ENTRIES = 20
 
 
 def append(url: str, writer: int) -> None:
     """Append rows one by one, and join entries beside."""
     with tempfile.TemporaryDirectory() as root:
         log = LocalLog(open_place(url, Path(root)).files("log")).of("orders")
-        for number in range(30):
+        for number in range(ENTRIES):
             add(log, number * 3 + writer)
             if writer < 2 and number % 5 == 0:
                 log.compact()
 
 
 class TestObjectLog(OfflineLogConformance):
+    grown = (14, 14, 3, 40)
+
+    @pytest.fixture(autouse=True)
+    def _few(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Join as often as the log of a directory does, after fewer requests."""
+        monkeypatch.setattr(local_log, "JOIN_FILES", 8)
+
     @pytest.fixture
     def open_log(self, object_server: ObjectServer, tmp_path: Path) -> Callable[[], OfflineLog]:
         url = object_server.url()
@@ -53,16 +63,26 @@ class TestObjectLog(OfflineLogConformance):
         assert [process.exitcode for process in processes] == [0, 0, 0]
         log = open_log().of("orders")
         rows = contents(log, 0, log.head().sequence)
-        assert sorted(number for _, number in rows) == list(range(90))
-        assert [number for number, _ in rows] == list(range(1, 91))
+        assert sorted(number for _, number in rows) == list(range(3 * ENTRIES))
+        assert [number for number, _ in rows] == list(range(1, 3 * ENTRIES + 1))
 
-
-class TestObjectLogWithoutGrace(TestObjectLog):
-    """Files that were joined are deleted at once."""
-
-    @pytest.fixture(autouse=True)
-    def _no_grace(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_files_that_were_joined_may_go_at_once(
+        self, open_log: Callable[[], OfflineLog], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Readers go on, and so do threads that append."""
         monkeypatch.setattr(local_log, "_GRACE_S", -60.0)
+        self.test_threads_append_each_row_once(open_log)
+        self.test_joining_changes_nothing_that_is_read(open_log().of("joined"), lambda: Renamed(open_log()))
+
+
+class Renamed:
+    """A log in which orders are another source."""
+
+    def __init__(self, log: OfflineLog) -> None:
+        self._log = log
+
+    def of(self, source: str) -> SourceLog:
+        return self._log.of("joined")
 
 
 class TestObjectDeadLetters(DeadLetterConformance):

@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import pytest
+
 from asof.errors import InputError
 from asof.services.erase import Erasure
-from tests.cli.conftest import Project, project
+from tests.cli.conftest import Project
 
 if TYPE_CHECKING:
-    import pytest
+    from pathlib import Path
 
-assert project
+
+@pytest.fixture
+def project(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Project:
+    return Project(tmp_path, capsys)
 
 
 def test_it_asks_erases_and_searches_again(project: Project) -> None:

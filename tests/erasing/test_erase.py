@@ -1,4 +1,4 @@
-"""Erasing removes an entity from everything that the project wrote, byte for byte, and leaves all others as they were."""
+"""Erasing removes an entity from all that the project wrote, byte for byte, and leaves all others as they were."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import pytest
 from asof import Count, Entity, EventView, FeatureService, FileSource, Last, StateView, StreamSource, Sum
 from asof.clock import FixedClock, to_us
 from asof.errors import InputError, NotFoundError, SourceError
-from asof.interfaces.online import ViewKey
 from asof.services import erased_streams
+from asof.services.erased_values import rewrite
 from asof.services.serving_log import ServingLog
 from tests.unit.stream_project import NOW, START, apply, open_store
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from asof import FeatureStore
+    from asof.interfaces.online import ViewKey
 
 MARKER = "zq-marker-8d1f0c"
 """The key that is erased; no other bytes of the project look like it."""
@@ -169,7 +170,8 @@ def served(store: FeatureStore) -> dict[str, list[Any]]:
 
 def trained(store: FeatureStore) -> dict[str, list[Any]]:
     """Return what training says of the same at the same instant."""
-    return store.get_historical_features("fraud", spine()).to_arrow().to_pydict()
+    found: dict[str, list[Any]] = store.get_historical_features("fraud", spine()).to_arrow().to_pydict()
+    return found
 
 
 def test_no_byte_is_left_anywhere(store: FeatureStore) -> None:
@@ -323,7 +325,7 @@ def kill_at(patch: pytest.MonkeyPatch, store: FeatureStore, place: str) -> None:
     elif place == "log":
         patch.setattr(store.online, "drop", die)
     elif place == "one view":
-        patch.setattr(erased_streams, "rewrite", after(1, erased_streams.rewrite))
+        patch.setattr(erased_streams, "rewrite", after(1, rewrite))
     elif place == "sets":
         from asof.backends.local.folders import LocalFolders
 

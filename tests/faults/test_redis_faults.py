@@ -6,7 +6,7 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
@@ -366,6 +366,24 @@ def test_values_that_are_evicted_while_they_are_written_are_not_switched_in(
         with pytest.raises(StoreError, match="removed before it was switched in"):
             writer.commit(100, 105, "meaning")
     assert set(store.generations("shop")) == {VIEW}
+
+
+@pytest.mark.parametrize("work", ["put", "replace"])
+def test_a_generation_whose_end_was_lost_at_a_failover_is_not_switched_in(
+    store: OnlineStore, client: redis.Redis, work: str
+) -> None:
+    """A replica that takes over has a beginning of what was written, which is told by the mark behind each part."""
+    with store.write(VIEW) as writer:
+        writer.put(pa.array([b"a"], pa.binary()), pa.array([b"x"], pa.binary()))
+        [name] = client.keys("asof:shop:values:*")
+        before: dict[Any, Any] = client.hgetall(name)
+        getattr(writer, work)(pa.array([b"b"], pa.binary()), pa.array([b"y"], pa.binary()))
+        client.delete(name)
+        client.hset(name, mapping=before)
+        with pytest.raises(StoreError, match="removed before it was switched in"):
+            writer.commit(100, 105, "meaning")
+    assert store.generations("shop") == {}
+    assert leftovers(client) == 0
 
 
 def test_a_name_for_values_is_never_used_twice(store: OnlineStore, client: redis.Redis) -> None:

@@ -25,16 +25,23 @@ ORDERS = "customer_id,ts,amount\n7,2026-01-01T03:00:00,2.5\n7,2026-01-02T03:00:0
 NOW = parse_instant("2026-01-04T00:00:00")
 
 
+SPINE = {"customer_id": [7, 8, 9], "event_timestamp": [from_us(NOW)] * 3}
+
+
+def started(root: Path) -> FeatureStore:
+    """Write a project's files and open it."""
+    (root / "asof.toml").write_text('project = "shop"\n', encoding="utf-8")
+    (root / "features.py").write_text(DEFINITIONS, encoding="utf-8")
+    (root / "orders.csv").write_text(ORDERS, encoding="utf-8")
+    return FeatureStore(root, clock=FixedClock(NOW))
+
+
 def test_a_training_set_over_a_batch_source_is_rebuilt_elsewhere(tmp_path: Path) -> None:
     """With the old directory gone; and nothing is run again."""
-    (tmp_path / "asof.toml").write_text('project = "shop"\n', encoding="utf-8")
-    (tmp_path / "features.py").write_text(DEFINITIONS, encoding="utf-8")
-    (tmp_path / "orders.csv").write_text(ORDERS, encoding="utf-8")
-    spine = {"customer_id": [7, 8, 9], "event_timestamp": [from_us(NOW)] * 3}
-    with FeatureStore(tmp_path, clock=FixedClock(NOW)) as store:
+    with started(tmp_path) as store:
         store.apply()
         done = store.backfill("daily", "2026-01-01")
-        made = store.create_training_set("first", "score", spine).to_arrow()
+        made = store.create_training_set("first", "score", SPINE).to_arrow()
         assert made["totals__total"].to_pylist()[2] is None
         runs = store.runs()
         store.copy(registry="sqlite:///two.db", offline="two", switch=True)

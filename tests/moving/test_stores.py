@@ -15,7 +15,7 @@ import redis
 
 from asof import copying
 from asof.backends.loading import open_online_store, open_registry
-from asof.errors import ConflictError, InputError, MovedError, StoreError, UnsupportedOperationError
+from asof.errors import ConflictError, InputError, MovedError, StoreError
 from asof.interfaces.online import ViewKey
 from asof.services import copy_online, copy_project, moved
 from tests.moving import shop
@@ -351,8 +351,6 @@ def test_what_is_copied_is_named(store: FeatureStore) -> None:
         store.copy()
     with pytest.raises(InputError, match="already"):
         store.copy(online=store.config.online)
-    with pytest.raises(UnsupportedOperationError, match="cannot be copied by asof"):
-        store.copy(offline="s3://bucket/shop")
     for place in (".asof/offline/deeper", ".asof"):
         with pytest.raises(InputError, match="inside each other"):
             store.copy(offline=place)

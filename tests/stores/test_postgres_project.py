@@ -51,7 +51,7 @@ def settings(postgres_server: PostgresServer) -> Iterator[str]:
 
 def start(root: Path, settings: str) -> FeatureStore:
     """Write a project's files and open it."""
-    root.mkdir()
+    root.mkdir(exist_ok=True)
     (root / "asof.toml").write_text(settings, encoding="utf-8")
     (root / "features.py").write_text(DEFINITIONS, encoding="utf-8")
     (root / "people.csv").write_text(PEOPLE, encoding="utf-8")

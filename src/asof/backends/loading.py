@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import entry_points
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from asof.errors import ConfigError, did_you_mean
@@ -15,18 +16,19 @@ if TYPE_CHECKING:
     from asof.interfaces import OfflinePlace, OnlineStore, Registry, StreamBackend
 
 
-def open_registry(url: str, root: Path, project: str | None = None) -> Registry:
+def open_registry(url: str, root: Path, project: str | None = None, *, read_only: bool = False) -> Registry:
     """Open the registry at `url`; relative paths are below the project's `root`.
 
     Args:
         url: Names it.
         root: The project's directory.
         project: Whose registry it has to be, where several projects can reach it; None where that is no matter.
+        read_only: Whether one that can is opened so that nothing is created, upgraded or written.
 
     Raises:
         ConfigError: no installed package serves that scheme, or it is the registry of another project.
     """
-    registry: Registry = _find("asof.registries", "registry", url)(url, root)
+    registry: Registry = _opened(_find("asof.registries", "registry", url), url, root, read_only)
     if project is not None and isinstance(registry, SharedRegistry):
         try:
             registry.belong_to(project)
@@ -36,13 +38,15 @@ def open_registry(url: str, root: Path, project: str | None = None) -> Registry:
     return registry
 
 
-def open_online_store(url: str, root: Path) -> OnlineStore:
+def open_online_store(url: str, root: Path, *, read_only: bool = False) -> OnlineStore:
     """Open the online store at `url`; relative paths are below the project's `root`.
+
+    With `read_only`, one that can is opened so that nothing is created or written.
 
     Raises:
         ConfigError: no installed package serves that scheme.
     """
-    store: OnlineStore = _find("asof.online_stores", "online store", url)(url, root)
+    store: OnlineStore = _opened(_find("asof.online_stores", "online store", url), url, root, read_only)
     return store
 
 
@@ -68,6 +72,12 @@ def open_offline(url: str, root: Path, on_disk: Callable[[Path], OfflinePlace]) 
         return on_disk(root / url)
     place: OfflinePlace = _find("asof.offline_places", "offline store", url)(url, root)
     return place
+
+
+def _opened(opener: Any, url: str, root: Path, read_only: bool) -> Any:
+    if read_only and "read_only" in signature(opener).parameters:
+        return opener(url, root, read_only=True)
+    return opener(url, root)
 
 
 def _find(group: str, role: str, url: str) -> Any:

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 @click.option("--from", "source", metavar="DIR", help="Whose asof.toml names the stores. Default: the project's.")
 @click.option("--to", metavar="DIR", help="Whose asof.toml names the stores to copy to.")
 @click.option("--registry", metavar="URL", help="Copy the registry to this one.")
-@click.option("--offline", metavar="DIR", help="Copy logs, batches, training sets and dead letters to this directory.")
+@click.option(
+    "--offline", metavar="PLACE", help="Copy logs, batches, training sets and dead letters to this directory or bucket."
+)
 @click.option("--online", metavar="URL", help="Copy the values to this online store.")
 @click.option("--switch", is_flag=True, help="Then write the new places into asof.toml; the old ones refuse writers.")
 @click.option("--overwrite", is_flag=True, help="Give up what the new stores hold of the project.")

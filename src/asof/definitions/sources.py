@@ -80,8 +80,8 @@ class FileSource(Source):
     """Parquet, CSV or newline-delimited JSON: one file, a glob, or a hive-partitioned directory.
 
     Attributes:
-        path: Relative to the project's root, or absolute. A directory means every file of the format below it,
-            its `key=value` folders read as columns.
+        path: Relative to the project's root, or absolute, or a URL as `s3://bucket/prefix/*.parquet`. A directory or
+            prefix means every file of the format below it, its `key=value` folders read as columns.
         format: parquet, csv or ndjson. Default: from the path's ending; a directory without one is Parquet.
     """
 

@@ -22,7 +22,6 @@ from asof.interfaces.scanner import ColumnRequest, Rejected, Scan, Scanner, Scan
 from asof.interfaces.stream import Decoded, Decoder, Messages, Positions, StreamBackend, StreamConsumer
 from asof.interfaces.tables import TableWriter
 from asof.interfaces.transformer import BatchInputs, Transformer
-from asof.interfaces.trees import FileTree, StoredFile
 
 __all__ = [
     "BatchInputs",
@@ -36,7 +35,6 @@ __all__ = [
     "ExpressionEngine",
     "FileInput",
     "FileItem",
-    "FileTree",
     "Files",
     "FolderList",
     "FolderShelf",
@@ -65,7 +63,6 @@ __all__ = [
     "SourceDeadLetters",
     "SourceInput",
     "SourceLog",
-    "StoredFile",
     "StreamBackend",
     "StreamConsumer",
     "TableWriter",

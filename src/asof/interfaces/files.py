@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -68,6 +68,14 @@ class Files(Protocol):
         """
         ...
 
+    def chunks(self, item: FileItem) -> Iterator[bytes]:
+        """Read a file piece by piece, and keep nothing of it on this machine.
+
+        Raises:
+            FileNotFoundError: it was deleted meanwhile.
+        """
+        ...
+
     def create(self, name: str, write: Callable[[Path], object]) -> None:
         """Add a file, durably: of several who add one name at once, one succeeds.
 
@@ -108,7 +116,7 @@ class OfflinePlace(Protocol):
     """Where a project keeps logs, what batch sources published, training sets, and what was refused."""
 
     def files(self, name: str) -> Files:
-        """Return one of its folders."""
+        """Return one of its folders, as of a path with slashes; without a name, itself."""
         ...
 
     def shelf(self, name: str) -> FolderShelf:

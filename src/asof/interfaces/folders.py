@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
+
+    from asof.interfaces.files import FileItem
 
 
 class FolderList(Protocol):
@@ -39,6 +41,18 @@ class FolderShelf(Protocol):
 
     def file(self, name: str, file: str) -> Path:
         """Return where on this machine one file of a folder is, or would be."""
+        ...
+
+    def items(self, name: str) -> list[FileItem]:
+        """Return the files of a folder, by name; none where it is gone."""
+        ...
+
+    def chunks(self, name: str, item: FileItem) -> Iterator[bytes]:
+        """Read a file of a folder piece by piece, and keep nothing of it on this machine.
+
+        Raises:
+            FileNotFoundError: it was deleted or replaced meanwhile.
+        """
         ...
 
     def replace(self, name: str, files: Sequence[Path]) -> None:

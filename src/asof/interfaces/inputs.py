@@ -9,20 +9,22 @@ import msgspec
 from asof.plan.specs import SourceSpec  # noqa: TC001 - msgspec reads the annotations
 
 
-class FileInput(msgspec.Struct, frozen=True, kw_only=True):
+class FileInput(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One file that was read.
 
     Attributes:
-        path: Relative to the project's root where it is below it, else absolute.
+        path: Relative to the project's root where it is below it, else absolute; of an object its URL.
         size_bytes: Its size.
         modified_ns: When it was written, in nanoseconds since the epoch; not part of its identity.
         sha256: Hash of all of its bytes, in hex.
+        tag: Of an object: its ETag, which another one in its place does not have; not part of its identity.
     """
 
     path: str
     size_bytes: int
     modified_ns: int
     sha256: str
+    tag: str = ""
 
 
 class SourceInput(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -79,6 +81,6 @@ class InputRecorder(Protocol):
 
         Args:
             recorded: What `record` returned.
-            quick: Compare sizes and times of writing only, instead of every byte.
+            quick: Compare sizes and times of writing, or ETags, only, instead of every byte.
         """
         ...

@@ -138,7 +138,11 @@ class GenerationWriter(Protocol):
 
 
 class OnlineStore(Protocol):
-    """Holds generations of view versions. Errors: `StoreError`, `StoreFullError`, `CorruptDataError`."""
+    """Holds generations of view versions. Errors: `StoreError`, `StoreFullError`, `CorruptDataError`.
+
+    A store whose reads never wait for a network says so by an attribute `in_process`, which is true. One whose reads do
+    gives up where `asof.deadline` says that nobody waits any more.
+    """
 
     def write(self, view: ViewKey) -> GenerationWriter:
         """Begin a generation; leftovers of writers that died are removed."""
@@ -216,6 +220,7 @@ class SnapshotStore(Protocol):
         ...
 
 
+<<<<<<< HEAD
 @runtime_checkable
 class ScrubbedStore(Protocol):
     """What an online store has besides where bytes stay in its own files after they were deleted."""
@@ -223,3 +228,40 @@ class ScrubbedStore(Protocol):
     def scrub(self) -> None:
         """Overwrite what was deleted; what readers of older snapshots may still see stays."""
         ...
+=======
+class Conversation(Protocol):
+    """A connection to an online store, asked one question after the other by a thread that never waits for it.
+
+    Whatever it raises, the same question may be put to the store itself; after a `StoreError` it is of no use any more.
+    """
+
+    def fileno(self) -> int:
+        """Return the file that becomes readable when there is something to `take`."""
+        ...
+
+    def ask(self, requests: Requests) -> None:
+        """Send a question, as `OnlineStore.read` takes it, of one project; the one before it is answered."""
+        ...
+
+    def take(self) -> list[ViewRead] | None:
+        """Return the answer, as of one instant of the store, or None while it is not here whole."""
+        ...
+
+    def close(self) -> None:
+        """Hang up."""
+        ...
+
+
+@runtime_checkable
+class ConversingStore(Protocol):
+    """What an online store has besides where it can be asked without waiting."""
+
+    def converse(self) -> Conversation | None:
+        """Connect, which may take time; None where this store, as it is set up, cannot."""
+        ...
+
+
+def is_in_process(store: OnlineStore) -> bool:
+    """Return whether a store's reads never wait for a network, so that they may run where nothing else goes on."""
+    return bool(getattr(store, "in_process", False))
+>>>>>>> main

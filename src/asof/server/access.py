@@ -57,6 +57,7 @@ class Door:
                 loop = asyncio.get_running_loop()
                 principal = await loop.run_in_executor(self._threads, self._authenticator.verify, credential)
             scope[PRINCIPAL], scope[_GUARD] = principal, self._guard
+            scope.setdefault("state", {})["client"] = principal.name  # whose budget it is
             if path in _WHOLE:
                 self._guard.require(principal, Action.SEE)
             elif not path.startswith(_BY_NAME):  # a route that nobody thought of here is not open to everybody

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import time
 from typing import TYPE_CHECKING
@@ -11,8 +12,12 @@ from typing import TYPE_CHECKING
 from asof import tracing
 from asof.server.access import challenge
 from asof.server.answers import JSON, error_body
+from asof.server.budgets import Budgets, client_of
+from asof.server.deadlines import Deadline
 from asof.server.feast import PATHS as FEAST
+from asof.server.feast import PUSH as FEAST_PUSH
 from asof.server.feast import FeastRoute
+from asof.server.gate import Gate
 from asof.server.limits import Limits
 from asof.server.metrics import Metrics
 from asof.server.observe import KEY as WATCH
@@ -20,6 +25,8 @@ from asof.server.observe import REQUEST_ID_HEADER, Observer
 from asof.server.online import PATH, OnlineRoute
 from asof.server.push import PATH as PUSH
 from asof.server.push import PushRoute
+from asof.server.reads import Reads
+from asof.server.refusals import RefusedError
 from asof.server.routes import make_routes
 from asof.server.serving import Serving
 
@@ -36,12 +43,20 @@ if TYPE_CHECKING:
     from asof.store import FeatureStore
 
 POLL_S = 0.3
+_GARBAGE = 20_000
+_PUSHES = frozenset({PUSH, FEAST_PUSH})
+_NEVER_REFUSED = frozenset({"/health", "/ready", "/metrics"})
 _log = logging.getLogger("asof.server")
 _access = logging.getLogger("asof.access")
 
 
 class App:
-    """Answers HTTP requests for one project."""
+    """Answers HTTP requests for one project.
+
+    Attributes:
+        limits: Of requests.
+        gate: Counts them.
+    """
 
     def __init__(
         self,
@@ -65,11 +80,15 @@ class App:
             door: Asks who they are; None lets everybody in.
             audit: What the door's guard writes to; the application closes it.
         """
+        self.limits = limits or Limits()
+        self.gate = Gate(self.limits.at_once, self.limits.waiting)
+        self._budgets = Budgets(self.limits.client_requests, self.limits.client_keys)
         self._metrics = Metrics()
         self._serving = Serving(project, self._metrics)
-        self._online = OnlineRoute(self._serving, limits or Limits())
-        self._push = PushRoute(pushed_to, self._metrics, limits or Limits())
-        self._feast = FeastRoute(self._serving, self._push, limits or Limits())
+        self._reads = Reads(project.online, project.clock, self.limits.cache)
+        self._online = OnlineRoute(self._serving, self.limits, self._reads, self._budgets, self.gate)
+        self._push = PushRoute(pushed_to, self._metrics, self.limits)
+        self._feast = FeastRoute(self._serving, self._push, self.limits, self._budgets, self.gate)
         self._rest = make_routes(self._serving, self._metrics)
         self._observer = Observer(
             self._metrics,
@@ -98,12 +117,24 @@ class App:
             else:
                 route, status = await self._answer_rest(scope, receive, send)
             self._observer.done(watch, scope, route, status, started)
+            self.gate.forget(scope)
+
+    def arrived(self, scope: Scope) -> None:
+        """Count a request that is here whole and waits to be looked at; pushes wait elsewhere."""
+        if scope["path"] not in _PUSHES:
+            self.gate.arrive(scope)
+
+    def refused(self, code: str) -> None:
+        """Count a request that was refused before it came here."""
+        self._metrics.refused(code)
 
     async def _answer_direct(
         self, route: OnlineRoute | PushRoute | FeastRoute, scope: Scope, receive: Receive, send: Send
     ) -> int:
         headers: list[tuple[bytes, bytes]] = [(REQUEST_ID_HEADER, scope[WATCH].request_id.encode())]
         try:
+            if self._budgets.limited:
+                self._budgets.request(client_of(scope))
             body, media_type = await route.answer(scope, receive)
             status = 200
         except Exception as error:  # noqa: BLE001 - the last resort of a request; error_body logs what is unexpected
@@ -114,7 +145,7 @@ class App:
                 headers.append((b"allow", b"POST"))
             elif status == 413:
                 headers.append((b"connection", b"close"))
-            headers += challenge(error)
+            headers += [*challenge(error), *_retry_after(error)]
         headers += [(b"content-type", media_type), (b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
@@ -141,21 +172,38 @@ class App:
             await send(message)
 
         try:
-            await self._rest(scope, receive, watch)
+            await self._answer_others(scope, receive, watch)
         except Exception as error:
             if status:
                 raise
             status, code, body = error_body(error)
             self._metrics.refused(code)
             headers = [identified, (b"content-type", JSON), (b"content-length", b"%d" % len(body))]
+            headers += _retry_after(error)
             await send({"type": "http.response.start", "status": status, "headers": headers})
             await send({"type": "http.response.body", "body": body})
         route = scope.get("route")
         return getattr(route, "path", "other"), status
 
+    async def _answer_others(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] in _NEVER_REFUSED:
+            await self._rest(scope, receive, send)
+            return
+        if self._budgets.limited:
+            self._budgets.request(client_of(scope))
+        if (turn := self.gate.enter(scope)) is not None:
+            await self.gate.wait(turn, Deadline(self.limits.timeout_s))
+        try:
+            await self._rest(scope, receive, send)
+        finally:
+            self.gate.leave()
+
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
         await asyncio.to_thread(self._serving.refresh)
+        gc.collect()
+        gc.freeze()  # what is there now stays; looking through it over and over costs more than a request
+        gc.set_threshold(_GARBAGE)
         following = asyncio.create_task(self._follow())
         await send({"type": "lifespan.startup.complete"})
         await receive()
@@ -163,6 +211,7 @@ class App:
         with contextlib.suppress(asyncio.CancelledError):
             await following
         await asyncio.to_thread(self._push.close)
+        await self._reads.close()
         await asyncio.to_thread(self._observer.close)
         if self._door is not None:
             self._door.close()
@@ -188,3 +237,7 @@ def _spans() -> RequestSpans | None:
     from asof.server.spans import RequestSpans  # loads OpenTelemetry
 
     return RequestSpans(tracer)
+
+
+def _retry_after(error: Exception) -> list[tuple[bytes, bytes]]:
+    return [(b"retry-after", b"%d" % error.retry_after_s)] if isinstance(error, RefusedError) else []

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from asof.deadline import waiting_until
 from asof.errors import InputError, UnsupportedOperationError
 from asof.server.access import note_read, reading
 from asof.server.answers import JSON
+from asof.server.budgets import client_of
+from asof.server.deadlines import Deadline
 from asof.server.limits import Limits, MethodNotAllowedError, read_body, too_many_keys
 from asof.server.observe import KEY
 from asof.server.push import PushRequest
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope
 
+    from asof.server.budgets import Budgets
+    from asof.server.gate import Gate
     from asof.server.observe import RequestWatch
     from asof.server.push import PushRoute
     from asof.server.serving import Serving
@@ -76,9 +81,11 @@ class _Answer(msgspec.Struct):
 class FeastRoute:
     """Answers what a Feast feature server answers, as far as it means the same here."""
 
-    def __init__(self, serving: Serving, push: PushRoute, limits: Limits) -> None:
-        """Read from `serving` and push through `push`, within `limits`."""
+    def __init__(self, serving: Serving, push: PushRoute, limits: Limits, budgets: Budgets, gate: Gate) -> None:
+        """Read from `serving` and push through `push`, within limits and budgets, and when the gate lets a read in."""
         self._serving = serving
+        self._budgets = budgets
+        self._gate = gate
         self._push = push
         self._limits = limits
 
@@ -97,9 +104,16 @@ class FeastRoute:
         body = await read_body(scope, receive, self._limits.body_bytes, _FEWER)
         if path == PUSH:
             return await self._push.take(_pushed(_decoded(body, _Push)), scope)
-        return await asyncio.to_thread(self._read, _decoded(body, _Read), scope), JSON
+        deadline = Deadline(self._limits.timeout_s)
+        if (turn := self._gate.enter(scope)) is not None:
+            await self._gate.wait(turn, deadline)
+        try:
+            reading = asyncio.to_thread(self._read, _decoded(body, _Read), scope, deadline)
+            return await deadline.wait(asyncio.ensure_future(reading)), JSON
+        finally:
+            self._gate.leave()
 
-    def _read(self, request: _Read, scope: Scope) -> bytes:
+    def _read(self, request: _Read, scope: Scope, deadline: Deadline) -> bytes:
         watch: RequestWatch = scope[KEY]
         features = _wanted(request)
         reader = self._serving.current_reader()
@@ -108,6 +122,8 @@ class FeastRoute:
         rows = max(map(len, request.entities.values()), default=0)
         if rows > self._limits.keys:
             raise too_many_keys(rows, self._limits.keys)
+        if self._budgets.limited:
+            self._budgets.keys(client_of(scope), rows)
         known = {key.name for entity in self._serving.current_catalog().entities() for key in entity.join_keys}
         given = {name: column for name, column in request.entities.items() if name in plan.request}
         # A row of a Feast request may bring keys that only other features need.
@@ -117,7 +133,8 @@ class FeastRoute:
             if name in plan.key_names or (name not in known and name not in given)
         }
         asked, inputs = decoded_keys(plan, keys), decoded_inputs(plan, given or None)
-        answer = reader.read(features, asked, None, inputs, masked=allowed.masked)
+        with waiting_until(deadline.until_s):
+            answer = reader.read(features, asked, None, inputs, masked=allowed.masked)
         watch.read(plan, answer, asked, inputs, rows)
         note_read(scope, allowed, rows)
         return msgspec.json.encode(_shaped(answer, request))

@@ -12,11 +12,42 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class CacheLimits:
+    """How old a remembered value may be at most, and how many values are remembered."""
+
+    age_us: int
+    keys: int
+
+
+@dataclass(frozen=True)
 class Limits:
-    """Bounds of one request."""
+    """Bounds of requests. Those of clients, and of how many there are at a time, are of each worker.
+
+    Attributes:
+        body_bytes: Longest body.
+        keys: Most keys.
+        timeout_s: How long the answer to a read may take.
+        body_timeout_s: How long a request may take to arrive, from its first byte.
+        header_bytes: Longest headers.
+        keep_alive_s: How long a connection is kept without a request.
+        at_once: How many requests are answered at the same time.
+        waiting: How many more wait for their turn.
+        client_requests: How many requests per second a client may send; None is any number.
+        client_keys: How many keys per second a client may ask for; None is any number.
+        cache: What is remembered of a remote store; None is nothing.
+    """
 
     body_bytes: int = 8 * 2**20
     keys: int = 10_000
+    timeout_s: float = 10.0
+    body_timeout_s: float = 30.0
+    header_bytes: int = 32 * 2**10
+    keep_alive_s: int = 75
+    at_once: int = 256
+    waiting: int = 1024
+    client_requests: float | None = None
+    client_keys: float | None = None
+    cache: CacheLimits | None = None
 
 
 class BodyTooLargeError(InputError):

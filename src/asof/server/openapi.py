@@ -11,9 +11,13 @@ _ERRORS = {
     "403": "The server was started without --push.",
     "404": "No such service, view or feature.",
     "409": "A view is not materialized, or not for that instant.",
+    "408": "The request was not here whole in time.",
     "413": "The body is too long.",
+    "429": "The client asks for more than its share; Retry-After says when to try again.",
     "500": "An unexpected error, logged under the id in the body.",
-    "503": "The registry or the online store does not answer, or no snapshot could be read; try again.",
+    "503": "The registry or the online store does not answer, no snapshot could be read, or the server has more "
+    "requests than it can answer; try again.",
+    "504": "The answer was not there in time.",
 }
 _ARROW = "application/vnd.apache.arrow.stream"
 
@@ -83,6 +87,7 @@ def _online() -> dict[str, Any]:
             _parameter("at", "query", {"type": "string", "format": "date-time"}, "With an Arrow body: the instant."),
             _parameter("metadata", "query", {"type": "boolean"}, "With an Arrow body: add statuses."),
             _parameter("consistency", "query", {"enum": ["latest", "snapshot"]}, "With an Arrow body: as in JSON."),
+            _parameter("timeout_ms", "query", {"type": "integer"}, "With an Arrow body: as in JSON."),
             _parameter("partial", "query", {"type": "boolean"}, "With an Arrow body: as in JSON."),
             _parameter("model", "query", {"type": "string"}, "With an Arrow body: which model asks, for logs."),
             _parameter("X-Asof-Model", "header", {"type": "string"}, "Which model asks, for logs."),
@@ -136,8 +141,10 @@ def _push() -> dict[str, Any]:
             "403": _error(_ERRORS["403"]),
             "404": _error("No such source."),
             "413": _error(_ERRORS["413"]),
+            "429": _error(_ERRORS["429"]),
             "500": _error(_ERRORS["500"]),
-            "503": _error("A store does not answer; nothing was taken, or all of it."),
+            "503": _error("A store does not answer, or too many pushes wait; nothing was taken, or all of it."),
+            "504": _error("It was not the push's turn in time; nothing was taken."),
             "507": _error("A disk or store is full; nothing was taken, or all of it."),
         },
     }
@@ -210,6 +217,12 @@ def _schemas() -> dict[str, Any]:
                     "description": "snapshot: all views as of one instant at which each is exact, or a 503 that is "
                     "worth another try. Default: the service's.",
                 },
+                "timeout_ms": {
+                    "type": "integer",
+                    "minimum": 1,
+                    "description": "In how many milliseconds the answer is wanted; then it is a 504. Default, and the "
+                    "most: the server's limit.",
+                },
                 "partial": {
                     "type": "boolean",
                     "default": False,
@@ -240,6 +253,12 @@ def _schemas() -> dict[str, Any]:
                     },
                 },
                 "views": {"type": "object", "description": "With metadata: version, generation and instant per view."},
+                "cached": {
+                    "type": "boolean",
+                    "description": "With metadata, and only where it is true: the values are remembered, and right "
+                    "as of the instant of the answer.",
+                },
+                "age_ms": {"type": "integer", "description": "How long ago the remembered values were read."},
                 "errors": {"type": "object", "description": "Of a partial answer: per view why it could not be read."},
             },
         },

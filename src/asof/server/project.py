@@ -10,6 +10,7 @@ from asof.backends.local.deadletters import LocalDeadLetters
 from asof.backends.local.disk import DiskPlace
 from asof.backends.local.expressions import LocalExpressions
 from asof.backends.local.log import LocalLog
+from asof.server.read_only import read_only_registry, read_only_store
 from asof.services.functions import FunctionLoader
 
 if TYPE_CHECKING:
@@ -40,15 +41,17 @@ class Project:
     letters: DeadLetterStore
 
     @classmethod
-    def open(cls, config: Config, clock: Clock) -> Project:
-        """Open the stores of a project.
+    def open(cls, config: Config, clock: Clock, *, read_only: bool = False) -> Project:
+        """Open the stores of a project; with `read_only` nothing is created or upgraded, and writing is refused.
 
         Raises:
             ConfigError, StoreError, CorruptDataError: a store cannot be opened.
         """
-        registry = open_registry(config.registry, config.root, config.project)
+        registry = open_registry(config.registry, config.root, config.project, read_only=read_only)
         functions = FunctionLoader(config.root, config.definitions)
-        online = open_online_store(config.online, config.root)
+        online = open_online_store(config.online, config.root, read_only=read_only)
+        if read_only:
+            registry, online = read_only_registry(registry), read_only_store(online)
         offline = open_offline(config.offline, config.root, DiskPlace)
         log = LocalLog(offline.files("log"))
         letters = LocalDeadLetters(offline.files("deadletter"))

@@ -17,6 +17,8 @@ from asof.clock import iso
 from asof.errors import InputError, did_you_mean, sentence
 from asof.server.access import Pusher
 from asof.server.answers import JSON
+from asof.server.deadlines import Deadline
+from asof.server.gate import Gate
 from asof.server.limits import Limits, MethodNotAllowedError, PushNotAllowedError, read_body
 from asof.server.requests import ARROW
 
@@ -61,7 +63,7 @@ class PushRoute:
         self._metrics = metrics
         self._limits = limits
         if store is not None:
-            self._slots = asyncio.Semaphore(_AT_ONCE)
+            self._gate = Gate(_AT_ONCE, limits.waiting)
             self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="asof-push")
             # A read waits this long at most for a push that computes in Python; the default is ten times as long.
             sys.setswitchinterval(_SWITCH_S)
@@ -75,7 +77,9 @@ class PushRoute:
         if scope["method"] != "POST":
             raise MethodNotAllowedError(f"{PATH} does not take {scope['method']}", fix="Use POST.")
         store = self._allowed()
-        async with self._slots:
+        if (turn := self._gate.enter({})) is not None:
+            await self._gate.wait(turn, Deadline(self._limits.timeout_s))
+        try:
             body = await read_body(scope, receive, self._limits.body_bytes, _FEWER)
             sends_arrow = any(n == b"content-type" and v.startswith(ARROW) for n, v in scope["headers"])
             work = self._push_arrow if sends_arrow else self._push_json
@@ -83,6 +87,8 @@ class PushRoute:
             source, done = await loop.run_in_executor(
                 self._threads, copy_context().run, work, store, body, scope["query_string"], Pusher(scope)
             )
+        finally:
+            self._gate.leave()
         return self._answered(source, done)
 
     async def take(self, request: PushRequest, scope: Scope) -> tuple[bytes, bytes]:
@@ -98,8 +104,12 @@ class PushRoute:
             who.allow(request.source, store.catalog())
             return store.ingestor(request.source).push_json(request.rows)
 
-        async with self._slots:
+        if (turn := self._gate.enter({})) is not None:
+            await self._gate.wait(turn, Deadline(self._limits.timeout_s))
+        try:
             done = await asyncio.get_running_loop().run_in_executor(self._threads, copy_context().run, work)
+        finally:
+            self._gate.leave()
         body = self._answered(request.source, done)
         if done.refused and not done.taken and not done.repeated:
             row = min(done.refused)

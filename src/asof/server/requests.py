@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 ARROW = b"application/vnd.apache.arrow.stream"
 _INFINITIES = {"Infinity": float("inf"), "-Infinity": float("-inf")}
-_QUERY = ("service", "feature", "at", "metadata", "consistency", "partial", "model")
+_QUERY = ("service", "feature", "at", "metadata", "consistency", "timeout_ms", "partial", "model")
 
 
 class OnlineRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -36,6 +36,7 @@ class OnlineRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         request: Per request input of on-demand views one value per entity.
         consistency: "latest" or "snapshot"; None is the service's.
         types: Whether to answer the features' dtypes as well.
+        timeout_ms: In how many milliseconds the answer is wanted; None is the server's limit.
         partial: Whether to answer although views cannot be read.
         model: Which model asks, for logs.
     """
@@ -48,6 +49,7 @@ class OnlineRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     request: dict[str, list[Any]] | None = None
     consistency: str | None = None
     types: bool = False
+    timeout_ms: int | None = None
     partial: bool = False
     model: str | None = None
 
@@ -92,9 +94,18 @@ def from_arrow(body: bytes, query: bytes) -> OnlineRequest:
         at=parameters.get("at", [None])[-1],
         metadata=_flag(parameters, "metadata"),
         consistency=parameters.get("consistency", [None])[-1],
+        timeout_ms=_milliseconds(parameters.get("timeout_ms", [None])[-1]),
         partial=_flag(parameters, "partial"),
         model=parameters.get("model", [None])[-1],
     )
+
+
+def _milliseconds(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not text.isascii() or not text.isdigit() or len(text) > 9:
+        raise InputError(f"timeout_ms is {text!r}", fix="Write a whole number of milliseconds.")
+    return int(text)
 
 
 def _flag(parameters: Mapping[str, Sequence[str]], name: str) -> bool:

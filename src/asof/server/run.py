@@ -29,6 +29,7 @@ from asof.server.cells import DIRECTORY
 from asof.server.exposure import is_loopback, refuse_open
 from asof.server.limits import Limits
 from asof.server.project import Project
+from asof.server.protocol import Protocol
 from asof.server.serving_queue import Rates, ServingQueue
 from asof.services.audit import AuditLog
 from asof.services.authenticate import Authenticator
@@ -67,6 +68,7 @@ class Settings:
         serving_log: Shares of the requests whose answers are logged, as "0.01" and "fraud=0.1".
         tls: The files of TLS; None serves in the clear.
         insecure: Whether others than this machine may be served while access is off.
+        read_only: Whether stores are opened that cannot be written.
     """
 
     config: Config
@@ -79,6 +81,7 @@ class Settings:
     serving_log: tuple[str, ...] = ()
     tls: Tls | None = None
     insecure: bool = False
+    read_only: bool = False
 
 
 def listen(settings: Settings) -> socket.socket:
@@ -117,7 +120,7 @@ def serve(settings: Settings, bound: socket.socket) -> None:
         factory=True,
         workers=settings.workers,
         loop="uvloop",
-        http="httptools",
+        http=Protocol,
         ws="none",
         lifespan="on",
         log_config=None,
@@ -127,6 +130,7 @@ def serve(settings: Settings, bound: socket.socket) -> None:
         date_header=False,
         timeout_graceful_shutdown=_GRACE_S,
         **(settings.tls.options() if settings.tls is not None else {}),
+        timeout_keep_alive=settings.limits.keep_alive_s,
     )
     logs.configure()
     if settings.workers == 1:
@@ -148,7 +152,7 @@ def make_app(settings: Settings) -> App:
     tracing.start_from_environment()
     if settings.access_log:
         _log_access()
-    project, (door, audit) = _opened(settings.config)
+    project, (door, audit) = _opened(settings)
     refuse_open(settings.host, access=door is not None, insecure=settings.insecure)
     pushed_to = _pushed_to(settings)
     gc.collect()
@@ -184,20 +188,20 @@ def _asks(settings: Settings) -> bool:
     """Return whether access is on, as far as the address makes it matter; opens the registry only if it has to."""
     if is_loopback(settings.host) or settings.config.access == "on":
         return settings.config.access == "on"
-    registry = open_registry(settings.config.registry, settings.config.root)
+    registry = open_registry(settings.config.registry, settings.config.root, read_only=settings.read_only)
     try:
         return is_on(settings.config, registry.access())
     finally:
         registry.close()
 
 
-def _opened(config: Config) -> tuple[Project, tuple[Door, AuditLog] | tuple[None, None]]:
+def _opened(settings: Settings) -> tuple[Project, tuple[Door, AuditLog] | tuple[None, None]]:
     """Open the project's stores and its door; a store that is away for a moment is waited for, as while it restarts."""
     until_s, pause_s = time.monotonic() + _WAIT_S, _FIRST_PAUSE_S
     while True:
         try:
-            project = Project.open(config, SystemClock())
-            return project, open_door(config, project)
+            project = Project.open(settings.config, SystemClock(), read_only=settings.read_only)
+            return project, open_door(settings.config, project)
         except AsofError as error:
             if not error.retryable or time.monotonic() + pause_s > until_s:
                 _log.error("%s", error)

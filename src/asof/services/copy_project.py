@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Literal
 from asof.errors import AsofError, ConflictError, CorruptDataError, InputError
 from asof.plan.specs import SourceSpec, ViewSpec
 from asof.services.catalog import Catalog
-from asof.services.copy_files import ComparedFiles, FilesCopy
+from asof.services.copy_files import ComparedFiles, FilesCopy, sizes_of
 from asof.services.copy_online import ComparedViews, OnlineCopy, views_of
-from asof.services.moved import online_mark, set_online_mark
+from asof.services.moved import offline_mark, online_mark, set_offline_mark, set_online_mark
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from asof.interfaces import FileTree, OnlineStore, Registry
+    from asof.interfaces import OfflinePlace, OnlineStore, Registry
 
     Tell = Callable[[str, int], None]
 
@@ -38,7 +38,7 @@ class Places:
     """
 
     registry: Registry | None
-    offline: FileTree | None
+    offline: OfflinePlace | None
     online: OnlineStore | None
     names: Mapping[Role, str]
 
@@ -97,7 +97,7 @@ class ProjectCopy:
         """Copy those stores that the target has; `tell` is called with what is copied and a count."""
         if source.registry is None or source.online is None:
             raise InputError("A project is copied by what its registry and online store know", fix="Name both.")
-        self._registry, self._offline, self._online = source.registry, source.offline, source.online
+        self._registry, self._online = source.registry, source.online
         self._source, self._target = source, target
         self._project = project
         tell = tell or (lambda _name, _count: None)
@@ -137,9 +137,8 @@ class ProjectCopy:
         registry = files = values = None
         if self._target.registry is not None:
             registry = _counted(self._registry)
-        if self._offline is not None and self._files is not None:
-            found = self._offline.files()
-            files = ComparedFiles(len(found), sum(file.size_bytes for file in found), 0)
+        if self._files is not None:
+            files = self._files.count()
         if self._values is not None:
             views = views_of(self._online, self._project)
             values = ComparedViews(len(views), sum(one.keys for one in views.values()), 0)
@@ -240,14 +239,14 @@ class ProjectCopy:
         if role == "registry" and places.registry is not None:
             return places.registry.mark()
         if role == "offline" and places.offline is not None:
-            return places.offline.mark()
+            return offline_mark(places.offline)
         return online_mark(places.online, self._project) if places.online is not None else None
 
     def _set_mark(self, places: Places, role: Role, mark: str | None) -> None:
         if role == "registry" and places.registry is not None:
             places.registry.set_mark(mark)
         elif role == "offline" and places.offline is not None:
-            places.offline.set_mark(mark)
+            set_offline_mark(places.offline, mark)
         elif places.online is not None:
             set_online_mark(places.online, self._project, mark)
 
@@ -255,14 +254,13 @@ class ProjectCopy:
         if role == "registry" and self._target.registry is not None:
             return not self._target.registry.revision() and not self._target.registry.runs(None, 1)
         if role == "offline" and self._target.offline is not None:
-            return not self._target.offline.files()
+            return not sizes_of(self._target.offline)
         return self._target.online is None or not views_of(self._target.online, self._project)
 
     def _is_same(self, role: Role) -> bool:
         """Return whether nothing was changed in the target since all was copied."""
-        if role == "offline" and self._offline is not None and self._target.offline is not None:
-            here, there = self._offline.files(), self._target.offline.files()
-            return {(one.path, one.size_bytes) for one in here} == {(one.path, one.size_bytes) for one in there}
+        if role == "offline" and self._files is not None:
+            return self._files.is_same()
         if role == "online" and self._values is not None:
             return self._values.is_same()
         return self._target.registry is None or self._target.registry.export() == self._registry.export()

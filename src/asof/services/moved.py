@@ -12,12 +12,15 @@ from asof.interfaces.online import ViewKey
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
+    from asof.interfaces import OfflinePlace
     from asof.interfaces.log import LogHead, OfflineLog, SourceLog
     from asof.interfaces.online import OnlineStore
 
 MARK = "#moved"
 """The name of the pseudo view that marks an online store."""
 _KEY = b"mark"
+MARK_FILE = "moved.txt"
+"""The file that marks an offline store."""
 
 
 def online_mark(store: OnlineStore, project: str) -> str | None:
@@ -36,6 +39,25 @@ def set_online_mark(store: OnlineStore, project: str, mark: str | None) -> None:
     with store.write(place) as writer:
         writer.put(pa.array([_KEY], pa.binary()), pa.array([mark.encode()], pa.binary()))
         writer.commit(0, 0, "")
+
+
+def offline_mark(place: OfflinePlace) -> str | None:
+    """Return how an offline store is marked."""
+    root = place.files("")
+    item = root.find(MARK_FILE)
+    try:
+        return None if item is None else b"".join(root.chunks(item)).decode()
+    except FileNotFoundError:  # it was taken away meanwhile
+        return None
+
+
+def set_offline_mark(place: OfflinePlace, mark: str | None) -> None:
+    """Mark an offline store, durably, or take the mark away."""
+    root = place.files("")
+    if mark is None:
+        root.delete([MARK_FILE])
+    else:
+        root.replace(MARK_FILE, lambda path: path.write_text(mark, encoding="utf-8"))
 
 
 def refuse_marked(store: OnlineStore, project: str, known: Collection[ViewKey]) -> None:

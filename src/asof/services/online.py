@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from asof import _native
-from asof.clock import EPOCH, FIRST_US, from_us, iso, parse_instant, to_us
+from asof.clock import FIRST_US, from_us, iso
 from asof.definitions.services import LATEST, check_consistency
-from asof.errors import CorruptDataError, InputError, NotMaterializedError, StoreError, did_you_mean
+from asof.errors import CorruptDataError, NotMaterializedError, StoreError
 from asof.interfaces.online import Generation, ViewKey, ViewRead
 from asof.kernel.programs import compile_events, compile_states, stored_error, value_error
 from asof.plan.masks import without_treatments
 from asof.services.consistency import no_snapshot_yet, until_exact
-from asof.services.everything import kernel_values
 from asof.services.freshness import exact_instant, is_stale, lacking, snapshot_instant
 from asof.services.missing import refuse_status_names
+from asof.services.online_errors import not_materialized, not_names
+from asof.services.online_keys import as_columns, encode_keys, in_words, normalise
 from asof.services.online_lookups import compile_lookups, settled
 from asof.services.online_masks import OnlineMasks
 from asof.services.online_missing import OnlineMissing
@@ -30,23 +30,24 @@ from asof.services.watch import watched
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
 
     import pyarrow as pa
 
     from asof.clock import Clock
     from asof.definitions.services import Consistency
     from asof.interfaces import ExpressionEngine, OnlineStore
-    from asof.interfaces.online import Read, ViewRead
+    from asof.interfaces.online import Read, Requests, ViewRead
     from asof.plan.selection import ViewGroup
     from asof.plan.specs import RequestSpec, ServiceSpec, ViewSpec
     from asof.services.catalog import Catalog
     from asof.services.functions import FunctionLoader
+    from asof.services.online_keys import Keys
     from asof.services.online_lookups import LookupProgram
     from asof.services.partial import Failure
     from asof.services.request import Request
 
-    Keys = Mapping[str, Any] | Sequence[Mapping[str, Any]]
-
+    Given = tuple[int, dict[str, pa.Array | None]]
 
 _MAX_PLANS = 1024
 
@@ -131,8 +132,11 @@ class OnlineFeatures:
         at: The instant of the read.
         versions: Per view, or `role__view`, with `@version` where several versions are read: its version, its
             generation, and the instant it was materialized at.
+        age_us: Where the values are remembered from an earlier read: how long ago that was; else None.
         failures: Per view, named likewise, why it could not be read; {} unless a partial answer was allowed.
     """
+
+    age_us: int | None = None
 
     def __init__(
         self,
@@ -239,7 +243,22 @@ class OnlineFeatures:
             name: {**version, "instant": None if generation is None else iso(generation.instant_us)}
             for (name, version), generation in zip(self.versions.items(), self._generations, strict=True)
         }
-        return head + b'"views":%s,' % msgspec.json.encode(views)
+        head += b'"views":%s,' % msgspec.json.encode(views)
+        return head if self.age_us is None else head + b'"cached":true,"age_ms":%d,' % (self.age_us // 1000)
+
+
+@dataclass(frozen=True)
+class PreparedRead:
+    """A read that waits for what the store holds.
+
+    Attributes:
+        requests: What to ask the store for, in one read.
+        finish: Makes the answer of what it returned; raises as `OnlineReader.read` does. Where that was not asked just
+            now but is remembered from an earlier instant, which is then given, it is the answer as of that instant.
+    """
+
+    requests: Requests
+    finish: Callable[[list[ViewRead], int | None], OnlineFeatures]
 
 
 class OnlineReader:
@@ -283,7 +302,7 @@ class OnlineReader:
                 name = (name, masked)
             plan = self._plans.get(name)
         except TypeError as error:
-            raise _not_names(features) from error
+            raise not_names(features) from error
         if plan is None:
             if len(self._plans) >= _MAX_PLANS:  # feature lists come from requests, so their number has no bound
                 self._plans.clear()
@@ -325,12 +344,7 @@ class OnlineReader:
             MissingValueError: a feature has no value although the service says that it must have one.
         """
         plan = self.plan(features, masked)
-        encoded = _encode(plan, keys)
-        given = None
-        if plan.on_demand is not None:
-            given = plan.on_demand.given(request, len(encoded[0]) if encoded else None)
-        elif request:
-            from_request(request, {}, None)
+        encoded, given = self._inputs(plan, keys, request)
         exact = check_consistency(consistency or plan.consistency) != LATEST
 
         def fetch() -> _Fetched:
@@ -345,7 +359,53 @@ class OnlineReader:
                     raise
                 return self._nothing(plan, len(encoded[0]), at_us, error)
 
-        fetched = until_exact(fetch) if exact else fetch()
+        return self._answer(plan, keys, given, until_exact(fetch) if exact else fetch())
+
+    def prepare(
+        self,
+        features: str | Sequence[str],
+        keys: Keys,
+        at_us: int | None = None,
+        request: Request | None = None,
+        *,
+        masked: frozenset[str] = frozenset(),
+    ) -> PreparedRead:
+        """Return a read of the latest values that somebody else asks the store for, as together with other reads.
+
+        The arguments and the errors are those of `read`. One question to the store has to be enough: not where keys
+        are looked up.
+        """
+        plan = self.plan(features, masked)
+        encoded, given = self._inputs(plan, keys, request)
+        fetch = self._fetching(plan, encoded, keys, at_us, exact=False, asks=False)
+
+        def finish(reads: list[ViewRead], remembered_us: int | None) -> OnlineFeatures:
+            fetching = fetch
+            if remembered_us is not None:
+                fetching = self._fetching(
+                    plan, encoded, keys, None, exact=False, remembered_us=remembered_us, asks=False
+                )
+            fetched = fetching(lambda _: reads)
+            assert fetched is not None  # noqa: S101 - only reads with lookups find nothing
+            answer = self._answer(plan, keys, given, fetched)
+            if remembered_us is not None:
+                answer.age_us = max(fetched.now_us - remembered_us, 0)
+            return answer
+
+        return PreparedRead(_requests(plan, encoded), finish)
+
+    @staticmethod
+    def _inputs(plan: ReadPlan, keys: Keys, request: Request | None) -> tuple[list[list[bytes | None]], Given | None]:
+        encoded = encode_keys(plan, keys)
+        given = None
+        if plan.on_demand is not None:
+            given = plan.on_demand.given(request, len(encoded[0]) if encoded else None)
+        elif request:
+            from_request(request, {}, None)
+        return encoded, given
+
+    @staticmethod
+    def _answer(plan: ReadPlan, keys: Keys, given: Given | None, fetched: _Fetched) -> OnlineFeatures:
         instant, generations, blocks = fetched.instant_us, fetched.generations, fetched.blocks
         broken, failed = frozenset[str](), fetched.failed
         if plan.on_demand is not None and given is not None:
@@ -353,7 +413,7 @@ class OnlineReader:
             blocks += plan.on_demand.blocks(blocks, given, instant, broken)
         unknown = plan.parts.columns(failed, broken) if failed else set[str]()
         if plan.missing is not None:
-            blocks += plan.missing.blocks(fetched.values, blocks, instant, lambda row: _in_words(plan, keys, row))
+            blocks += plan.missing.blocks(fetched.values, blocks, instant, lambda row: in_words(plan, keys, row))
         behind = lacking([view.view for view in plan.views], generations) if len(generations) > 1 else ()
         for position, (view, generation) in enumerate(zip(plan.views, generations, strict=True)):
             if position in behind or is_stale(view.view, generation, max(fetched.now_us, instant), instant):
@@ -381,7 +441,9 @@ class OnlineReader:
         at_us: int | None,
         exact: bool,
         *,
-        partial: bool,
+        partial: bool = False,
+        remembered_us: int | None = None,
+        asks: bool = True,
     ) -> Callable[[Read], _Fetched | None]:
         """Return what fetches all that is stored; it gives None where lookups came upon changes."""
         clock_us = self._clock.now_us()  # before the snapshot: see exact_instant
@@ -392,15 +454,16 @@ class OnlineReader:
         seen = self._seen.of(stored)
 
         def fetch(read: Read) -> _Fetched | None:
-            parts = Parts(watched(read), partial=partial)
-            reads = parts.read([(v.key, () if v.entity is None else encoded[v.entity]) for v in plan.views])
+            parts = Parts(watched(read) if asks else read, partial=partial)
+            reads = parts.read(_requests(plan, encoded))
             generations = _generations(plan, reads)
-            self._seen.check(stored, seen, generations, parts.fail)
+            if remembered_us is None:
+                self._seen.check(stored, seen, generations, parts.fail)
             generations = [None if at in parts.failed else one for at, one in enumerate(generations)]
             known = [one for one in generations if one is not None]
             nothing: list[bytes | None] = [None] * len(encoded[0]) if encoded else []
             values = [nothing if found is None else found.values for found in reads]
-            instant = self._instant(plan, generations, at_us, now_us)
+            instant = self._instant(plan, generations, at_us, now_us if remembered_us is None else remembered_us)
             if exact:
                 found_us = snapshot_instant(known, clock_us, _newest(known), at_us)
                 if found_us is None:
@@ -408,14 +471,14 @@ class OnlineReader:
                 instant = found_us
             blocks = [self._decoded(plan, at, found, instant, parts) for at, found in enumerate(values)]
             if plan.lookups is not None:
-                columns = keys if isinstance(keys, dict) else _columns(keys)
+                columns = keys if isinstance(keys, dict) else as_columns(keys)
 
                 def decoded(position: int, found: Sequence[bytes | None]) -> Any:
                     values[position] = found
                     return self._decoded(plan, position, found, instant, parts)
 
                 def given(column: str, dtype: str) -> list[Any]:
-                    return normalised(dtype, columns[column])
+                    return normalise(dtype, columns[column])
 
                 if not plan.lookups.follow(parts, stored, generations, blocks, given, decoded):
                     return None
@@ -453,7 +516,7 @@ class OnlineReader:
 
     def _compile(self, features: str | Sequence[str], masked: frozenset[str]) -> ReadPlan:
         if objects := [feature for feature in features if not isinstance(feature, str)]:
-            raise _not_names(objects[0])
+            raise not_names(objects[0])
         selection = without_treatments(self._catalog.select(features), masked)
         groups = selection.groups()
         called = [group.name for group in groups]
@@ -512,11 +575,15 @@ class OnlineReader:
         return ViewKey(self._project, view.name, view.version)
 
 
+def _requests(plan: ReadPlan, encoded: Sequence[Sequence[bytes | None]]) -> Requests:
+    return [(view.key, () if view.entity is None else encoded[view.entity]) for view in plan.views]
+
+
 def _generations(plan: ReadPlan, reads: Sequence[ViewRead | None]) -> list[Generation | None]:
     generations: list[Generation | None] = []
     for view, found in zip(plan.views, reads, strict=True):
         if found is not None and found.generation is None:
-            raise _not_materialized(view.view)
+            raise not_materialized(view.view)
         generations.append(None if found is None else found.generation)
     return generations
 
@@ -546,113 +613,3 @@ def _reader(group: ViewGroup) -> Any:
     read = {feature.name for feature in group.features}
     chosen = [position for position, feature in enumerate(view.features) if feature.name in read]
     return program.plan.reader(program.defaults, chosen).read
-
-
-def _encode(plan: ReadPlan, keys: Keys) -> list[list[bytes | None]]:
-    columns = keys if isinstance(keys, dict) else _columns(keys)
-    if not columns:
-        if plan.key_names:
-            _refuse_names(plan, columns)
-        if not plan.entities:
-            return []
-        lengths = {1 if hasattr(keys, "items") else len(keys)}
-    else:
-        lengths = {-1 if isinstance(values, str) else len(values) for values in columns.values()}
-    if len(lengths) != 1 or -1 in lengths:
-        raise InputError(
-            "Keys are not columns of one length",
-            fix='Give per join key a list with one value per entity, as {"customer_id": [17, 42]}.',
-        )
-    if columns.keys() != plan.key_names:
-        _refuse_names(plan, columns)
-    (rows,) = lengths
-    encoded: list[list[bytes | None]] = []
-    for names, types in plan.entities:
-        try:
-            values = [normalised(dtype, columns[name]) for name, dtype in zip(names, types, strict=True)]
-            encoded.append(_native.encode_keys_py(*kernel_values(types, values, rows)))
-        except (TypeError, ValueError, OverflowError) as error:
-            raise InputError(
-                f"A value of {' or '.join(names)} is not a key",
-                why=str(error),
-                fix=f"Give {', '.join(f'{name} as {dtype}' for name, dtype in zip(names, types, strict=True))}.",
-            ) from error
-    return encoded
-
-
-def _in_words(plan: ReadPlan, keys: Keys, row: int) -> str:
-    """Return the keys of a row for people."""
-    columns = _columns(keys)
-    return ", ".join(f"{name}={columns[name][row]!r}" for name in columns if name in plan.key_names) or f"row {row}"
-
-
-def normalised(dtype: str, values: Any) -> list[Any]:
-    """Return a list of Python values, times as the integers that keys hold; the kernel checks the rest."""
-    if not isinstance(values, list):
-        convert = getattr(values, "to_pylist", None) or getattr(values, "tolist", None)
-        values = list(convert() if convert else values)
-    if dtype == "timestamp":
-        return [None if v is None else _timestamp_us(v) for v in values]
-    if dtype == "date":
-        return [None if v is None else _date_days(v) for v in values]
-    listed: list[Any] = values
-    return listed
-
-
-def _timestamp_us(value: Any) -> int:
-    if isinstance(value, str):
-        return parse_instant(value)
-    if isinstance(value, datetime):
-        return to_us(value)
-    raise TypeError(f"expected a datetime or ISO 8601 text, got {value!r}")
-
-
-def _date_days(value: Any) -> int:
-    if isinstance(value, str):
-        value = date.fromisoformat(value)
-    if isinstance(value, date) and not isinstance(value, datetime):
-        return (value - EPOCH.date()).days
-    raise TypeError(f"expected a date or ISO 8601 text, got {value!r}")
-
-
-def _columns(keys: Any) -> dict[str, list[Any]]:
-    if hasattr(keys, "items"):
-        return {name: list(values) for name, values in keys.items()}
-    rows = list(keys) if hasattr(keys, "__iter__") else []
-    if not rows or not all(hasattr(row, "items") for row in rows):
-        raise InputError(
-            f"Keys are a {type(keys).__name__}",
-            fix='Give {"customer_id": [17, 42]}, or a list of rows: [{"customer_id": 17}].',
-        )
-    return {name: [row.get(name) for row in rows] for name in rows[0]}
-
-
-def _refuse_names(plan: ReadPlan, columns: Mapping[str, Any]) -> None:
-    wanted = sorted(plan.key_names)
-    if missing := [name for name in wanted if name not in columns]:
-        raise InputError(
-            f"The join key {missing[0]!r} is missing",
-            fix=f"These features need {', '.join(wanted)}.",
-        )
-    unknown = next(name for name in columns if name not in plan.key_names)
-    raise InputError(
-        f"{unknown!r} is not a join key of these features",
-        why=did_you_mean(unknown, wanted),
-        fix=f"They take {', '.join(wanted) or 'no keys'}.",
-    )
-
-
-def _not_materialized(view: ViewSpec) -> NotMaterializedError:
-    return NotMaterializedError(
-        f"View {view.key} is not in the online store",
-        why="It was never materialized",
-        fix=f"Run `asof materialize {view.name}`",
-    )
-
-
-def _not_names(features: object) -> InputError:
-    return InputError(
-        f"Online features are named by text, not by {type(features).__name__}",
-        why="The online store holds what is registered, under its name",
-        fix='Give a service, as "fraud", or a list of "view:feature" texts.',
-    )

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from asof import dtypes
-from asof.services.online import normalised
+from asof.services.online_keys import normalise
 from asof.services.request import from_request
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def _table(group: Sequence[Served]) -> pa.Table:
     }
     for names, types in plan.entities:
         for name, dtype in zip(names, types, strict=True):
-            listed = [value for served in group for value in normalised(dtype, served.keys[name])]
+            listed = [value for served in group for value in normalise(dtype, served.keys[name])]
             columns[name] = _key_array(listed, dtype)
     for name, field in plan.request.items():
         given = [from_request(served.request, plan.request, served.count)[name] for served in group]

@@ -55,6 +55,8 @@ if TYPE_CHECKING:
 
 
 TRAIN = "train"
+SHELF = "training_sets"
+"""The shelf of an offline store that they are on."""
 
 
 class Engines(Protocol):

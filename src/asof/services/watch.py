@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from asof import tracing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from asof.interfaces.online import Read, ViewKey, ViewRead
 
@@ -28,6 +29,20 @@ class ReadWatch:
 
 WATCH: ContextVar[ReadWatch | None] = ContextVar("asof_read_watch", default=None)
 """Of the work at hand; threads that it starts with a copy of its context have the same."""
+
+
+@contextmanager
+def store_read() -> Iterator[None]:
+    """Let the watch of the work at hand see a read of the store that lasts as long as the block."""
+    watch = WATCH.get()
+    if watch is None:
+        yield
+        return
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        watch.reads.append((started, time.perf_counter()))
 
 
 def watched(read: Read) -> Read:

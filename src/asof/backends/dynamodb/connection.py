@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError, ConnectionClosedError
 
 from asof.backends.dynamodb.failures import code, throttled, translated
 from asof.backends.dynamodb.layout import attributes
+from asof.deadline import not_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -172,7 +173,7 @@ class Connection:
                 break
 
     def _tries(self) -> Iterator[None]:
-        until_s, longest_s = time.monotonic() + _REPEAT_S, _FIRST_PAUSE_S
+        until_s, longest_s = not_after(time.monotonic() + _REPEAT_S), _FIRST_PAUSE_S
         while True:
             yield
             if time.monotonic() > until_s:

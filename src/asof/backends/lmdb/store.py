@@ -31,6 +31,8 @@ _T = TypeVar("_T")
 class LmdbStore:
     """An `OnlineStore` in a directory on a local disk; any number of processes and threads may have it open."""
 
+    in_process = True
+
     def __init__(self, path: Path) -> None:
         """Open the store in a directory, creating it where there is none."""
         self._environment = sharing.acquire(path)

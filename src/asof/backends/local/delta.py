@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -87,7 +88,7 @@ def _table(root: Path, name: str, path: str, version: int | None) -> Any:
 
     uri = path if "://" in path else str(root / path)
     try:
-        return DeltaTable(uri, version=version)
+        return DeltaTable(uri, version=version, storage_options=_options(uri))
     except (DeltaError, OSError, ValueError) as exc:
         suffix = "" if version is None else f", version {version}"
         raise SourceError(
@@ -95,6 +96,12 @@ def _table(root: Path, name: str, path: str, version: int | None) -> Any:
             why=str(exc).splitlines()[0],
             fix="Correct path= or version= of the source. Paths are relative to the project's root.",
         ) from exc
+
+
+def _options(uri: str) -> dict[str, str] | None:
+    """Return what the table's client needs besides the environment: the word that an endpoint without TLS is meant."""
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL", "")
+    return {"allow_http": "true"} if uri.startswith("s3://") and endpoint.startswith("http://") else None
 
 
 def _actions(table: Any) -> dict[str, int]:

@@ -8,16 +8,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asof.backends.local.folders import LocalFolders
+from asof.backends.local.folders import LocalFolders, chunks_of, item_of, items_of
 from asof.backends.local.tables import disk_error
 from asof.backends.local.temporary import remove_leftovers, replacing, temporary_name
 from asof.errors import AsofError
-from asof.interfaces.files import FileItem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from asof.interfaces.files import Files
+    from asof.interfaces.files import FileItem, Files
 
 
 class DiskFiles:
@@ -41,15 +40,7 @@ class DiskFiles:
 
     def items(self) -> list[FileItem]:
         """Return the files right in it, by name."""
-        found = []
-        try:
-            with os.scandir(self.directory) as entries:
-                for entry in entries:
-                    if not entry.name.startswith(".") and entry.is_file():
-                        found.append(_item(entry.name, entry.stat()))
-        except FileNotFoundError:  # of the folder, or of a file that was deleted meanwhile
-            return self.items() if self.directory.is_dir() else []
-        return sorted(found, key=lambda item: item.name)
+        return items_of(self.directory)
 
     def folders(self) -> list[str]:
         """Return the names of the folders right in it, sorted."""
@@ -58,13 +49,17 @@ class DiskFiles:
     def find(self, name: str) -> FileItem | None:
         """Return a file, or None where it is not there."""
         try:
-            return _item(name, (self.directory / name).stat())
+            return item_of(name, (self.directory / name).stat())
         except (FileNotFoundError, NotADirectoryError):
             return None
 
     def fetch(self, item: FileItem) -> Path:
         """Return where a file is."""
         return self.directory / item.name
+
+    def chunks(self, item: FileItem) -> Iterator[bytes]:
+        """Read a file piece by piece."""
+        return chunks_of(self.directory / item.name)
 
     def create(self, name: str, write: Callable[[Path], object]) -> None:
         """Add a file; a link, unlike a rename, fails where somebody was faster."""
@@ -154,11 +149,6 @@ class DiskPlace:
 def as_files(place: Path | Files) -> Files:
     """Return a folder on disk for a path."""
     return DiskFiles(place) if isinstance(place, Path) else place
-
-
-def _item(name: str, status: os.stat_result) -> FileItem:
-    tag = f"{status.st_ino}-{status.st_mtime_ns}"
-    return FileItem(name, status.st_size, status.st_mtime_ns, tag)
 
 
 def _sync(path: Path) -> None:

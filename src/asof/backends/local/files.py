@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
     from asof.plan.specs import SourceSpec
 
-_ENDINGS = {
+ENDINGS = {
     "parquet": (".parquet", ".pq"),
     "csv": (".csv", ".csv.gz", ".tsv", ".tsv.gz"),
     "ndjson": (".ndjson", ".jsonl", ".json", ".ndjson.gz", ".jsonl.gz", ".json.gz"),
 }
+"""By format how the names of its files end."""
 _DELIMITERS = (",", "\t", ";", "|")
 
 
@@ -75,7 +76,7 @@ def find_files(root: Path, source: SourceSpec, only: Collection[str] | None = No
 
 
 def _below(directory: Path, source: SourceSpec) -> list[Path]:
-    endings = _ENDINGS[source.format]
+    endings = ENDINGS[source.format]
     found = [path for path in directory.rglob("*") if path.name.lower().endswith(endings) and path.is_file()]
     kept = sorted((p for p in found if _visible(p.relative_to(directory))), key=str)
     if not kept:

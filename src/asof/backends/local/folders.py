@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 from asof.backends.local.tables import disk_error
 from asof.backends.local.temporary import alive
 from asof.errors import AsofError, ConflictError, StoreError
+from asof.interfaces.files import FileItem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 _TAKEN = (errno.EEXIST, errno.ENOTEMPTY)
+_CHUNK_BYTES = 8 * 2**20
 
 
 class LocalFolders:
@@ -41,6 +43,14 @@ class LocalFolders:
     def file(self, name: str, file: str) -> Path:
         """Return where a file of a folder is, or would be."""
         return self._directory / name / file
+
+    def items(self, name: str) -> list[FileItem]:
+        """Return the files of a folder, by name."""
+        return items_of(self._directory / name)
+
+    def chunks(self, name: str, item: FileItem) -> Iterator[bytes]:
+        """Read a file of a folder piece by piece."""
+        return chunks_of(self.file(name, item.name))
 
     def replace(self, name: str, files: Sequence[Path]) -> None:
         """Put files in the places of those of their names, each in one step."""
@@ -97,6 +107,31 @@ class LocalFolders:
             pid = found.name.removesuffix(".tmp").rpartition(".")[0].rpartition("-")[2]
             if pid.isdigit() and not alive(int(pid)):
                 shutil.rmtree(found, ignore_errors=True)
+
+
+def items_of(directory: Path) -> list[FileItem]:
+    """Return the files right in a directory, by name, but those that begin with a dot."""
+    found = []
+    try:
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                if not entry.name.startswith(".") and entry.is_file():
+                    found.append(item_of(entry.name, entry.stat()))
+    except FileNotFoundError:  # of the folder, or of a file that was deleted meanwhile
+        return items_of(directory) if directory.is_dir() else []
+    return sorted(found, key=lambda item: item.name)
+
+
+def item_of(name: str, status: os.stat_result) -> FileItem:
+    """Return what there is to say of a file."""
+    return FileItem(name, status.st_size, status.st_mtime_ns, f"{status.st_ino}-{status.st_mtime_ns}")
+
+
+def chunks_of(path: Path) -> Iterator[bytes]:
+    """Read a file piece by piece."""
+    with path.open("rb") as opened:
+        while chunk := opened.read(_CHUNK_BYTES):
+            yield chunk
 
 
 def _publish(temporary: Path, target: Path, name: str) -> None:

@@ -6,13 +6,13 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asof.backends.local import delta, elsewhere, tables_elsewhere
+from asof.backends.local import buckets, delta, elsewhere, tables_elsewhere
 from asof.backends.local.disk import as_files
 from asof.backends.local.faults import translated
 from asof.backends.local.files import find_files
 from asof.backends.local.log import LocalLog, arrivals_hash
 from asof.backends.local.published import interval_items
-from asof.errors import CorruptDataError, SourceError, StoreError, UnsupportedOperationError
+from asof.errors import ConfigError, CorruptDataError, SourceError, StoreError, UnsupportedOperationError
 from asof.interfaces.inputs import FileInput, SourceInput
 from asof.plan.specs import place_of
 from asof.plan.streams import stream_of
@@ -62,6 +62,9 @@ class LocalInputs:
         with translated(source.name):
             if source.kind == "batch":
                 files = tuple(self._item(at, item) for at, item in interval_items(self._published, source))
+            elif buckets.in_bucket(source.path):
+                objects = buckets.find_objects(self._root, source)
+                files = tuple(self._item(one.folder, one.item) for one in objects)
             else:
                 files = tuple(self._file(Path(path)) for path in find_files(self._root, source).paths)
         return SourceInput(name=source.name, kind="file", path=place_of(source), files=files)
@@ -134,9 +137,12 @@ class LocalInputs:
             size_bytes=item.size_bytes,
             modified_ns=item.modified_ns,
             sha256=_sha256(place.fetch(item)),
+            tag=item.tag if buckets.in_bucket(place.place()) else "",
         )
 
     def _file_problem(self, file: FileInput, *, quick: bool) -> str:
+        if buckets.in_bucket(file.path):
+            return _object_problem(self._root, file, quick=quick)
         path = self._root / file.path
         try:
             if not path.exists():  # of a batch source; the offline store was moved since
@@ -170,6 +176,14 @@ class LocalInputs:
         return []
 
 
+def _object_problem(root: Path, file: FileInput, *, quick: bool) -> str:
+    try:
+        found = buckets.find_object(root, file.path)
+    except (ConfigError, StoreError) as error:
+        return f"file {file.path} cannot be read: {error}"
+    return f"file {file.path} is gone" if found is None else _item_problem(found.folder, file, quick=quick)
+
+
 def _item_problem(place: Files, file: FileInput, *, quick: bool) -> str:
     try:
         item = place.find(file.path.rpartition("/")[2])
@@ -177,7 +191,8 @@ def _item_problem(place: Files, file: FileInput, *, quick: bool) -> str:
             return f"file {file.path} is gone"
         if item.size_bytes != file.size_bytes:
             return f"file {file.path} changed: it has {item.size_bytes} bytes instead of {file.size_bytes}"
-        if item.modified_ns != file.modified_ns if quick else _sha256(place.fetch(item)) != file.sha256:
+        same = item.tag == file.tag if file.tag else item.modified_ns == file.modified_ns
+        if not same if quick else _sha256(place.fetch(item)) != file.sha256:
             return f"file {file.path} changed"
     except FileNotFoundError:
         return f"file {file.path} is gone"

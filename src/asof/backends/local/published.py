@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asof.backends.local import delta, elsewhere
+from asof.backends.local import buckets, delta, elsewhere
 from asof.backends.local.files import Files, find_files
 from asof.backends.local.log import LocalLog
 from asof.clock import from_us, iso, to_us
@@ -126,11 +126,13 @@ def version(root: Path, published: Folder, source: SourceSpec) -> str:
     if source.kind in elsewhere.KINDS:
         return elsewhere.version(root, source)
     if source.kind == "batch":
-        found = [(at.place(i.name), i.size_bytes, i.modified_ns) for at, i in interval_items(published, source)]
+        found = [(at.place(i.name), i.size_bytes, f"{i.modified_ns}") for at, i in interval_items(published, source)]
+    elif buckets.in_bucket(source.path):
+        found = [(one.url, one.item.size_bytes, one.item.tag) for one in buckets.find_objects(root, source)]
     else:
         stats = [(path, Path(path).stat()) for path in find_files(root, source).paths]
-        found = [(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats]
+        found = [(path, stat.st_size, f"{stat.st_mtime_ns}") for path, stat in stats]
     digest = hashlib.sha256()
-    for path, size, modified_ns in found:
-        digest.update(f"{path}\0{size}\0{modified_ns}\n".encode())
+    for path, size, mark in found:
+        digest.update(f"{path}\0{size}\0{mark}\n".encode())
     return f"{len(found)} {'file' if len(found) == 1 else 'files'} {digest.hexdigest()[:12]}"

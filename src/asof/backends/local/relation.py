@@ -13,7 +13,7 @@ import duckdb
 import pyarrow as pa
 
 from asof import dtypes
-from asof.backends.local import delta, elsewhere, parquet, shared, text
+from asof.backends.local import buckets, delta, elsewhere, parquet, shared, text
 from asof.backends.local.columns import SourceColumn, literal, pick, quoted, time_sql, value_sql
 from asof.backends.local.executor import remove_leftovers
 from asof.backends.local.faults import LOSSY, translated
@@ -104,7 +104,7 @@ def files_of(engine: Engine, source: SourceSpec) -> Files:
     only = engine.only.get(place_of(source))
     if source.kind == "batch":
         return published_files(engine.published, source, only)
-    return find_files(engine.root, source, only)
+    return (buckets.fetched_files if buckets.in_bucket(source.path) else find_files)(engine.root, source, only)
 
 
 @contextmanager
@@ -163,6 +163,10 @@ def opened(
                 if LOSSY not in str(exc) and not isinstance(exc, duckdb.OutOfMemoryException | AsofError):
                     _read_alone(relation, source)
                 raise
+    except AsofError as exc:
+        if (about_objects := buckets.renamed(engine.root, source, exc)) is None:
+            raise
+        raise about_objects from exc
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
         shutil.rmtree(fetched.parent, ignore_errors=True)

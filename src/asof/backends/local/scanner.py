@@ -9,8 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from asof import dtypes
+<<<<<<< HEAD
 from asof.backends.local import delta, elsewhere, predicates, published, quarantine
 from asof.backends.local.columns import bound_sql, pick, value_sql
+=======
+from asof.backends.local import buckets, delta, elsewhere, predicates, published, quarantine
+from asof.backends.local.columns import bound_sql, pick, quoted, value_sql
+>>>>>>> main
 from asof.backends.local.dedupe import ORDER, fold
 from asof.backends.local.derived import add_columns, derive_schema
 from asof.backends.local.disk import as_files
@@ -73,7 +78,10 @@ class LocalScanner:
             threads,
             self._quarantine.beside("batch"),
             self._quarantine.beside("log"),
-            {place: {str(root.absolute() / file) for file in files} for place, files in (only or {}).items()},
+            {
+                place: {file if buckets.in_bucket(file) else str(root.absolute() / file) for file in files}
+                for place, files in (only or {}).items()
+            },
             entries or {},
         )
 
@@ -155,6 +163,8 @@ class LocalScanner:
                 return logged + (self.size_bytes(past) if past is not None else 0)
             if source.kind == "batch" and not published.starts(self._engine.published, source):
                 return 0
+            if buckets.in_bucket(source.path):
+                return sum(one.item.size_bytes for one in buckets.find_objects(self._engine.root, source))
             return files_of(self._engine, source).size_bytes
 
     def archive_positions(self, source: SourceSpec) -> dict[str, int]:

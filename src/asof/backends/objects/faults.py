@@ -55,7 +55,7 @@ def _known(place: str, text: str) -> ConfigError | StoreError | None:
     why = f"{code}: {message[1]}" if message else _first(text)
     bucket = "/".join(place.split("/")[:3])
     if code in _NO_BUCKET or "bucket does not exist" in text:
-        return ConfigError(f"There is no bucket {bucket}", why=why, fix="Make the bucket, or correct offline.")
+        return ConfigError(f"There is no bucket {bucket}", why=why, fix="Make the bucket, or correct its name.")
     if code in _DENIED or any(status in text for status in ("401 Unauthorized", "403 Forbidden")):
         return StoreError(f"Access to {place} is denied", why=why, fix=_KEYS_FIX)
     if "169.254." in text or "metadata.google.internal" in text:

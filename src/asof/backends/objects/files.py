@@ -39,15 +39,15 @@ class ObjectFiles:
 
     def key(self, name: str) -> str:
         """Return the key of a file in it, below the location's own prefix."""
-        return f"{self.prefix}/{name}"
+        return f"{self.prefix}/{name}" if self.prefix else name
 
     def place(self, name: str = "") -> str:
         """Return the URL of a file in it, or its own."""
-        return f"{self.location.url}/{self.key(name) if name else self.prefix}"
+        return f"{self.location.url}/{self.key(name) if name else self.prefix}".rstrip("/")
 
     def items(self) -> list[FileItem]:
         """Return the files right in it, by name; none while the folder is being removed."""
-        found = [_item(meta) for meta in self._listed()["objects"]]
+        found = [item_of(meta) for meta in self._listed()["objects"]]
         if any(item.name == _REMOVING for item in found):
             return []
         return sorted((item for item in found if not item.name.startswith(".")), key=lambda item: item.name)
@@ -63,7 +63,7 @@ class ObjectFiles:
 
         try:
             with explained(self.place(name)):
-                return _item(obstore.head(self.location.store, self.key(name)))
+                return item_of(obstore.head(self.location.store, self.key(name)))
         except FileNotFoundError:
             return None
 
@@ -71,13 +71,18 @@ class ObjectFiles:
         """Return a copy on this machine's disk, made once and kept as long as it is read now and then."""
 
         def write(path: Path) -> None:
-            import obstore
-
-            with explained(self.place(item.name)), path.open("wb") as sink:
-                for chunk in obstore.get(self.location.store, self.key(item.name)).stream(_CHUNK_BYTES):
+            with path.open("wb") as sink:
+                for chunk in self.chunks(item):
                     sink.write(chunk)
 
         return self.location.copy(self.key(item.name), item.tag, write)
+
+    def chunks(self, item: FileItem) -> Iterator[bytes]:
+        """Read a file piece by piece."""
+        import obstore
+
+        with explained(self.place(item.name)):
+            yield from obstore.get(self.location.store, self.key(item.name)).stream(_CHUNK_BYTES)
 
     def create(self, name: str, write: Callable[[Path], object]) -> None:
         """Add a file by a PUT on the condition that there is none.
@@ -133,7 +138,7 @@ class ObjectFiles:
         """Bring the removal of this folder to its end, if one was begun."""
         if self.find(_REMOVING) is None:
             return
-        names = [_item(meta).name for meta in self._listed()["objects"]]
+        names = [item_of(meta).name for meta in self._listed()["objects"]]
         self.delete([*(name for name in names if name != _REMOVING), _REMOVING])
 
     @contextmanager
@@ -145,7 +150,7 @@ class ObjectFiles:
         import obstore
 
         with explained(self.place()):
-            return obstore.list_with_delimiter(self.location.store, f"{self.prefix}/")
+            return obstore.list_with_delimiter(self.location.store, f"{self.prefix}/" if self.prefix else None)
 
     def _bytes(self, write: Callable[[Path], object]) -> bytes:
         with self.location.scratch() as folder:
@@ -163,8 +168,10 @@ class ObjectFiles:
             return False
 
 
-def _item(meta: Any) -> FileItem:
+def item_of(meta: Any) -> FileItem:
+    """Return what the client says of an object."""
     modified = meta["last_modified"]
     modified_ns = int(modified.timestamp()) * 10**9 + modified.microsecond * 1000
-    tag = meta["e_tag"] or f"{modified_ns}-{meta['size']}"
+    # Azure puts quotes around tags, but not in lists.
+    tag = (meta["e_tag"] or f"{modified_ns}-{meta['size']}").strip('"')
     return FileItem(meta["path"].rpartition("/")[2], meta["size"], modified_ns, tag)

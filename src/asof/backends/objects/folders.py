@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from asof.backends.objects.faults import explained
-from asof.backends.objects.files import ObjectFiles
+from asof.backends.objects.files import ObjectFiles, item_of
 from asof.errors import ConflictError, CorruptDataError
 from asof.interfaces.files import FileItem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from obstore import UpdateVersion
 
     from asof.backends.objects.location import Location
 
@@ -66,6 +68,18 @@ class ObjectFolders:
             return Path(self._index.place(name)) / file
         return self._fetch(found[0], file)
 
+    def items(self, name: str) -> list[FileItem]:
+        """Return the files of a folder, by name."""
+        found = self._read(name)
+        if found is None:
+            return []
+        folder, index = found
+        return [FileItem(file, size, index.modified_ns, key) for file, (key, size) in sorted(folder.files.items())]
+
+    def chunks(self, name: str, item: FileItem) -> Iterator[bytes]:
+        """Read a file of a folder piece by piece."""
+        return self._data.chunks(FileItem(item.tag, item.size_bytes, 0, item.tag))
+
     def replace(self, name: str, files: Sequence[Path]) -> None:
         """Put files in the places of those of their names, all in one step."""
         import obstore
@@ -81,7 +95,13 @@ class ObjectFolders:
         try:
             with explained(self._index.place(name)):
                 try:
-                    obstore.put(self._location.store, key, content, mode={"e_tag": item.tag}, use_multipart=False)
+                    meta = obstore.head(self._location.store, key)
+                    if item_of(meta).tag != item.tag:
+                        raise _changed(name)
+                    same: UpdateVersion = {"e_tag": meta["e_tag"]}
+                    if meta["version"] is not None:  # which is what GCS compares
+                        same["version"] = meta["version"]
+                    obstore.put(self._location.store, key, content, mode=same, use_multipart=False)
                 except PreconditionError as error:
                     raise _changed(name) from error
         except (ConflictError, FileNotFoundError) as error:

@@ -53,7 +53,7 @@ class Location:
         parts = urlsplit(url)
         if not parts.netloc or "@" in parts.netloc or parts.query or parts.fragment:
             raise ConfigError(
-                f"offline is {url!r}, which is not a bucket and a prefix",
+                f"{url!r} is not a bucket and a prefix",
                 why="Keys, endpoint and region come from the environment, as AWS_ACCESS_KEY_ID and AWS_ENDPOINT_URL",
                 fix=f'Write "{parts.scheme}://bucket/prefix".',
             )
@@ -93,7 +93,8 @@ class Location:
     def copy(self, key: str, tag: str, write: Callable[[Path], object]) -> Path:
         """Return the copy of an object that has a tag; `write` makes it where there is none yet."""
         digest = hashlib.sha256(f"{self.url}\0{key}\0{tag}".encode()).hexdigest()[:32]
-        target = self._cache / digest / key.rpartition("/")[2]
+        *folders, name = f"{self.url}/{key}".split("/")
+        target = self._cache.joinpath(digest, *(one for one in folders if "=" in one), name)  # which may be columns
         try:
             os.utime(target)
         except FileNotFoundError:
@@ -122,7 +123,7 @@ class Location:
         self._swept_s = now_s
         for folder in self._cache.iterdir():
             try:
-                newest = max((path.stat().st_mtime for path in folder.iterdir()), default=folder.stat().st_mtime)
+                newest = max((path.stat().st_mtime for path in folder.rglob("*")), default=folder.stat().st_mtime)
             except (FileNotFoundError, NotADirectoryError):
                 continue
             if now_s - newest > KEPT_S:
@@ -171,7 +172,7 @@ def _open(url: str) -> Any:
         )
     except (BaseError, ValueError) as error:
         raise ConfigError(
-            f"offline is {url!r}, which cannot be used",
+            f"{url!r} cannot be used",
             why=str(error).splitlines()[0],
             fix='Write "s3://bucket/prefix", "gs://bucket/prefix" or "az://container/prefix".',
         ) from error

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
 
+from asof.deadline import not_after
+
 if TYPE_CHECKING:
     from collections.abc import Generator
 
@@ -33,7 +35,7 @@ class PatientConnection(psycopg.Connection[Any]):
         if self.patience_s is None:
             return super().wait(gen, *arguments, **options)
         try:
-            return super().wait(_limited(gen, time.monotonic() + self.patience_s), *arguments, **options)
+            return super().wait(_limited(gen, not_after(time.monotonic() + self.patience_s)), *arguments, **options)
         except NoAnswerError:
             self.pgconn.finish()
             raise

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from redis import exceptions
 
+from asof.backends.redis.online.topology import NotACluster, NotServed
 from asof.errors import (
     ConfigError,
     StoreError,
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 
 _LOGIN = "Check ASOF_REDIS_USERNAME and ASOF_REDIS_PASSWORD, and the rights of this user."
 _ELSEWHERE = "Check that the server in the URL is up and can be reached from here, then try again."
-_ALONE = "Name a server that is not part of a cluster in the URL."
+_CLUSTER = "For an online store add cluster=true to the URL; streams are read from a server outside of clusters."
+_NO_CLUSTER = "Leave cluster=true out of the URL."
+_SLOT = "The cluster moves the project's slot, or elects another master: try again."
 _OLD = "Use Redis 6.2 or newer, or Valkey."
 
 
@@ -45,9 +48,11 @@ _CLIENT: tuple[tuple[type[exceptions.RedisError], str, str], ...] = (
     (exceptions.AuthenticationError, "login", _LOGIN),
     (exceptions.AuthorizationError, "login", _LOGIN),
     (exceptions.NoPermissionError, "login", _LOGIN),
-    (exceptions.ClusterError, "cluster", _ALONE),
-    (exceptions.AskError, "cluster", _ALONE),
-    (exceptions.ClusterCrossSlotError, "cluster", _ALONE),
+    (NotACluster, "cluster", _NO_CLUSTER),
+    (NotServed, "passing", _SLOT),
+    (exceptions.ClusterError, "cluster", _CLUSTER),
+    (exceptions.AskError, "cluster", _CLUSTER),
+    (exceptions.ClusterCrossSlotError, "cluster", _CLUSTER),
     (exceptions.OutOfMemoryError, "full", "Give the server more memory, or delete what nothing reads."),
     (exceptions.BusyLoadingError, "passing", "The server reads its data from disk; try again."),
     (exceptions.ReadOnlyError, "passing", "Name the primary in the URL, or try again after the failover."),

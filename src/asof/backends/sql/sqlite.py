@@ -55,13 +55,16 @@ def sqlite_file(url: str, root: Path) -> Path:
 class SqliteDatabase:
     """A `Database` in a file; safe to share between threads, and between processes by the file."""
 
-    def __init__(self, file: Path) -> None:
-        """Open a file, its directory made; nothing is read yet.
+    def __init__(self, file: Path, *, read_only: bool = False) -> None:
+        """Open a file, its directory made unless it is only read; nothing is read yet.
 
         Raises:
             StoreError: the directory cannot be made.
         """
         self._file = file
+        if read_only:
+            self._flushed = self._unflushed = _reading_engine(file)
+            return
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -116,6 +119,17 @@ def _engine(file: Path, synchronous: str) -> sa.Engine:
     url = sa.URL.create("sqlite", database=str(file))
     engine = sa.create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_S})
     event.listen(engine, "connect", partial(_configure, synchronous))
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _reading_engine(file: Path) -> sa.Engine:
+    # The journal's mode is what it is; its index beside the file is written by whoever reads, unless all is read-only.
+    def connect() -> sqlite3.Connection:
+        name = f"{file.resolve().as_uri()}?mode=ro"
+        return sqlite3.connect(name, uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+
+    engine = sa.create_engine("sqlite://", creator=connect, poolclass=sa.QueuePool)
     event.listen(engine, "begin", _begin)
     return engine
 

@@ -6,7 +6,7 @@ import multiprocessing
 import threading
 from dataclasses import replace
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -71,7 +71,13 @@ def contents(log: SourceLog, after: int, until: int) -> list[tuple[int, int]]:
 
 
 class OfflineLogConformance:
-    """Behaviour that services rely on."""
+    """Behaviour that services rely on.
+
+    Attributes:
+        grown: How many entries are appended before each joining; the first six more than a log joins into one file.
+    """
+
+    grown: ClassVar[tuple[int, ...]] = (70, 70, 3, 200)
 
     @pytest.fixture
     def open_log(self) -> Callable[[], OfflineLog]:
@@ -162,13 +168,13 @@ class OfflineLogConformance:
     def test_joining_changes_nothing_that_is_read(self, log: SourceLog, open_log: Callable[[], OfflineLog]) -> None:
         """Those who had the log open go on, as do appends, again and again."""
         old = open_log().of("orders")
-        for entries in (70, 70, 3, 200):
+        for entries in self.grown:
             head = grow(log, entries)
             assert old.head() == head
             log.compact()
             assert open_log().of("orders").head() == log.head() == old.head() == head
             rows = [(number // 2 + 1, number) for number in range(head.rows)]
-            for after in (0, 1, 63, 64, 65, head.sequence - 1):
+            for after in (0, 1, self.grown[0] - 7, self.grown[0] - 6, self.grown[0] - 5, head.sequence - 1):
                 assert contents(old, after, head.sequence) == rows[2 * after :]
         assert old.append(old.head(), entry([1000]), {"0": 1001}, 10_000) == log.head()
 

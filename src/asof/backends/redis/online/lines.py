@@ -12,16 +12,23 @@ from typing import TYPE_CHECKING, Any
 import hiredis
 from redis import exceptions
 
+from asof.backends.redis.online.masters import MasterConnection, MasterTlsConnection, pause
+from asof.backends.redis.online.topology import Asked, NotServed
 from asof.backends.redis.settings import new_connection
+from asof.deadline import not_after
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable, Sequence
 
     from redis import Redis
+
+    from asof.backends.redis.online.topology import Address
 
 _TRIES = 3
 _PAUSE_S = 0.01
 _ROOM = 65536
+_ASKING = b"*1\r\n$6\r\nASKING\r\n"
 _LATE = "The server did not answer in time"
 _FIRM = (exceptions.AuthenticationError, exceptions.AuthorizationError)
 
@@ -43,40 +50,105 @@ class Lines:
         self._own = threading.local()
         self._open: weakref.WeakSet[Line] = weakref.WeakSet()
 
-    def ask(self, *command: Any) -> Any:
+    def ask(self, *command: Any, whole: Callable[[Any], bool] | None = None) -> Any:
         """Return the answer to a command; its parts are bytes, text or integers.
+
+        Args:
+            command: The command.
+            whole: Whether an answer shows all that it should, asked of nodes to which a slot is on its way.
 
         Raises:
             RedisError: the server refused it, or did not answer in time, however often it was asked.
         """
-        until_s = time.monotonic() + self._budget_s
-        message = hiredis.pack_command(command)
-        for tried in range(1, self._tries + 1):
+        return self._ask([command], whole)[0]
+
+    def ask_all(self, *commands: Sequence[Any]) -> list[Any]:
+        """Return the answers to commands that one connection takes in turn.
+
+        Raises:
+            RedisError: the server refused one of them, or did not answer in time.
+        """
+        return self._ask(commands, None)
+
+    def _ask(self, commands: Sequence[Sequence[Any]], whole: Callable[[Any], bool] | None) -> list[Any]:
+        until_s = not_after(time.monotonic() + self._budget_s)
+        message = b"".join(hiredis.pack_command(tuple(command)) for command in commands)
+        tried = refused = 0
+        while True:
             line: Line | None = getattr(self._own, "line", None)
-            kept = line is not None and line.pid == os.getpid()
+            kept = line is not None and line.pid == os.getpid() and line.is_current
             try:
                 if line is None or not kept:
                     line = self._own.line = Line(self._client, until_s)
                     self._open.add(line)
-                answer = line.ask(message, until_s)
+                answers = line.ask(message, until_s, len(commands))
+                self._own.peer = line.peer
+                return answers
             except exceptions.ResponseError:
                 raise
+            except NotServed as error:
+                if isinstance(error, Asked) and self._tries > 1:  # what writes waits until the slot has moved
+                    found = self._asked(error, message, until_s, len(commands))
+                    if found is not None and (whole is None or whole(found[0])):
+                        return found
+                else:
+                    self._hang_up(line)
+                pause_s = pause(refused) if refused else 0.0
+                refused += 1
+                if time.monotonic() + pause_s >= until_s:
+                    raise
             except exceptions.RedisError as error:
                 self._hang_up(line)
+                tried += 1
                 pause_s = 0.0 if kept else _PAUSE_S * 2**tried * random.uniform(0.5, 1.0)  # noqa: S311 # no secret
                 if tried == self._tries or isinstance(error, _FIRM) or time.monotonic() + pause_s >= until_s:
                     raise
-                time.sleep(pause_s)  # none after a connection that was kept: most often it had just been closed
-            else:
-                return answer
-        raise AssertionError("unreachable")
+            time.sleep(pause_s)  # none after a connection that was kept: most often it had just been closed
 
-    def run(self, script: str, sha: str, keys: int, *arguments: Any) -> Any:
-        """Return what a script answers; it is sent only to a server that does not know it."""
+    def _asked(self, error: Asked, message: bytes, until_s: float, answers: int) -> list[Any] | None:
+        """Return what the node answers that gets the slot, or None if it does not; it is asked for once."""
+        line: Line | None = None
         try:
-            return self.ask("EVALSHA", sha, keys, *arguments)
+            line = Line(self._client, until_s, error.address)
+            found = line.ask(_ASKING + message, until_s, 1 + answers)[1:]
+            self._own.peer = line.peer
+            return found
+        except (exceptions.ConnectionError, exceptions.TimeoutError):
+            return None
+        finally:
+            if line is not None:
+                line.close()
+
+    def run(
+        self,
+        script: str,
+        sha: str,
+        keys: int,
+        *arguments: Any,
+        whole: Callable[[Any], bool] | None = None,
+        then: Sequence[Any] | None = None,
+    ) -> Any:
+        """Return what a script answers; it is sent only to a server that does not know it.
+
+        Args:
+            script: Its text.
+            sha: Its name.
+            keys: How many of the arguments are keys.
+            arguments: What it is given.
+            whole: As for `ask`.
+            then: A command that follows on the same connection; both answers are returned.
+        """
+        after = [] if then is None else [then]
+        try:
+            answers = self._ask([("EVALSHA", sha, keys, *arguments), *after], whole)
         except exceptions.NoScriptError:
-            return self.ask("EVAL", script, keys, *arguments)
+            answers = self._ask([("EVAL", script, keys, *arguments), *after], whole)
+        return answers[0] if then is None else answers
+
+    @property
+    def peer(self) -> object:
+        """Who gave this thread its last answer."""
+        return getattr(self._own, "peer", None)
 
     def close(self) -> None:
         """Close what is open, of all threads; a later question opens anew."""
@@ -87,34 +159,63 @@ class Lines:
     def _hang_up(self, line: Line | None) -> None:
         self._own.line = None
         if line is not None and line.pid == os.getpid():
-            line.close()
+            line.hang_up()
 
 
 class Line:
-    """One connection, made by the client's library and then used without it, which takes half the time."""
+    """One connection, made by the client's library and then used without it, which takes half the time.
 
-    def __init__(self, client: Redis, until_s: float) -> None:
-        """Connect, within the time that is left until then on the monotonic clock."""
+    Attributes:
+        socket: It.
+        peer: Where it leads, as the client names it.
+    """
+
+    def __init__(self, client: Redis, until_s: float, address: Address | None = None) -> None:
+        """Connect, within the time that is left until then on the monotonic clock.
+
+        Args:
+            client: Knows how.
+            until_s: When to give up.
+            address: Another node of the client's cluster.
+        """
         self.pid = os.getpid()
         self._connection = new_connection(client)
+        self._in_cluster = isinstance(self._connection, MasterConnection | MasterTlsConnection)
+        if address is not None:
+            self._connection.fixed = address
         left_s = _left(until_s)
         connect_s = self._connection.socket_connect_timeout
         self._connection.socket_connect_timeout = left_s if connect_s is None else min(left_s, connect_s)
         self._connection.socket_timeout = left_s
         self._connection.connect()
-        self._socket: socket.socket = self._connection._sock
+        self.peer = self._connection.host, self._connection.port
+        self.socket: socket.socket = self._connection._sock
         self._reader = hiredis.Reader()
 
-    def ask(self, message: bytes, until_s: float) -> Any:
-        """Return the answer to one command."""
+    @property
+    def is_current(self) -> bool:
+        """Whether it leads to where the client would connect to now, as far as that is known."""
+        return not self._in_cluster or self._connection.is_current
+
+    def ask(self, message: bytes, until_s: float, answers: int) -> list[Any]:
+        """Return the answers to commands; one that is refused keeps none of the others from being taken in."""
         self.send(message, until_s)
-        return self.receive(until_s)
+        found: list[Any] = []
+        refused: exceptions.RedisError | None = None
+        for _ in range(answers):
+            try:
+                found.append(self.receive(until_s))
+            except (exceptions.ResponseError, NotServed) as error:
+                refused = refused or error
+        if refused is not None:
+            raise refused
+        return found
 
     def send(self, message: bytes | memoryview, until_s: float) -> None:
         """Send commands, packed as they are on the wire."""
         try:
-            self._socket.settimeout(_left(until_s))
-            self._socket.sendall(message)
+            self.socket.settimeout(_left(until_s))
+            self.socket.sendall(message)
         except TimeoutError as error:
             raise exceptions.TimeoutError(_LATE) from error
         except OSError as error:
@@ -125,8 +226,8 @@ class Line:
         try:
             answer = self._reader.gets()
             while answer is False:
-                self._socket.settimeout(_left(until_s))
-                received = self._socket.recv(_ROOM)
+                self.socket.settimeout(_left(until_s))
+                received = self.socket.recv(_ROOM)
                 if not received:
                     raise exceptions.ConnectionError("The server closed the connection")
                 self._reader.feed(received)
@@ -138,8 +239,14 @@ class Line:
         except hiredis.ProtocolError as error:
             raise exceptions.ConnectionError(f"The server's answer is none: {error}") from error
         if isinstance(answer, hiredis.ReplyError):
-            raise _refusal(str(answer))
+            raise (self._connection.refused(str(answer)) if self._in_cluster else None) or _refusal(str(answer))
         return answer
+
+    def hang_up(self) -> None:
+        """Close it after a failure; who the master is will be looked up anew."""
+        if self._in_cluster:
+            self._connection.doubt()
+        self.close()
 
     def close(self) -> None:
         """Hang up."""

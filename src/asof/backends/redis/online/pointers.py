@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import msgspec
 
 from asof.interfaces.online import Generation, Progress, ViewKey
@@ -28,24 +30,39 @@ encode = msgspec.json.Encoder().encode
 decode = msgspec.json.Decoder(Pointer).decode
 
 
-def pointers_key(project: str) -> bytes:
-    """Return the key of a project's pointers: per view its pointer and, behind \\1 and \\2, its values and how many."""
-    return b"asof:%s:views" % project.encode()
+@dataclass(frozen=True)
+class Names:
+    """The keys of projects.
 
+    Attributes:
+        tagged: Whether the project is the part of a key that says which slot of a cluster it is in, so that all keys
+            of a project are with one master.
+    """
 
-def writing_key(project: str) -> bytes:
-    """Return the key of the values that are being written, each with when its writer last showed itself."""
-    return b"asof:%s:writing" % project.encode()
+    tagged: bool = False
 
+    def pointers(self, project: str) -> bytes:
+        """Return the key of the pointers: per view its pointer and, behind \1 and \2, its values and how many."""
+        return self._key(project, b"views")
 
-def lock_key(project: str, source: str) -> bytes:
-    """Return the key of a source's lock."""
-    return b"asof:%s:lock:%s" % (project.encode(), source.encode())
+    def writing(self, project: str) -> bytes:
+        """Return the key of the values that are being written, each with when its writer last showed itself."""
+        return self._key(project, b"writing")
 
+    def replicated(self, project: str) -> bytes:
+        """Return the key that is set to see how far replicas are."""
+        return self._key(project, b"replicated")
 
-def values_key(view: ViewKey, name: str) -> bytes:
-    """Return the key of the values of one generation, which has a name of its own among all that ever were."""
-    return b"asof:%s:values:%s@%d:%s" % (view.project.encode(), view.view.encode(), view.version, name.encode())
+    def lock(self, project: str, source: str) -> bytes:
+        """Return the key of a source's lock."""
+        return self._key(project, b"lock:%s" % source.encode())
+
+    def values(self, view: ViewKey, name: str) -> bytes:
+        """Return the key of the values of one generation, which has a name of its own among all that ever were."""
+        return self._key(view.project, b"values:%s@%d:%s" % (view.view.encode(), view.version, name.encode()))
+
+    def _key(self, project: str, rest: bytes) -> bytes:
+        return (b"asof:{%s}:%s" if self.tagged else b"asof:%s:%s") % (project.encode(), rest)
 
 
 def field(view: ViewKey) -> bytes:

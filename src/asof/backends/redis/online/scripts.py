@@ -31,17 +31,22 @@ READ_SHA = hashlib.sha1(READ.encode()).hexdigest()  # noqa: S324 # the name that
 SWITCH = """
 local old = redis.call('HMGET', KEYS[1], ARGV[1], ARGV[1] .. '\\1')
 if (old[1] or '') ~= ARGV[2] then return {0, 0} end
-if redis.call('HEXISTS', KEYS[3], '') == 0 then return {2, 0} end
-redis.call('HDEL', KEYS[2], KEYS[3])
+if redis.call('HGET', KEYS[3], '') ~= ARGV[4] then return {2, 0} end
 local count = redis.call('HLEN', KEYS[3]) - 1
-redis.call('HSET', KEYS[1], ARGV[1], ARGV[3], ARGV[1] .. '\\1', KEYS[3], ARGV[1] .. '\\2', count)
 if old[2] then redis.call('UNLINK', old[2]) end
+redis.call('HDEL', KEYS[2], KEYS[3])
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[3], ARGV[1] .. '\\1', KEYS[3], ARGV[1] .. '\\2', count)
 return {1, count}
 """
 """Switch in a generation. KEYS: the pointers, those being written, its values. ARGV: the view, its pointer as it was
-seen, as it is to be. Answers 1 and how many keys it holds, or 0 where the pointer is another one, or 2 where the values
-are gone.
+seen, as it is to be, the mark of the last values written. Answers 1 and how many keys it holds, or 0 where the pointer
+is another one, or 2 where the values, or the last of them, are gone.
+
+Here and below, keys that are not among KEYS are touched before anything is written: a node of a cluster that gives a
+slot away may lack them, and ends the script there.
 """
+
+SWITCH_SHA = hashlib.sha1(SWITCH.encode()).hexdigest()  # noqa: S324 # likewise
 
 DISCARD = """
 if ARGV[1] ~= '' and redis.call('HGET', KEYS[1], KEYS[2]) ~= ARGV[1] then return 0 end
@@ -56,8 +61,8 @@ itself last, or nothing where that is no matter; something where they stay among
 DROP = """
 local values = redis.call('HGET', KEYS[1], ARGV[1] .. '\\1')
 if (values or '') ~= ARGV[2] then return 0 end
-redis.call('HDEL', KEYS[1], ARGV[1], ARGV[1] .. '\\1', ARGV[1] .. '\\2')
 if values then redis.call('UNLINK', values) end
+redis.call('HDEL', KEYS[1], ARGV[1], ARGV[1] .. '\\1', ARGV[1] .. '\\2')
 return 1
 """
 """Delete a view, unless its values are others by now. KEYS: the pointers. ARGV: the view, its values as they were seen.
@@ -69,7 +74,7 @@ for change = 1, tonumber(ARGV[1]) do
   local values, gone = tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])
   local found = redis.call('HMGET', KEYS[1], ARGV[at], ARGV[at] .. '\\1')
   if (found[1] or '') ~= ARGV[at + 1] then return 0 end
-  if values + gone > 0 and redis.call('HEXISTS', found[2] or '', '') == 0 then return -change end
+  if redis.call('HEXISTS', found[2] or '', '') == 0 and values + gone > 0 then return -change end
   at = at + 5 + 2 * values + gone
 end
 at = 2

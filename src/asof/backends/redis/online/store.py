@@ -1,4 +1,4 @@
-"""The online store on one Redis or Valkey server: a read is one round trip, whatever the number of views and keys."""
+"""The online store on Redis or Valkey: a read is one round trip, whatever the number of views and keys."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import msgspec
 
 from asof.backends.redis.failures import reading, writing
 from asof.backends.redis.online import pointers, scripts
-from asof.backends.redis.online.lines import Lines
+from asof.backends.redis.online.conversation import RedisConversation
+from asof.backends.redis.online.places import Places
 from asof.backends.redis.online.scanning import scan
 from asof.backends.redis.online.writer import RedisWriter
 from asof.circuit import Circuit
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     import pyarrow as pa
+    from redis import Redis
 
     from asof.backends.redis.settings import Settings
     from asof.interfaces.online import Generation, Pairs, Update, ViewKey
@@ -33,45 +35,58 @@ _WAIT_S = 60.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.001, 0.05
 _TRIES = 100
 _LOST_ANSWERS = 2
-_CONNECT_S, _REPLY_S = 5.0, 30.0
 
 
 class RedisStore:
-    """An `OnlineStore` on a server that is not part of a cluster; safe with threads, forks and many processes."""
+    """An `OnlineStore` whose projects are each on one server; safe with threads, forks and many processes."""
 
     def __init__(self, settings: Settings) -> None:
-        """Use the server that the settings name."""
-        self._client = settings.connect(connect_s=_CONNECT_S, reply_s=_REPLY_S)
-        self._lines = Lines(self._client, settings.budget_s)
+        """Use the server or the cluster that the settings name."""
+        self._places = Places(settings)
         self._where = settings.where
+        self._converses = not settings.cluster and not settings.url.startswith("rediss:")
         self.circuit = Circuit(f"The online store on {settings.where}", min(settings.budget_s, 1.0))
-        self._changes = Lines(self._client, _REPLY_S, tries=1)
-        self._release = self._client.register_script(scripts.RELEASE)
-        self._drop = self._client.register_script(scripts.DROP)
-        self._renew = self._client.register_script(scripts.RENEW)
         self._decoded: dict[ViewKey, tuple[bytes, bytes, Generation]] = {}
 
     def write(self, view: ViewKey) -> RedisWriter:
         """Begin a generation; leftovers of writers that died are removed.
 
         Raises:
-            UnsupportedOperationError: the server is part of a cluster.
+            UnsupportedOperationError: the server is part of a cluster, and the URL does not say so, or the reverse.
         """
-        return RedisWriter(self._client, self._lines, view, self._where)
+        return RedisWriter(self._places.of(view.project), view)
 
     def read(self, requests: Sequence[tuple[ViewKey, Sequence[bytes | None]]]) -> list[ViewRead]:
         """Return the values of all requests as of one instant of the store, keys in order; a None key has no value."""
-        projects = {view.project for view, _ in requests}
-        if len(projects) != 1:
+        if len({view.project for view, _ in requests}) != 1:
             return [one for request in requests for one in self.read([request])]
+        _, _, *question = self._question(requests)
+        with self.circuit, reading(self._where):
+            lines = self._places.of(requests[0][0].project).lines
+            answers = lines.run(scripts.READ, scripts.READ_SHA, *question, whole=_is_whole)
+        return self._views(requests, answers)
+
+    def converse(self) -> RedisConversation | None:
+        """Return a connection for reads without waiting.
+
+        None where it is encrypted, which takes turns of its own, or in a cluster, where nodes send one to others.
+        """
+        if not self._converses:
+            return None
+        return RedisConversation(self._places.of("").client, self._where, self._question, self._views)
+
+    def _question(self, requests: Sequence[tuple[ViewKey, Sequence[bytes | None]]]) -> tuple[Any, ...]:
+        """Return the command that reads requests of one project."""
         arguments: list[Any] = [len(requests)]
         for view, keys in requests:
             arguments += (pointers.field(view), len(keys) + 1, pointers.MARK)
             arguments += keys if None not in keys else [pointers.MARK if key is None else key for key in keys]
-        with self.circuit, reading(self._where):
-            answers = self._lines.run(
-                scripts.READ, scripts.READ_SHA, 1, pointers.pointers_key(projects.pop()), *arguments
-            )
+        project = requests[0][0].project
+        return "EVALSHA", scripts.READ_SHA, 1, self._places.of(project).names.pointers(project), *arguments
+
+    def _views(
+        self, requests: Sequence[tuple[ViewKey, Sequence[bytes | None]]], answers: Sequence[Any]
+    ) -> list[ViewRead]:
         return [self._view_read(view, keys, *found) for (view, keys), found in zip(requests, answers, strict=True)]
 
     def _view_read(
@@ -98,10 +113,11 @@ class RedisStore:
     @contextmanager
     def exclusive(self, project: str, source: str) -> Iterator[None]:
         """Hold the lock of a source, renewed while the block runs; it lapses some seconds after its holder dies."""
-        key, owner = pointers.lock_key(project, source), secrets.token_bytes(16)
-        self._acquire(key, owner, source)
+        place, owner = self._places.of(project), secrets.token_bytes(16)
+        key = place.names.lock(project, source)
+        self._acquire(place.client, key, owner, source)
         done = threading.Event()
-        renewing = threading.Thread(target=self._keep, args=(key, owner, done), daemon=True)
+        renewing = threading.Thread(target=self._keep, args=(place.client, key, owner, done), daemon=True)
         renewing.start()
         try:
             yield
@@ -109,13 +125,13 @@ class RedisStore:
             done.set()
             renewing.join()
             with writing(self._where):
-                self._release(keys=[key], args=[owner])
+                place.client.register_script(scripts.RELEASE)(keys=[key], args=[owner])
 
-    def _acquire(self, key: bytes, owner: bytes, source: str) -> None:
+    def _acquire(self, client: Redis, key: bytes, owner: bytes, source: str) -> None:
         until_s, pause_s = time.monotonic() + _WAIT_S, _FIRST_PAUSE_S
         while True:
             with writing(self._where):
-                if self._client.set(key, owner, nx=True, px=_LEASE_MS):
+                if client.set(key, owner, nx=True, px=_LEASE_MS):
                     return
             if time.monotonic() > until_s:
                 raise StoreError(
@@ -126,11 +142,12 @@ class RedisStore:
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
-    def _keep(self, key: bytes, owner: bytes, done: threading.Event) -> None:
+    def _keep(self, client: Redis, key: bytes, owner: bytes, done: threading.Event) -> None:
+        renew = client.register_script(scripts.RENEW)
         while not done.wait(_LEASE_MS / 3000):
             try:
                 with writing(self._where):
-                    self._renew(keys=[key], args=[owner, _LEASE_MS])
+                    renew(keys=[key], args=[owner, _LEASE_MS])
             except AsofError:
                 continue  # the lock lapses, and updates of who lost it are refused
 
@@ -172,14 +189,17 @@ class RedisStore:
         """Change pointers, and values with them, unless one was changed by somebody else meanwhile: then try again."""
         if not views:
             return
-        key = pointers.pointers_key(views[0].project)
+        project = views[0].project
+        place = self._places.of(project)
+        key = place.names.pointers(project)
         sent: dict[ViewKey, bytes] = {}
         lost_answers = 0
         for _ in range(_TRIES):
             with reading(self._where):
-                raws = self._lines.ask("HMGET", key, *[pointers.field(view) for view in views])
+                raws, copies = place.look(project, [pointers.field(view) for view in views], again=bool(sent))
             seen = dict(zip(views, raws, strict=True))
             if sent and all(seen[view] == raw for view, raw in sent.items()):
+                place.check(copies)
                 return  # it was written, and only the answer was lost
             sent = {}
             arguments: list[Any] = []
@@ -199,13 +219,14 @@ class RedisStore:
                 return
             try:
                 with writing(self._where):
-                    done = self._changes.run(scripts.UPDATE, scripts.UPDATE_SHA, 1, key, len(sent), *arguments)
+                    done, copies = place.change(scripts.UPDATE, scripts.UPDATE_SHA, 1, key, len(sent), *arguments)
             except StoreError as error:
                 lost_answers += 1
                 if not error.retryable or lost_answers > _LOST_ANSWERS:
                     raise
                 continue
             if done == 1:
+                place.check(copies)
                 return
             if done < 0:
                 raise _gone(list(sent)[-done - 1], self._where)
@@ -217,7 +238,8 @@ class RedisStore:
     def generations(self, project: str) -> dict[ViewKey, Generation]:
         """Return the current generation of every view version of a project."""
         with reading(self._where):
-            flat = self._lines.ask("HGETALL", pointers.pointers_key(project))
+            place = self._places.of(project)
+            flat = place.lines.ask("HGETALL", place.names.pointers(project))
         found: dict[bytes, bytes] = dict(zip(flat[::2], flat[1::2], strict=True))
         views = {name: view for name in found if (view := pointers.view_of(project, name)) is not None}
         return {
@@ -227,20 +249,25 @@ class RedisStore:
 
     def scan(self, view: ViewKey) -> Iterator[Pairs]:
         """Yield all keys of the current generation with their values, unordered."""
-        return scan(self._lines, view, self._where)
+        return scan(self._places.of(view.project), view)
 
     def drop(self, view: ViewKey) -> None:
         """Delete a view version's storage; unknown ones are ignored."""
-        key, name = pointers.pointers_key(view.project), pointers.field(view)
+        place = self._places.of(view.project)
+        key, name = place.names.pointers(view.project), pointers.field(view)
+        drop = place.client.register_script(scripts.DROP)
         with writing(self._where):
-            while not self._drop(keys=[key], args=[name, self._client.hget(key, name + b"\1") or b""]):
+            while not drop(keys=[key], args=[name, place.client.hget(key, name + b"\1") or b""]):
                 continue  # another generation was switched in since
 
     def close(self) -> None:
         """Close the connections; more than once is fine."""
-        self._lines.close()
-        self._changes.close()
-        self._client.close()
+        self._places.close()
+
+
+def _is_whole(answers: list[list[Any]]) -> bool:
+    """Return whether a node has the values that its pointers name, or may not have got them yet."""
+    return all(raw is None or chunks[0][0] is not None for raw, _, *chunks in answers)
 
 
 def _pairs(update: Update | None) -> tuple[list[bytes], list[bytes]]:
