@@ -220,7 +220,6 @@ class SnapshotStore(Protocol):
         ...
 
 
-<<<<<<< HEAD
 @runtime_checkable
 class ScrubbedStore(Protocol):
     """What an online store has besides where bytes stay in its own files after they were deleted."""
@@ -228,7 +227,8 @@ class ScrubbedStore(Protocol):
     def scrub(self) -> None:
         """Overwrite what was deleted; what readers of older snapshots may still see stays."""
         ...
-=======
+
+
 class Conversation(Protocol):
     """A connection to an online store, asked one question after the other by a thread that never waits for it.
 
@@ -264,4 +264,3 @@ class ConversingStore(Protocol):
 def is_in_process(store: OnlineStore) -> bool:
     """Return whether a store's reads never wait for a network, so that they may run where nothing else goes on."""
     return bool(getattr(store, "in_process", False))
->>>>>>> main

@@ -9,13 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from asof import dtypes
-<<<<<<< HEAD
-from asof.backends.local import delta, elsewhere, predicates, published, quarantine
-from asof.backends.local.columns import bound_sql, pick, value_sql
-=======
 from asof.backends.local import buckets, delta, elsewhere, predicates, published, quarantine
-from asof.backends.local.columns import bound_sql, pick, quoted, value_sql
->>>>>>> main
+from asof.backends.local.columns import bound_sql, pick, value_sql
 from asof.backends.local.dedupe import ORDER, fold
 from asof.backends.local.derived import add_columns, derive_schema
 from asof.backends.local.disk import as_files
