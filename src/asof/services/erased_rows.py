@@ -14,7 +14,7 @@ from asof import _native, dtypes
 from asof.clock import from_us, to_us
 from asof.errors import InputError
 from asof.plan.specs import ServiceSpec, ViewSpec
-from asof.services.online import normalised
+from  import normalised
 from asof.services.single import one_entity
 
 if TYPE_CHECKING:
