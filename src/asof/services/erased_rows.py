@@ -14,7 +14,7 @@ from asof import _native, dtypes
 from asof.clock import from_us, to_us
 from asof.errors import InputError
 from asof.plan.specs import ServiceSpec, ViewSpec
-from  import normalised
+from asof.services.online_keys import normalise
 from asof.services.single import one_entity
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Wanted:
         """Return the keys as online stores hold them, for an entity with the join keys in this order."""
         by_name = {key.name: key.dtype for key in self.entity.join_keys}
         types = [by_name[name] for name in names]
-        columns = [normalised(by_name[name], self.keys.column(name).to_pylist()) for name in names]
+        columns = [normalise(by_name[name], self.keys.column(name).to_pylist()) for name in names]
         return [key for key in _native.encode_keys_py(types, columns) if key is not None]
 
     def mask(self, table: pa.Table, *, own_names: bool = False) -> pa.ChunkedArray:
