@@ -22,6 +22,7 @@ _step = st.one_of(
     st.tuples(st.just("push"), st.integers(1, 4)),
     st.tuples(st.just("erase"), st.integers(0, 2)),
     st.tuples(st.just("again"), st.integers(0, 3)),
+    st.tuples(st.just("others"), st.integers(0, 3)),
     st.tuples(st.just("materialize"), st.just(0)),
     st.tuples(st.just("reopen"), st.just(0)),
 )
@@ -59,6 +60,9 @@ def test_others_equal_the_oracle_over_the_rows_that_are_left(case: Case, plan: S
                     model.push(model.next_rows(number))
                 elif action == "again" and model.sent:
                     model.push(model.sent[number % len(model.sent)])
+                elif action == "others" and model.sent:  # with the same event ids, which then count for the first
+                    rows = model.sent[number % len(model.sent)]
+                    model.push([{**row, "k": 2 if row["k"] == 1 else 1} for row in rows])
                 elif action == "erase":
                     erase(model, KEYS[number])
                 elif action == "materialize":
