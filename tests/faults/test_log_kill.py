@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -45,15 +46,20 @@ elif place in ("replace", "unlink"):
 log = module.LocalLog(Path(sys.argv[1])).of("rows")
 print("ready", flush=True)
 for number in range(40):
+    if sys.argv[5] == "paced":
+        sys.stdin.readline()
     fill(log, 1)
     print(log.head().sequence, flush=True)
     log.compact()
 """
 
 
-def start(root: Path, place: str = "", victim: int = 0, grace_s: float = 0.0) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", _WRITER, str(root), place, str(victim), str(grace_s)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
+def start(
+    root: Path, place: str = "", victim: int = 0, grace_s: float = 0.0, pace: str = "alone"
+) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", _WRITER, str(root), place, str(victim), str(grace_s), pace]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, cwd=Path(__file__).parents[2])
 
 
 def entries(root: Path, after: int = 0) -> list[int]:
@@ -82,10 +88,15 @@ def test_killed_at_any_step_the_log_has_every_entry_that_was_acknowledged(
 
 
 def test_readers_see_every_entry_while_files_are_joined(tmp_path: Path) -> None:
-    writer = start(tmp_path, grace_s=2.0)
+    """The writer makes an entry per read, so that there are reads of many states however busy the machine is."""
+    writer = start(tmp_path, grace_s=2.0, pace="paced")
+    assert writer.stdin is not None
     reads = []
     deadline = time.monotonic() + 120
     while writer.poll() is None and time.monotonic() < deadline:
+        with contextlib.suppress(BrokenPipeError):
+            writer.stdin.write("\n")
+            writer.stdin.flush()
         reads.append(entries(tmp_path))
     writer.communicate(timeout=60)
     assert writer.returncode == 0

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import shutil
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import obstore
 import pytest
 
+from asof.backends.local.folders import LocalFolders
 from asof.backends.objects import open_place
 from asof.clock import from_us
 from asof.errors import ConflictError, CorruptDataError, InputError, MovedError, StoreError
@@ -18,7 +24,6 @@ from tests.moving import shop, test_batches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from asof import FeatureStore
     from asof.interfaces import Files
@@ -146,6 +151,82 @@ def test_a_copy_that_breaks_off_goes_on_when_repeated(
     assert store.copy(offline=place, switch=True).switched
     shop.push(store, 30, 40)
     assert shop.same(store)
+
+
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+import obstore
+from tests.moving import shop
+
+root, url, name, victim = Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])
+request, seen = getattr(obstore, name), 0
+
+def killing(*arguments, **named):
+    global seen
+    seen += 1
+    found = request(*arguments, **named)
+    if seen == victim:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return found
+
+setattr(obstore, name, killing)
+with shop.opened(root) as store:
+    store.copy(offline=url, switch=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("request_", "victim"), [("put", 3), ("delete", 1)])
+def test_a_copy_that_is_killed_goes_on_when_repeated(
+    store: FeatureStore, object_server: ObjectServer, request_: str, victim: int
+) -> None:
+    """Amid its files, and after the marks were set but before the settings were: nothing is lost."""
+    root, url = store.config.root, object_server.url()
+    command = [sys.executable, "-c", _KILLED, str(root), url, request_, str(victim)]
+    done = subprocess.run(command, check=False, cwd=Path(__file__).parents[2], timeout=120)
+    assert done.returncode == -signal.SIGKILL
+    assert "s3:" not in (root / "asof.toml").read_text(encoding="utf-8")
+    pushed = 30
+    with suppress(MovedError):
+        shop.push(store, 30, 40)
+        pushed = 40
+    assert (pushed == 40) == (request_ == "put")
+    assert store.copy(offline=url, switch=True).switched
+    shop.push(store, pushed, 50)
+    assert shop.same(store)
+    assert store.rebuild_training_set("first").to_arrow().num_rows == 4
+
+
+def test_a_training_set_that_is_deleted_while_it_is_copied_is_not_in_the_copy(
+    store: FeatureStore, object_server: ObjectServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether before its files are listed, before they are read, or when the copy has it; nor is a half of it."""
+    url, names = object_server.url(), LocalFolders.names
+    spine = {**shop.KEYS, "event_timestamp": [from_us(shop.NOW)] * 4}
+
+    def copied(method: str) -> list[str]:
+        real = getattr(LocalFolders, method)
+
+        def late(self: LocalFolders, name: str, *arguments: Any) -> Any:
+            if name == "second" and name in names(self) and "first" in names(self):
+                self.remove(name)
+            return real(self, name, *arguments)
+
+        store.create_training_set("second", "fraud", spine)
+        with monkeypatch.context() as patch:
+            patch.setattr(LocalFolders, method, late)
+            store.copy(offline=url)
+        return open_place(url, store.config.root).shelf("training_sets").names()
+
+    assert copied("items") == ["first"]
+    assert copied("chunks") == ["first"]
+    store.create_training_set("second", "fraud", spine)
+    store.copy(offline=url)
+    store.delete_training_set("second")
+    store.copy(offline=url, switch=True)
+    assert [one.name for one in store.training_sets()] == ["first"]
+    assert sizes_of(store.offline).keys() >= {f"training_sets/first/{file}" for file in ("data.parquet", "spine.arrow")}
 
 
 def test_what_comes_back_otherwise_is_told(

@@ -51,8 +51,9 @@ def schema(postgres_server: PostgresServer) -> Iterator[str]:
 @pytest.fixture
 def redis_url(redis_server: RedisServer) -> Iterator[str]:
     """Return the URL of a database of Redis that other tests do not use."""
-    yield f"redis://{redis_server.host}:{redis_server.port}/7"
     with redis.Redis(redis_server.host, redis_server.port, db=7) as client:
+        client.flushdb()  # what other tests of this process may have left
+        yield f"redis://{redis_server.host}:{redis_server.port}/7"
         client.flushdb()
 
 

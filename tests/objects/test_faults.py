@@ -127,6 +127,22 @@ def test_a_removal_that_was_cut_off_hides_the_rest_and_is_ended_later(
     assert [item.name for item in folder.items()] == ["d"]
 
 
+def test_a_copy_has_what_its_tag_says(files: Files) -> None:
+    """Who reads by an old list gets what is there now; and when the old bytes come back, so does their tag."""
+
+    def put(text: str) -> None:
+        files.replace("a", lambda path: path.write_text(text))
+
+    put("one")
+    [listed] = files.items()
+    put("two")
+    assert files.fetch(listed).read_text() == "two"
+    put("one")
+    [again] = files.items()
+    assert again.tag == listed.tag
+    assert files.fetch(again).read_text() == "one"
+
+
 @pytest.mark.parametrize("url", ["s3://", "s3:///prefix", "s3://bucket/prefix?region=eu", "s3://key@bucket/prefix"])
 def test_a_url_is_a_bucket_and_a_prefix(tmp_path: Path, url: str) -> None:
     with pytest.raises(ConfigError, match="not a bucket and a prefix"):

@@ -18,7 +18,7 @@ from asof import FeatureStore
 from asof.backends.lmdb import store as lmdb_store
 from asof.backends.lmdb.store import LmdbStore
 from asof.backends.lmdb.writer import LmdbWriter
-from asof.backends.local import log as local_log
+from asof.backends.local import disk
 from asof.backends.local.log import LocalSourceLog
 from asof.errors import AsofError
 from tests.soak.shop import CUSTOMERS, VIEWS, Orders
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 PARTITIONS = 3
 WRITES = (
-    *((LocalSourceLog, "append"), (local_log, "_sync"), (LmdbStore, "announce"), (LmdbStore, "update")),
+    *((LocalSourceLog, "append"), (disk, "_sync"), (LmdbStore, "announce"), (LmdbStore, "update")),
     *((lmdb_store, "put_pairs"), (LmdbWriter, "put"), (LmdbWriter, "replace"), (LmdbWriter, "commit")),
 )
 """What a process may die before and after: every write of the log and of the store, and the parts of each."""

@@ -24,6 +24,7 @@ from asof.cli import (
     erase,
     explain,
     historical,
+    import_feast,
     initialize,
     key,
     lineage,
@@ -98,6 +99,7 @@ def cli(context: click.Context, project: str, log_format: str, traces: float) ->
 
 for command in (
     initialize.command,
+    import_feast.command,
     plan.command,
     apply.command,
     historical.command,

@@ -104,13 +104,14 @@ class FilesCopy:
                 changed += 1
         for name in SHELVES:
             source, target = self._source.shelf(name), self._target.shelf(name)
-            there = target.names()
-            names = source.names()
-            for folder in names:
+            there = set(target.names())
+            for folder in source.names():
                 files = {f"{name}/{folder}/{file}": one for file, one in _contents(source, folder).items()}
-                found |= files
-                changed += self._copy_folder(target, folder, files, present=folder in there)
-            for folder in set(there) - set(names):
+                if files:  # else it was removed meanwhile
+                    found |= files
+                    changed += self._copy_folder(target, folder, files, present=folder in there)
+                    there.discard(folder)
+            for folder in there:
                 target.remove(folder)
         self._remove(ours.keys() - theirs.keys())  # last, so that what was joined is there as a whole
         return ComparedFiles(len(found), sum(one.item.size_bytes for one in found.values()), changed)

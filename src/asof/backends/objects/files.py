@@ -71,11 +71,27 @@ class ObjectFiles:
         """Return a copy on this machine's disk, made once and kept as long as it is read now and then."""
 
         def write(path: Path) -> None:
+            import obstore
+
+            with explained(self.place(item.name)):
+                found = obstore.get(self.location.store, self.key(item.name))
+                now = item_of(found.meta)
+                if item.tag not in (now.tag, item.name):  # a tag may also be a name that is used once
+                    raise _ReplacedError(now)
+                chunks = iter(found.stream(_CHUNK_BYTES))
             with path.open("wb") as sink:
-                for chunk in self.chunks(item):
+                while True:
+                    with explained(self.place(item.name)):
+                        chunk = next(chunks, None)
+                    if chunk is None:
+                        return
                     sink.write(chunk)
 
-        return self.location.copy(self.key(item.name), item.tag, write)
+        while True:
+            try:
+                return self.location.copy(self.key(item.name), item.tag, write)
+            except _ReplacedError as replaced:  # a copy has what its tag says, also when that comes back
+                item = replaced.item
 
     def chunks(self, item: FileItem) -> Iterator[bytes]:
         """Read a file piece by piece."""
@@ -166,6 +182,13 @@ class ObjectFiles:
                 return bytes(obstore.get(self.location.store, self.key(name)).bytes()) == data
         except FileNotFoundError:
             return False
+
+
+class _ReplacedError(Exception):
+    """Another object has taken the place of the one that was listed."""
+
+    def __init__(self, item: FileItem) -> None:
+        self.item = item
 
 
 def item_of(meta: Any) -> FileItem:
