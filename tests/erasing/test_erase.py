@@ -288,11 +288,12 @@ def test_killed_anywhere_it_is_finished_by_another_call(store: FeatureStore, pla
     """Everybody else is right then, too."""
     child = os.fork()
     if not child:
-        other = open_store(store.config.root, FixedClock(to_us(NOW)))
-        with pytest.MonkeyPatch.context() as patch:
-            kill_at(patch, other, place)
+        try:
+            other = open_store(store.config.root, FixedClock(to_us(NOW)))
+            kill_at(pytest.MonkeyPatch(), other, place)
             other.erase({"customer_id": MARKER})
-        os._exit(1)
+        finally:
+            os._exit(1)
     _, status = os.waitpid(child, 0)
     assert os.WTERMSIG(status) == signal.SIGKILL
     assert store.erase({"customer_id": MARKER}).remaining == 0
