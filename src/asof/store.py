@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from asof import copying, tracing
+from asof import copying, erasing, tracing
 from asof.backends.local.executor import LocalExecutor
 from asof.backends.local.tables import LocalTableWriter, read_table
 from asof.backends.local.transformer import LocalTransformer
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from asof.plan.specs import FunctionSpec
     from asof.services.backfill import Backfilled
     from asof.services.copy_project import Copied, Role
+    from asof.services.erase import Erased
     from asof.services.explanation import Explanation
     from asof.services.grid import Instants
     from asof.services.online import OnlineFeatures
@@ -543,6 +544,32 @@ class FeatureStore(Streaming):
             return lambda spine, at: self.get_historical_features(key, spine, event_time=at).to_arrow()
 
         return compare_versions(log, service, _us(since), _us(until), limit, train)
+
+    # Erasing ------------------------------------------------------------------------------------------------------
+
+    def erase(
+        self, keys: Mapping[str, Any] | Sequence[Mapping[str, Any]], *, entity: str | None = None, dry_run: bool = False
+    ) -> Erased:
+        """Delete what the project holds about some entities, and search for it again.
+
+        Out of the online store, the logs of stream sources, rows of batch sources, training sets, quarantine, dead
+        letters and the serving log. Sources that are files, tables and topics are yours: they are named, not touched.
+        A call that was interrupted is finished by the next one.
+
+        Args:
+            keys: One value per join key, as {"customer_id": 42}; or several such mappings.
+            entity: The entity's name. Default: the one with these join keys.
+            dry_run: Only search.
+
+        Returns:
+            What was found before and afterwards, per place; `remaining` is 0 if all is gone.
+
+        Raises:
+            InputError: keys are missing, unknown or not of their type.
+            NotFoundError: no such entity.
+            CorruptDataError: a file cannot be read, so nobody can tell what it holds.
+        """
+        return erasing.erase(self, keys, entity, dry_run=dry_run)
 
     # Moving -------------------------------------------------------------------------------------------------------
 

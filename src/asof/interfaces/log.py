@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from asof.clock import FIRST_US
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     import pyarrow as pa
 
@@ -70,6 +70,17 @@ class SourceLog(Protocol):
         """Join many small entries into few large ones, and return how many files that took away.
 
         Only one process may do so at a time; readers and whoever appends may go on meanwhile.
+        """
+        ...
+
+    def erase(self, gone: Callable[[pa.Table], pa.ChunkedArray]) -> None:
+        """Delete rows for good. Entries keep their numbers and moments, partitions their positions.
+
+        Only whoever holds the source (`OnlineStore.exclusive`) may do so; readers may go on meanwhile. After a crash
+        in between some files are as they were: the same call finishes.
+
+        Args:
+            gone: Says which rows of some entries are to go; called with all of their columns.
         """
         ...
 

@@ -220,6 +220,15 @@ class SnapshotStore(Protocol):
         ...
 
 
+@runtime_checkable
+class ScrubbedStore(Protocol):
+    """What an online store has besides where bytes stay in its own files after they were deleted."""
+
+    def scrub(self) -> None:
+        """Overwrite what was deleted; what readers of older snapshots may still see stays."""
+        ...
+
+
 class Conversation(Protocol):
     """A connection to an online store, asked one question after the other by a thread that never waits for it.
 

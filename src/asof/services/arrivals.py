@@ -176,6 +176,48 @@ class Arrivals:
         owners = owners.rename_columns(self._keys).group_by(self._keys).aggregate([]) if self._keys else None
         return self._from_log(scanner, owners, until_entry, instant_us)
 
+    def owners(self, rows: pa.Table) -> pa.Table | None:
+        """Return the join keys of rows of the log, each once; None where the view is about everything."""
+        found = self._scan(rows)
+        return found.select(self._keys).group_by(self._keys).aggregate([]).drop_null() if self._keys else None
+
+    def encoded(self, owners: pa.Table) -> pa.BinaryArray:
+        """Return join keys as stores hold them, in order."""
+        return self._index(owners).encoded()
+
+    def rebuilt(self, owners: pa.Table | None, until_entry: int, instant_us: int) -> Pairs:
+        """Return what is to be stored of entities by all of history and log; of one without rows nothing."""
+        request = ScanRequest(
+            source=self._view.source,
+            derived=self._view.derived,
+            keys=self._view.entity.join_keys,
+            columns=self._columns,
+            where=self._view.where,
+            events=self._events is not None,
+            until_entry=until_entry,
+            only=owners,
+        )
+        scan = self._scanner({}).scan(request)
+        rows = pa.Table.from_batches(list(scan.batches), schema=scan.schema)
+        index = self._index(rows)
+        codes, lanes = index.codes, one_batch(rows.select([c.name for c in self._columns]))
+        times, known = column(rows, EVENT_TIME), optional_column(rows, AVAILABLE_AT)
+        if self._events is not None:
+            retracted = optional_column(rows, RETRACTED_AT)
+            values = self._events.plan.build_states(
+                codes, times, known, retracted, lanes, len(index), instant_us, self._threads
+            )
+        else:
+            plan = self._states.plan  # type: ignore[union-attr] # a view has one of both
+            deleted = optional_column(rows, DELETED)
+            values = plan.build(codes, times, known, deleted, lanes, len(index), instant_us)
+        pairs = Pairs(index.encoded(), values)
+        if owners is None:
+            return pairs
+        asked = self.encoded(owners)
+        gone = asked.filter(pc.invert(pc.is_in(asked, pairs.keys)))
+        return over(pairs, Pairs(gone, pa.nulls(len(gone), pa.binary())))
+
     def _from_log(self, scanner: Scanner, owners: pa.Table | None, until_entry: int, instant_us: int) -> Pairs:
         program = self._events
         if program is None or (owners is not None and not owners.num_rows):

@@ -65,6 +65,20 @@ class LabelRecord(_Record, frozen=True, kw_only=True):
     columns: tuple[str, ...] = ()
 
 
+class ErasureRecord(_Record, frozen=True, kw_only=True):
+    """An erasure that touched a training set.
+
+    Attributes:
+        at: ISO 8601.
+        rows: How many rows of its data were erased.
+        inputs: The sources that it was made of, of which rows were erased.
+    """
+
+    at: str
+    rows: int = 0
+    inputs: tuple[str, ...] = ()
+
+
 class Manifest(_Record, frozen=True, kw_only=True):
     """What a training set was made from, and what came out.
 
@@ -93,6 +107,7 @@ class Manifest(_Record, frozen=True, kw_only=True):
         data_bytes: Size of the data file.
         statistics: Of every column, over all splits.
         transforms: What columns become for the model, fitted on the split `train`, or on all rows without a split.
+        erasures: Of rows, here or in what it was made of, since then; with any it cannot be made again.
     """
 
     format: int = MANIFEST_FORMAT
@@ -118,6 +133,7 @@ class Manifest(_Record, frozen=True, kw_only=True):
     data_bytes: int
     statistics: tuple[ColumnStatistics, ...]
     transforms: tuple[FittedColumn, ...] = ()
+    erasures: tuple[ErasureRecord, ...] = ()
 
 
 def encode(manifest: Manifest) -> bytes:

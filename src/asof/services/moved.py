@@ -115,6 +115,10 @@ class _GuardedSourceLog:
     def compact(self) -> int:
         return self._log.compact()
 
+    def erase(self, gone: Callable[[pa.Table], pa.ChunkedArray]) -> None:
+        self._refuse_moved()
+        self._log.erase(gone)
+
     def _refuse_moved(self) -> None:
         mark = self._mark()
         if mark is not None:

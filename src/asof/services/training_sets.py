@@ -248,8 +248,14 @@ class TrainingSets:
             CorruptDataError: the spine or the manifest is damaged, or the rows came out differently.
         """
         found = self.get(name)
-        recipe = self._recipe(found, catalog)
         recorded = found.manifest
+        if recorded.erasures:
+            raise SourceError(
+                f"Training set {name!r} cannot be made again as it was",
+                why="; ".join(_erased(one) for one in recorded.erasures),
+                fix="Its rows that are left can be read. For what the sources say now, create another one.",
+            )
+        recipe = self._recipe(found, catalog)
         problems = [text for one in recorded.inputs for text in self._inputs.problems(one)]
         if problems:
             raise SourceError(
@@ -265,7 +271,7 @@ class TrainingSets:
                     why=f"It was made by Asof {recorded.library_version}, this is {__version__}",
                     fix="Rebuild it with the version that made it. The data as it was made can still be read.",
                 )
-            sha256, size_bytes = _file_hash(folder / DATA)
+            sha256, size_bytes = file_hash(folder / DATA)
             replaced = [folder / DATA]
             if sha256 != recorded.data_sha256:  # another Arrow lays the same rows out in other bytes
                 changed = msgspec.structs.replace(
@@ -345,7 +351,7 @@ class TrainingSets:
         self, name: str, recipe: Recipe, inputs: tuple[SourceInput, ...], written: _Written, folder: Path
     ) -> Manifest:
         service = recipe.selection.service
-        sha256, size_bytes = _file_hash(folder / DATA)
+        sha256, size_bytes = file_hash(folder / DATA)
         with pq.ParquetFile(folder / DATA) as file:
             names = file.schema_arrow.names
             statistics = tuple(describe_column(one, file.read(columns=[one]).column(0)) for one in names)
@@ -374,6 +380,11 @@ class TrainingSets:
             statistics=statistics,
             transforms=transforms,
         )
+
+
+def _erased(one: records.ErasureRecord) -> str:
+    inputs = f" of it, and rows of its source {', '.join(one.inputs)}" if one.inputs else " of it"
+    return f"{one.rows} rows{inputs} were erased at {one.at}"
 
 
 def _fitted(file: pq.ParquetFile, column: str, steps: Sequence[ModelTransform]) -> FittedColumn:
@@ -479,6 +490,7 @@ def _at_version(source: SourceSpec, inputs: Sequence[SourceInput]) -> SourceSpec
     return msgspec.structs.replace(source, table_version=found.table_version)
 
 
-def _file_hash(path: Path) -> tuple[str, int]:
+def file_hash(path: Path) -> tuple[str, int]:
+    """Return the SHA-256 of a file's bytes, in hex, and how many there are."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest(), path.stat().st_size

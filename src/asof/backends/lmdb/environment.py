@@ -137,6 +137,16 @@ class Environment:
         if info["last_txnid"] and size < needed:
             raise corrupt(self.path, f"The file has {size} bytes of {needed}")
 
+    @property
+    def pages(self) -> tuple[int, int]:
+        """How many pages the file has, used or free, and how many bytes each has."""
+        self._restart_if_forked()
+        self._gate.enter()
+        try:
+            return self._env.info()["last_pgno"] + 1, self._env.stat()["psize"]
+        finally:
+            self._gate.leave()
+
     def view(self, work: Callable[[Transaction[bytes]], T]) -> T:
         """Run `work` on one snapshot of the file.
 

@@ -12,6 +12,7 @@ from asof.backends.lmdb import layout, sharing
 from asof.backends.lmdb.claims import held
 from asof.backends.lmdb.failures import translated
 from asof.backends.lmdb.scanning import scan
+from asof.backends.lmdb.scrubbing import scrub
 from asof.backends.lmdb.writer import LmdbWriter, empty, put_pairs
 from asof.errors import ConflictError
 from asof.interfaces.online import ViewRead
@@ -148,6 +149,10 @@ class LmdbStore:
 
         with translated(environment.path, "be written"):
             environment.update(forget)
+
+    def scrub(self) -> None:
+        """Overwrite the free pages of the file, which keep their bytes until they are used again."""
+        scrub(self._environment)
 
     def close(self) -> None:
         """Unmap the file, unless another store of this process has it open; more than once is fine."""

@@ -20,7 +20,7 @@ from asof.errors import ConflictError, CorruptDataError, StoreError
 from asof.interfaces.log import ENTRY, PARTITION, POSITION, LogHead
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from asof.interfaces.files import FileItem, Files
@@ -199,6 +199,35 @@ class LocalSourceLog:
                 pass
         return gone
 
+    def erase(self, gone: Callable[[pa.Table], pa.ChunkedArray]) -> None:
+        """Write every file again that holds such rows, those that were joined into larger ones, too."""
+        self._files.tidy()
+        changed = False
+        for segment in _found(self._files):
+            table = self._table(segment)
+            kept = pc.invert(gone(table))
+            if pc.all(kept).as_py() is not False:
+                continue
+            self._replace(segment, table.filter(kept), self._meta(segment))
+            changed = True
+        held = segments(self._files)
+        if not held:
+            return
+        with self._told(held[-1]):
+            rows = sum(pq.read_metadata(segment.path).num_rows for segment in held)
+        meta = self._meta(held[-1])
+        if changed or meta.rows != rows:
+            self._replace(held[-1], self._table(held[-1]), msgspec.structs.replace(meta, rows=rows))
+            mark = uuid.uuid4().bytes  # whoever knows the end of the log by the name of its file looks again
+            self._files.replace(_REMOVED, lambda path: path.write_bytes(mark))
+
+    def _replace(self, segment: Segment, rows: pa.Table, meta: _Meta) -> None:
+        table = rows.replace_schema_metadata({_META: msgspec.json.encode(meta)})
+        self._files.replace(
+            segment.name,
+            lambda path: pq.write_table(table, path, compression="zstd", write_page_checksum=True),
+        )
+
     def _next_run(self) -> list[Segment]:
         """Return the first files in a row that are to be joined, none where there are too few.
 
@@ -289,13 +318,16 @@ class LocalSourceLog:
         )
 
     def _read_head(self, segment: Segment) -> LogHead:
+        meta = self._meta(segment)
+        return LogHead(segment.last, meta.positions, meta.last_us, meta.rows, meta.began)
+
+    def _meta(self, segment: Segment) -> _Meta:
         with self._told(segment):
             found = pq.read_schema(segment.path).metadata or {}
         try:
-            meta = msgspec.json.decode(found[_META], type=_Meta)
+            return msgspec.json.decode(found[_META], type=_Meta)
         except (KeyError, msgspec.MsgspecError) as error:
             raise _damaged(segment, error) from error
-        return LogHead(segment.last, meta.positions, meta.last_us, meta.rows, meta.began)
 
     def _lost(self, number: int) -> ConflictError:
         return ConflictError(

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from asof import dtypes
 from asof.backends.local import buckets, delta, elsewhere, predicates, published, quarantine
-from asof.backends.local.columns import bound_sql, pick, quoted, value_sql
+from asof.backends.local.columns import bound_sql, pick, value_sql
 from asof.backends.local.dedupe import ORDER, fold
 from asof.backends.local.derived import add_columns, derive_schema
 from asof.backends.local.disk import as_files
@@ -250,12 +250,14 @@ class LocalScanner:
 
 def _only(relation: Relation, request: ScanRequest, keys: pa.Table) -> str:
     """Return the SQL condition of the rows that have some of these join keys."""
-    relation.con.register("asof_wanted", keys)
     if not request.keys:
         return "true"
+    # Names of their own: within the subquery a name that both had would be the wanted one's, and equal to itself.
+    named = [f"asof_wanted_{number}" for number in range(len(request.keys))]
+    relation.con.register("asof_wanted", keys.select([key.name for key in request.keys]).rename_columns(named))
     source = request.source.name
     values = [value_sql(pick(relation.columns, key.name, source), key.dtype, source) for key in request.keys]
-    same = " AND ".join(f"wanted.{quoted(k.name)} = {v}" for k, v in zip(request.keys, values, strict=True))
+    same = " AND ".join(f"wanted.{name} = {value}" for name, value in zip(named, values, strict=True))
     return f"EXISTS (SELECT 1 FROM asof_wanted AS wanted WHERE {same})"
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import threading
+from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, ClassVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from asof.definitions.streams import ARRIVED_AT
@@ -175,6 +177,24 @@ class OfflineLogConformance:
             for after in (0, 1, self.grown[0] - 7, self.grown[0] - 6, self.grown[0] - 5, head.sequence - 1):
                 assert contents(old, after, head.sequence) == rows[2 * after :]
         assert old.append(old.head(), entry([1000]), {"0": 1001}, 10_000) == log.head()
+
+    def test_erased_rows_are_gone_and_entries_stay(self, log: SourceLog, open_log: Callable[[], OfflineLog]) -> None:
+        """Of single and of joined files; who had the log open goes on with the number and the position that follow."""
+        before = grow(log, 70)
+        log.compact()
+        old = open_log().of("orders")
+        assert old.head() == before
+        gone = [0, 1, 7, 139]  # all of the first entry, and the last row of the newest
+        for _ in range(2):
+            log.erase(lambda rows: pc.is_in(rows.column("n"), pa.array(gone)))
+            after = open_log().of("orders").head()
+            assert after == replace(before, rows=136) == log.head() == old.head()
+            rows = [(number // 2 + 1, number) for number in range(140) if number not in gone]
+            assert contents(old, 0, 70) == rows
+        assert old.append(old.head(), entry([140], at_us=100), {"0": 141}, 100).rows == 137
+        log.erase(lambda rows: pa.chunked_array([pa.repeat(pa.scalar(True), rows.num_rows)]))
+        assert log.head() == replace(before, sequence=71, positions={"0": 141}, last_us=100, rows=0)
+        assert contents(log, 0, 71) == []
 
     def test_logs_of_sources_are_apart(self, log: SourceLog, open_log: Callable[[], OfflineLog]) -> None:
         """Whatever they are called."""

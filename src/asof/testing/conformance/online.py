@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -13,6 +14,8 @@ import pytest
 
 from asof.errors import ConflictError, InputError
 from asof.interfaces.online import Generation, OnlineStore, Progress, SnapshotStore, Update, ViewKey
+from asof.services.arrivals import Pairs
+from asof.services.erased_values import rewrite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -108,6 +111,23 @@ class OnlineStoreConformance:
         fill(store, VIEW, {}, instant_us=200)
         [found] = store.read([(VIEW, [b"a"])])
         assert (found.generation and found.generation.number, list(found.values)) == (2, [None])
+
+    def test_a_generation_is_written_anew_without_a_key(self, store: OnlineStore) -> None:
+        """As an erasure does it: everything else stays, and updates go on."""
+        pairs = {b"%03d" % number: b"v%d" % number for number in range(300)}
+        begin(store, VIEW, pairs, entry=3)
+        fill(store, OTHER, {b"007": b"x"})
+        store.update([change(VIEW, {b"007": b"later"}, entry=3)])
+        before = store.generations("shop")[VIEW]
+        rewrite(store, VIEW, Pairs(pa.array([b"007", b"008"]), pa.array([None, b"new"], pa.binary())))
+        after = store.generations("shop")[VIEW]
+        assert after == replace(before, number=2, keys=299)
+        assert dict(scanned(store, VIEW)) == {k: v for k, v in pairs.items() if k != b"007"} | {b"008": b"new"}
+        assert values(store, OTHER, [b"007"]) == [b"x"]
+        store.update([change(VIEW, {b"009": b"9"}, entry=4, generation=2)])
+        assert values(store, VIEW, [b"007", b"009"]) == [None, b"9"]
+        rewrite(store, ViewKey("shop", "nobody", 1), Pairs(pa.array([b"a"]), pa.array([b"b"])))
+        assert ViewKey("shop", "nobody", 1) not in store.generations("shop")
 
     def test_many_puts_in_any_order_make_one_generation(self, store: OnlineStore) -> None:
         """Each put brings keys from the whole range."""
