@@ -124,7 +124,11 @@ class Streaming(Wiring):
         """
         catalog = self.catalog()
         self.caller.may_push(source, catalog)
-        with self._lock:
+        found = self._writers.get((source, with_history))
+        if found is not None and found[0] is catalog:
+            return found[1]
+        # Opening may wait for the source's turn, and whoever has that may need the lock of this object.
+        with self._opening:
             found = self._writers.get((source, with_history))
             if found is None or found[0] is not catalog:
                 writer = self._open_writer(catalog, source, with_history=with_history, renew=self._renewed)

@@ -73,6 +73,7 @@ class Wiring:
         self.config = load_config(find_root(Path(path)), os.environ)
         self.clock: Clock = clock or SystemClock()
         self._lock = threading.RLock()
+        self._opening = threading.RLock()
         self._registry: Registry | None = None
         self._online: OnlineStore | None = None
         self._offline: OfflinePlace | None = None
@@ -147,7 +148,8 @@ class Wiring:
     @property
     def _written_log(self) -> OfflineLog:
         """The logs for whoever writes: those of an offline store that was moved are refused."""
-        return GuardedLog(self.log, lambda: offline_mark(self.offline))
+        offline = self.offline
+        return GuardedLog(LocalLog(offline.files("log")), lambda: offline_mark(offline))
 
     def catalog(self) -> Catalog:
         """Return the registry's content; an apply elsewhere is seen within half a second."""
