@@ -108,8 +108,8 @@ class FeastRoute:
         if (turn := self._gate.enter(scope)) is not None:
             await self._gate.wait(turn, deadline)
         try:
-            reading = asyncio.to_thread(self._read, _decoded(body, _Read), scope, deadline)
-            return await deadline.wait(asyncio.ensure_future(reading)), JSON
+            answer = asyncio.to_thread(self._read, _decoded(body, _Read), scope, deadline)
+            return await deadline.wait(asyncio.ensure_future(answer)), JSON
         finally:
             self._gate.leave()
 
