@@ -22,8 +22,8 @@ from asof.backends.dynamodb.layout import (
 )
 from asof.backends.dynamodb.uniqueness import Seen
 from asof.backends.dynamodb.updating import check_sizes
-from asof.clock import iso
-from asof.errors import AsofError, ConflictError, InputError, StoreError
+from asof.errors import AsofError, StoreError
+from asof.interfaces.generations import later, repeated, with_values
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,13 +69,7 @@ class DynamoWriter:
             UnsupportedOperationError: a value is larger than DynamoDB can hold.
             StoreError: the store failed; nothing of this generation will be seen.
         """
-        if len(keys) != len(values) or keys.null_count:
-            raise InputError(
-                f"{len(keys)} keys, {keys.null_count} of them null, for {len(values)} values",
-                fix="Give one key per value, and no null key.",
-            )
-        if values.null_count:
-            keys, values = keys.filter(values.is_valid()), values.filter(values.is_valid())
+        keys, values = with_values(keys, values)
         listed: list[bytes] = keys.to_pylist()
         known = self._seen.add(np.fromiter(map(hashed, listed), np.uint64, len(listed)))
         twice = len(listed) - len(set(listed))
@@ -83,11 +77,7 @@ class DynamoWriter:
             suspects = [listed[at] for at in np.flatnonzero(known)]
             twice += sum(value is not None for value in self.get(suspects))
         if twice:
-            raise InputError(
-                f"{twice} keys of view {self._view.view!r} come twice",
-                why="A generation has one value per entity",
-                fix="Report this: it is a defect of what builds the values.",
-            )
+            raise repeated(self._view, twice)
         self._set(listed, values)
         self._count += len(listed)
 
@@ -135,7 +125,7 @@ class DynamoWriter:
             if current is not None and current.generation == self._name:
                 return self._switched(current)  # the answer to an earlier try was lost
             if current is not None and current.instant_us > instant_us:
-                raise _later(view, current.instant_us, instant_us)
+                raise later(view, current.instant_us, instant_us)
             if now.records.get(record_name(self._name), (b"",))[0] != self._record:
                 raise _lost(view)
             pointer = Pointer(
@@ -188,15 +178,6 @@ class DynamoWriter:
         self._ended = True
         with contextlib.suppress(AsofError):  # a later writer finds it abandoned and does it
             self._generations.discard(self._view.project, self._name, self._buckets, keep=self._torn)
-
-
-def _later(view: ViewKey, current_us: int, instant_us: int) -> ConflictError:
-    return ConflictError(
-        f"View {view.view}@{view.version} already holds what was known at {iso(current_us)}, "
-        f"later than {iso(instant_us)}",
-        why="Someone materialized it meanwhile, or the instant asked for lies before the last one",
-        fix="Materialize it at a later instant.",
-    )
 
 
 def _lost(view: ViewKey) -> StoreError:

@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 from asof.backends.lmdb import layout
 from asof.backends.lmdb.claims import Claim, forget, is_claimed
 from asof.backends.lmdb.failures import translated
-from asof.clock import iso
-from asof.errors import AsofError, ConflictError, InputError, StoreError
+from asof.errors import AsofError, StoreError
+from asof.interfaces.generations import later, repeated, with_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -73,14 +73,7 @@ class LmdbWriter:
             InputError: a key is null or comes twice.
             StoreError: the store failed; nothing of this generation will be seen.
         """
-        if len(keys) != len(values) or keys.null_count:
-            raise InputError(
-                f"{len(keys)} keys, {keys.null_count} of them null, for {len(values)} values",
-                fix="Give one key per value, and no null key.",
-            )
-        if values.null_count:
-            known = values.is_valid()
-            keys, values = keys.filter(known), values.filter(known)
+        keys, values = with_values(keys, values)
         if self._gathered_bytes and self._gathered_bytes + keys.nbytes + values.nbytes > _GATHER_BYTES:
             self._flush()
         self._gathered.append((keys, values))
@@ -121,7 +114,7 @@ class LmdbWriter:
             raw = txn.get(layout.pointer_key(self._view), db=meta)
             current = None if raw is None else layout.decode_pointer(raw)
             if current is not None and current.instant_us > instant_us:
-                raise _later(self._view, current, instant_us)
+                raise later(self._view, current.instant_us, instant_us)
             if not layout.clear_pending(txn, meta, self._name):
                 raise _lost(self._view)
             pointer = layout.Pointer(
@@ -196,11 +189,7 @@ class LmdbWriter:
             append = not cursor.last() or bytes(cursor.key()) < keys[0]
             _, added = cursor.putmulti(zip(keys, values, strict=True), overwrite=False, append=append)
         if added != len(keys):
-            raise InputError(
-                f"{len(keys) - added} keys of view {self._view.view!r} come twice",
-                why="A generation has one value per entity",
-                fix="Report this: it is a defect of what builds the values.",
-            )
+            raise repeated(self._view, len(keys) - added)
 
     def _update(self, work: Callable[[Transaction[bytes]], T]) -> T:
         with translated(self._environment.path, "be written"):
@@ -225,15 +214,6 @@ def empty(txn: Transaction[bytes], environment: Environment, name: bytes) -> Non
     """Free the pages of a sub-database; readers of older snapshots keep theirs. The next writer removes its name."""
     txn.drop(environment.handle(name), delete=False)
     layout.mark_emptied(txn, environment.meta, name)
-
-
-def _later(view: ViewKey, current: layout.Pointer, instant_us: int) -> ConflictError:
-    return ConflictError(
-        f"View {view.view}@{view.version} already holds what was known at {iso(current.instant_us)}, "
-        f"later than {iso(instant_us)}",
-        why="Someone materialized it meanwhile, or the instant asked for lies before the last one",
-        fix="Materialize it at a later instant.",
-    )
 
 
 def _lost(view: ViewKey) -> StoreError:

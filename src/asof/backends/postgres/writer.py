@@ -9,8 +9,8 @@ import psycopg
 
 from asof.backends.postgres import layout, packing
 from asof.backends.postgres.failures import translated
-from asof.clock import iso
-from asof.errors import ConflictError, InputError
+from asof.errors import InputError
+from asof.interfaces.generations import later, with_values
 from asof.interfaces.online import Generation
 
 if TYPE_CHECKING:
@@ -77,13 +77,7 @@ class PostgresWriter:
             InputError: a key is null or comes twice; the latter may be found by the commit only.
             StoreError: the store failed; nothing of this generation will be seen.
         """
-        if len(keys) != len(values) or keys.null_count:
-            raise InputError(
-                f"{len(keys)} keys, {keys.null_count} of them null, for {len(values)} values",
-                fix="Give one key per value, and no null key.",
-            )
-        if values.null_count:
-            keys, values = keys.filter(values.is_valid()), values.filter(values.is_valid())
+        keys, values = with_values(keys, values)
         if not len(keys):
             return
         copy = f"COPY {self._table} (key, value) FROM STDIN (FORMAT binary, FREEZE)".encode()
@@ -131,7 +125,7 @@ class PostgresWriter:
         with translated(self._where, "be written"):
             row = connection.execute(_SWITCH, [*name, *known, *come]).fetchone()
             if row is None:
-                raise _later(view, scalar(connection.execute(_INSTANT, name)), instant_us)
+                raise later(view, scalar(connection.execute(_INSTANT, name)), instant_us)
             connection.execute("COMMIT")
         self._lent.close()
         with translated(self._where, "be written"), self._connections.shared() as swept:
@@ -199,12 +193,3 @@ def scalar(answer: psycopg.Cursor[Any]) -> int:
     """Return the number that a statement answers with."""
     row = answer.fetchone()
     return 0 if row is None else int(row[0])
-
-
-def _later(view: ViewKey, current_us: int, instant_us: int) -> ConflictError:
-    return ConflictError(
-        f"View {view.view}@{view.version} already holds what was known at {iso(current_us)}, "
-        f"later than {iso(instant_us)}",
-        why="Someone materialized it meanwhile, or the instant asked for lies before the last one",
-        fix="Materialize it at a later instant.",
-    )

@@ -15,8 +15,8 @@ from asof.backends.redis.online.lines import Line
 from asof.backends.redis.online.masters import pause
 from asof.backends.redis.online.packing import packed_pairs
 from asof.backends.redis.online.topology import NotServed
-from asof.clock import iso
-from asof.errors import AsofError, ConflictError, InputError, StoreError
+from asof.errors import AsofError, StoreError
+from asof.interfaces.generations import later, repeated, with_values
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,20 +74,10 @@ class RedisWriter:
             InputError: a key is null or comes twice.
             StoreError: the store failed; nothing of this generation will be seen.
         """
-        if len(keys) != len(values) or keys.null_count:
-            raise InputError(
-                f"{len(keys)} keys, {keys.null_count} of them null, for {len(values)} values",
-                fix="Give one key per value, and no null key.",
-            )
-        if values.null_count:
-            keys, values = keys.filter(values.is_valid()), values.filter(values.is_valid())
+        keys, values = with_values(keys, values)
         added = self._set(keys, values)
         if added != len(keys):
-            raise InputError(
-                f"{len(keys) - added} keys of view {self._view.view!r} come twice",
-                why="A generation has one value per entity",
-                fix="Report this: it is a defect of what builds the values.",
-            )
+            raise repeated(self._view, len(keys) - added)
 
     def _set(self, keys: pa.BinaryArray, values: pa.BinaryArray) -> int:
         """Write pairs and return how many of the keys are new."""
@@ -210,7 +200,7 @@ class RedisWriter:
                 place.check(copies)
                 return current.generation(int(count or 0))
             if current is not None and current.instant_us > instant_us:
-                raise _later(self._view, current.instant_us, instant_us)
+                raise later(self._view, current.instant_us, instant_us)
             pointer = pointers.Pointer(
                 number=1 if current is None else current.number + 1,
                 instant_us=instant_us,
@@ -255,15 +245,6 @@ class RedisWriter:
                 self._discard(keys=[self._writing, self._name], args=["", "keep" if self._torn else ""])
         except AsofError:
             pass  # a later writer finds it abandoned and does it
-
-
-def _later(view: ViewKey, current_us: int, instant_us: int) -> ConflictError:
-    return ConflictError(
-        f"View {view.view}@{view.version} already holds what was known at {iso(current_us)}, "
-        f"later than {iso(instant_us)}",
-        why="Someone materialized it meanwhile, or the instant asked for lies before the last one",
-        fix="Materialize it at a later instant.",
-    )
 
 
 def _lost(view: ViewKey) -> StoreError:
